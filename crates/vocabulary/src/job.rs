@@ -1,0 +1,158 @@
+//! What the queue carries: one or more raw events in one job, as MessagePack.
+//!
+//! A job is versioned from its first day, because queued jobs outlive a deploy. Its numbers are *not* in here: the script
+//! that enqueues gives them (it is the only place that knows the next one) and keeps them in the job's metadata.
+//!
+//! Version 1, an array of two: `[1, [entry, …]]`, an entry being
+//! `[source_id, received_at in µs since 1970, [[name, value], …], body as bin, replay or nil]`, a replay being
+//! `[incarnation, number, item]`.
+
+use bytes::Bytes;
+use chrono::DateTime;
+use serde::{Deserialize, Serialize};
+
+use crate::{Incarnation, RawEvent, Stamp};
+
+const VERSION: u8 = 1;
+
+/// One or more raw events that travel, and are settled, together. Each keeps its own number, receipt and outcome.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Job {
+    /// The raw events, in the order of their numbers.
+    pub entries: Vec<JobEntry>,
+}
+
+/// One raw event of a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobEntry {
+    /// The raw event itself.
+    pub raw_event: RawEvent,
+    /// Set when a person asked for it to be processed again: it then has its old stamp, and gets no number.
+    pub replay: Option<Replay>,
+}
+
+/// Which part of which earlier raw event a replay repeats.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replay {
+    /// The stamp that the raw event had, and keeps.
+    pub stamp: Stamp,
+    /// The item that was quarantined, counted from 0; `None` is the raw event as a whole.
+    pub item: Option<u32>,
+}
+
+/// Why bytes are no job.
+#[derive(Debug, thiserror::Error)]
+pub enum Undecodable {
+    /// Made by a newer latchhook, or not by latchhook.
+    #[error("the job is of version {0}, this latchhook reads version {VERSION}")]
+    Version(u8),
+    /// Not MessagePack of the shape above.
+    #[error("the job is not readable as version {VERSION}")]
+    Shape(#[source] rmp_serde::decode::Error),
+    /// A time that no calendar has.
+    #[error("the job's time of receipt, {0} µs, is outside the calendar")]
+    Time(i64),
+}
+
+#[derive(Serialize, Deserialize)]
+struct Wire<'a>(u8, #[serde(borrow)] Vec<WireEntry<'a>>);
+
+#[derive(Serialize, Deserialize)]
+struct WireEntry<'a>(
+    crate::SourceId,
+    i64,
+    Vec<(String, String)>,
+    #[serde(borrow, with = "serde_bytes")] &'a [u8],
+    Option<(String, u64, Option<u32>)>,
+);
+
+impl Job {
+    /// A job of new raw events.
+    pub fn of(raw_events: impl IntoIterator<Item = RawEvent>) -> Self {
+        let entries = raw_events.into_iter().map(|raw_event| JobEntry { raw_event, replay: None });
+        Self { entries: entries.collect() }
+    }
+
+    /// The bytes that the queue keeps.
+    pub fn encode(&self) -> Vec<u8> {
+        let entries = self.entries.iter().map(|JobEntry { raw_event, replay }| {
+            let replay = replay.as_ref().map(|r| (r.stamp.incarnation.as_str().to_owned(), r.stamp.number, r.item));
+            let RawEvent { source_id, received_at, headers, body } = raw_event;
+            WireEntry(source_id.clone(), received_at.timestamp_micros(), headers.clone(), body, replay)
+        });
+        let wire = Wire(VERSION, entries.collect());
+        rmp_serde::to_vec(&wire).expect("MessagePack of owned strings and bytes into memory cannot fail")
+    }
+
+    /// Reads what [`Job::encode`] wrote. Bodies are slices of `bytes`, not copies.
+    ///
+    /// # Errors
+    /// When the bytes are of another version or shape; the caller quarantines them whole.
+    pub fn decode(bytes: &Bytes) -> Result<Self, Undecodable> {
+        let Wire(version, entries) = match rmp_serde::from_slice(bytes) {
+            Ok(wire) => wire,
+            Err(error) => return Err(version_of(bytes).map_or(Undecodable::Shape(error), Undecodable::Version)),
+        };
+        if version != VERSION {
+            return Err(Undecodable::Version(version));
+        }
+        let entries = entries.into_iter().map(|entry| entry.read(bytes)).collect::<Result<_, _>>()?;
+        Ok(Self { entries })
+    }
+}
+
+impl WireEntry<'_> {
+    fn read(self, bytes: &Bytes) -> Result<JobEntry, Undecodable> {
+        let Self(source_id, micros, headers, body, replay) = self;
+        let received_at = DateTime::from_timestamp_micros(micros).ok_or(Undecodable::Time(micros))?;
+        let replay = replay.map(|(incarnation, number, item)| Replay {
+            stamp: Stamp { incarnation: Incarnation::new(&incarnation), number },
+            item,
+        });
+        let body = bytes.slice_ref(body);
+        Ok(JobEntry { raw_event: RawEvent { source_id, received_at, headers, body }, replay })
+    }
+}
+
+/// The version of an array of two whose second half we cannot read: what a newer latchhook would write.
+fn version_of(bytes: &[u8]) -> Option<u8> {
+    match bytes {
+        [0x92, version @ 0..=0x7f, ..] if *version != VERSION => Some(*version),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(body: &'static [u8], replay: Option<Replay>) -> JobEntry {
+        let raw_event = RawEvent {
+            source_id: "wa".parse().unwrap(),
+            received_at: DateTime::from_timestamp_micros(1_771_000_000_123_456).unwrap(),
+            headers: vec![("x-hub-signature-256".into(), "sha256=00".into())],
+            body: Bytes::from_static(body),
+        };
+        JobEntry { raw_event, replay }
+    }
+
+    #[test]
+    fn a_job_comes_back_as_it_went_in_whatever_bytes_a_body_holds() {
+        let replay = Replay { stamp: "inc-7".parse().unwrap(), item: Some(3) };
+        let job = Job { entries: vec![entry(b"\0\xff{\"a\":1}", None), entry(b"", Some(replay))] };
+
+        let bytes = Bytes::from(job.encode());
+
+        assert_eq!(Job::decode(&bytes).unwrap(), job);
+    }
+
+    #[test]
+    fn a_job_of_a_newer_version_is_told_from_one_that_is_broken() {
+        let newer = Bytes::from_static(&[0x92, 9, 0xc0]);
+        assert!(matches!(Job::decode(&newer), Err(Undecodable::Version(9))));
+
+        for broken in [&b"not a job"[..], b"", b"{\"id\":1}"] {
+            assert!(matches!(Job::decode(&Bytes::from_static(broken)), Err(Undecodable::Shape(_))));
+        }
+    }
+}

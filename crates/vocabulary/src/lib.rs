@@ -1,0 +1,30 @@
+//! The nouns that latchhook's stages agree on, and the few rules that are true of them everywhere.
+//!
+//! Nothing in here talks to a server: no Redis, no Postgres, no HTTP. A crate that only wants to know what a raw event,
+//! an event, a message or a delivery *is* needs this one and nothing else.
+//!
+//! * [`RawEvent`]: one inbound request as it came. [`Job`]: what the queue carries, one or more of them.
+//! * [`Event`]: one item inside a raw event, with its [`Key`]; what it does is its [`Effect`].
+//! * [`Message`]: what a chat event is about; its status is a join, so the order of arrival does not matter.
+//! * [`Source`], [`Endpoint`]: where raw events come from, and where deliveries go.
+//! * [`MasterKey`]: seals the secrets of both at rest.
+
+mod endpoint;
+mod event;
+mod hash;
+mod id;
+mod job;
+mod message;
+mod raw_event;
+mod seal;
+mod source;
+
+pub use endpoint::{Endpoint, EventTypes, EventTypesError};
+pub use event::{Change, Effect, Event, Item, Key, KeyError, Rejection, StatusUpdate};
+pub use hash::{KeyHash, WebhookId};
+pub use id::{AccountId, EndpointId, IdError, SourceId};
+pub use job::{Job, JobEntry, Replay, Undecodable};
+pub use message::{Attachment, Changed, Direction, Message, NewMessage, Progress, Reaction, Sender};
+pub use raw_event::{Incarnation, RawEvent, Stamp, StampError};
+pub use seal::{MasterKey, MasterKeyError, SealError};
+pub use source::Source;

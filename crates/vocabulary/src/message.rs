@@ -1,0 +1,439 @@
+//! What a chat event is about, and how it changes.
+//!
+//! Webhooks arrive late, twice and out of order, so nothing here may depend on the order of arrival. A status is a join
+//! in `sent < delivered < read < played`; `failed` stands apart and is never taken back. Edits, revokes and reactions are
+//! ordered by (provider's time, key). Applying the same things in any order gives the same message.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::{Change, Event, Key, StatusUpdate};
+
+/// Which way a message went, seen from the business.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    /// From a person to the business.
+    Incoming,
+    /// From the business, by API or by its phone.
+    Outgoing,
+}
+
+impl Direction {
+    /// As columns and payloads spell it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Incoming => "incoming",
+            Self::Outgoing => "outgoing",
+        }
+    }
+}
+
+/// How far an outgoing message got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Progress {
+    /// The provider took it.
+    Sent,
+    /// It reached the person's device.
+    Delivered,
+    /// The person saw it.
+    Read,
+    /// The person played it (voice notes).
+    Played,
+    /// It will not arrive. Apart from the others: see [`Message::status`].
+    Failed,
+}
+
+impl Progress {
+    /// The provider's word for it; `None` for a word that we do not know.
+    pub fn from_word(word: &str) -> Option<Self> {
+        match word {
+            "sent" => Some(Self::Sent),
+            "delivered" => Some(Self::Delivered),
+            "read" => Some(Self::Read),
+            "played" => Some(Self::Played),
+            "failed" => Some(Self::Failed),
+            _ => None,
+        }
+    }
+
+    /// As columns and payloads spell it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Sent => "sent",
+            Self::Delivered => "delivered",
+            Self::Read => "read",
+            Self::Played => "played",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// Who wrote a message, as known when it arrived. A snapshot: contacts are the app's business.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Sender {
+    /// The provider's lasting id for the person (WhatsApp: the business-scoped user id), else the phone number.
+    pub id: Option<String>,
+    /// The phone number, digits only; `None` for people who hide it.
+    pub phone: Option<String>,
+    /// The name that the person chose.
+    pub name: Option<String>,
+}
+
+/// What hangs on a message: a file, a place, a contact card, an order.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Attachment {
+    /// `image`, `audio`, `video`, `document`, `sticker`, `location`, `contact`, `order`.
+    pub kind: String,
+    /// The provider's id of a file. Files are never downloaded here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// The file's media type.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mime_type: Option<String>,
+    /// The file's hash, as the provider writes it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+    /// Where the file is; may need the provider's token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// The file's name, verbatim.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub filename: Option<String>,
+    /// What only this kind has (a place's coordinates, a card's phones), as the provider wrote it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<Value>,
+}
+
+/// One person's reaction.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reaction {
+    /// Who: the provider's id of the person.
+    pub from: Option<String>,
+    /// With what; `None` takes an earlier reaction back.
+    pub emoji: Option<String>,
+}
+
+/// What a new message brings.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NewMessage {
+    /// The provider's id of it.
+    pub external_id: String,
+    /// Which way it went.
+    pub direction: Direction,
+    /// Who wrote it.
+    pub sender: Option<Sender>,
+    /// Its text or caption.
+    pub content: Option<String>,
+    /// What hangs on it.
+    pub attachments: Vec<Attachment>,
+    /// What it answers or forwards, verbatim.
+    pub context: Option<Value>,
+    /// The advertisement it came from, verbatim.
+    pub referral: Option<Value>,
+    /// The provider's `errors`, verbatim (`unsupported` has them).
+    pub errors: Option<Value>,
+    /// What only its kind has and nothing above holds (a button's payload, a flow's answers), by the kind's name.
+    pub details: Option<Value>,
+}
+
+/// When something was said, to order two things that were said of the same message.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+struct Said {
+    at: Option<DateTime<Utc>>,
+    key: Key,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct SaidReaction {
+    said: Said,
+    reaction: Reaction,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct SaidEdit {
+    said: Said,
+    content: Option<String>,
+    attachments: Vec<Attachment>,
+}
+
+/// A message as it stands: everything that has been said of it so far.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Message {
+    /// The provider's id of it.
+    pub external_id: String,
+    /// Which way it went.
+    pub direction: Direction,
+    /// The provider's `type`; `None` while only a status is known of it.
+    pub kind: Option<String>,
+    /// When it was written, by the provider's clock.
+    pub provider_timestamp: Option<DateTime<Utc>>,
+    sender: Option<Sender>,
+    content: Option<String>,
+    attachments: Vec<Attachment>,
+    context: Option<Value>,
+    referral: Option<Value>,
+    errors: Option<Value>,
+    details: Option<Value>,
+    progress: Option<Progress>,
+    failure: Option<Value>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    reactions: Vec<SaidReaction>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    edit: Option<SaidEdit>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    revoked: Option<Said>,
+}
+
+/// What an event changed in a message: per field, from and to.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Changed(BTreeMap<&'static str, (Value, Value)>);
+
+impl Changed {
+    /// Whether nothing changed, so that nothing is owed.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// As the payload shows it: `{"status": {"from": "sent", "to": "read"}}`.
+    pub fn to_json(&self) -> Value {
+        let fields = self.0.iter().map(|(field, (from, to))| ((*field).to_owned(), json!({"from": from, "to": to})));
+        Value::Object(fields.collect())
+    }
+}
+
+impl Message {
+    /// A message of which nothing is known but that it exists: its status came before it.
+    pub fn unseen(external_id: &str) -> Self {
+        Self {
+            external_id: external_id.to_owned(),
+            direction: Direction::Outgoing,
+            kind: None,
+            provider_timestamp: None,
+            sender: None,
+            content: None,
+            attachments: Vec::new(),
+            context: None,
+            referral: None,
+            errors: None,
+            details: None,
+            progress: None,
+            failure: None,
+            reactions: Vec::new(),
+            edit: None,
+            revoked: None,
+        }
+    }
+
+    /// Whether the message itself has arrived, not only something about it.
+    pub fn is_seen(&self) -> bool {
+        self.kind.is_some()
+    }
+
+    /// Takes the message itself in. A second arrival under another key (a history that repeats it) changes nothing.
+    pub fn arrive(&mut self, event: &Event, new: &NewMessage) {
+        if self.is_seen() {
+            return;
+        }
+        let new = new.clone();
+        self.direction = new.direction;
+        self.kind = Some(event.kind.clone());
+        self.provider_timestamp = event.occurred_at;
+        self.sender = new.sender;
+        self.content = new.content;
+        self.attachments = new.attachments;
+        self.context = new.context;
+        self.referral = new.referral;
+        self.errors = new.errors;
+        self.details = new.details;
+    }
+
+    /// Joins a status in. Says what it changed: nothing, if the message had already got further.
+    pub fn join(&mut self, update: &StatusUpdate) -> Changed {
+        let before = self.status();
+        match update.progress {
+            Some(Progress::Failed) => {
+                let errors = update.errors.clone().unwrap_or(Value::Null);
+                self.failure = Some(self.failure.take().filter(|known| !known.is_null()).unwrap_or(errors));
+            }
+            progress => self.progress = self.progress.max(progress),
+        }
+        self.difference("status", json!(before.map(Progress::as_str)), json!(self.status().map(Progress::as_str)))
+    }
+
+    /// Applies what another message says of this one. Says what it changed: nothing, if a later one has spoken.
+    pub fn change(&mut self, at: Option<DateTime<Utc>>, key: &Key, change: &Change) -> Changed {
+        let said = Said { at, key: key.clone() };
+        match change {
+            Change::Reaction(reaction) => self.react(said, reaction),
+            Change::Edit { content, attachments } => self.edit(said, content, attachments),
+            Change::Revoke => self.revoke(said),
+        }
+    }
+
+    fn react(&mut self, said: Said, reaction: &Reaction) -> Changed {
+        let before = self.reactions_json();
+        match self.reactions.iter_mut().find(|known| known.reaction.from == reaction.from) {
+            Some(known) if known.said >= said => {}
+            Some(known) => *known = SaidReaction { said, reaction: reaction.clone() },
+            None => self.reactions.push(SaidReaction { said, reaction: reaction.clone() }),
+        }
+        self.reactions.sort_by(|a, b| a.reaction.from.cmp(&b.reaction.from));
+        self.difference("reactions", before, self.reactions_json())
+    }
+
+    fn edit(&mut self, said: Said, content: &Option<String>, attachments: &[Attachment]) -> Changed {
+        let before = json!(self.content());
+        if self.edit.as_ref().is_none_or(|known| known.said < said) {
+            self.edit = Some(SaidEdit { said, content: content.clone(), attachments: attachments.to_vec() });
+        }
+        self.difference("content", before, json!(self.content()))
+    }
+
+    fn revoke(&mut self, said: Said) -> Changed {
+        let before = self.revoked.is_some();
+        self.revoked = Some(self.revoked.take().map_or(said.clone(), |known| known.min(said)));
+        self.difference("revoked", json!(before), json!(true))
+    }
+
+    fn difference(&self, field: &'static str, from: Value, to: Value) -> Changed {
+        if from == to { Changed::default() } else { Changed(BTreeMap::from([(field, (from, to))])) }
+    }
+
+    /// How far it got. `failed` wins over everything, early or late, and is kept.
+    pub fn status(&self) -> Option<Progress> {
+        self.failure.as_ref().map(|_| Progress::Failed).or(self.progress)
+    }
+
+    /// Its text as it stands, with the latest edit.
+    pub fn content(&self) -> Option<&str> {
+        match &self.edit {
+            Some(edit) => edit.content.as_deref(),
+            None => self.content.as_deref(),
+        }
+    }
+
+    fn attachments(&self) -> &[Attachment] {
+        match &self.edit {
+            Some(edit) if !edit.attachments.is_empty() => &edit.attachments,
+            _ => &self.attachments,
+        }
+    }
+
+    fn reactions_json(&self) -> Value {
+        let standing = self.reactions.iter().map(|said| &said.reaction).filter(|reaction| reaction.emoji.is_some());
+        json!(standing.collect::<Vec<_>>())
+    }
+
+    /// As a payload's `data.message` shows it.
+    pub fn snapshot(&self, id: &str) -> Value {
+        let time = |at: &DateTime<Utc>| at.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true);
+        let errors = self.failure.as_ref().filter(|errors| !errors.is_null()).or(self.errors.as_ref());
+        json!({
+            "id": id,
+            "external_id": self.external_id,
+            "direction": self.direction.as_str(),
+            "kind": self.kind,
+            "status": self.status().map(Progress::as_str),
+            "sender": self.sender,
+            "content": self.content(),
+            "attachments": self.attachments(),
+            "context": self.context,
+            "referral": self.referral,
+            "details": self.details,
+            "errors": errors,
+            "reactions": self.reactions_json(),
+            "edited": self.edit.is_some(),
+            "revoked": self.revoked.is_some(),
+            "provider_timestamp": self.provider_timestamp.as_ref().map(time),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(word: &str) -> StatusUpdate {
+        let errors = (word == "failed").then(|| json!([{"code": 131026}]));
+        StatusUpdate { target: "wamid.1".into(), progress: Progress::from_word(word), errors }
+    }
+
+    fn permutations<T: Clone>(items: &[T]) -> Vec<Vec<T>> {
+        if items.is_empty() {
+            return vec![Vec::new()];
+        }
+        let each = (0..items.len()).flat_map(|i| {
+            let mut rest = items.to_vec();
+            let head = rest.remove(i);
+            permutations(&rest).into_iter().map(move |tail| [vec![head.clone()], tail].concat())
+        });
+        each.collect()
+    }
+
+    #[test]
+    fn statuses_in_any_order_end_at_the_furthest() {
+        for order in permutations(&["sent", "delivered", "read", "played"]) {
+            let mut message = Message::unseen("wamid.1");
+            for word in order {
+                message.join(&status(word));
+            }
+            assert_eq!(message.status(), Some(Progress::Played));
+        }
+    }
+
+    #[test]
+    fn failed_is_kept_whatever_comes_before_or_after_it_and_keeps_its_errors() {
+        for order in permutations(&["failed", "sent", "delivered", "read"]) {
+            let mut message = Message::unseen("wamid.1");
+            for word in order {
+                message.join(&status(word));
+            }
+            assert_eq!(message.status(), Some(Progress::Failed));
+            assert_eq!(message.snapshot("m")["errors"], json!([{"code": 131026}]));
+        }
+    }
+
+    #[test]
+    fn a_status_that_moves_nothing_changes_nothing() {
+        let mut message = Message::unseen("wamid.1");
+
+        assert_eq!(message.join(&status("read")).to_json(), json!({"status": {"from": null, "to": "read"}}));
+
+        for late in ["sent", "delivered", "read", "a word of tomorrow"] {
+            assert!(message.join(&status(late)).is_empty(), "{late}");
+        }
+    }
+
+    #[test]
+    fn edits_reactions_and_revokes_give_the_same_message_in_any_order() {
+        let at = |second| DateTime::from_timestamp(second, 0);
+        let edit = |text: &str| Change::Edit { content: Some(text.into()), attachments: Vec::new() };
+        let react = |emoji: Option<&str>| {
+            Change::Reaction(Reaction { from: Some("15550101234".into()), emoji: emoji.map(str::to_owned) })
+        };
+        let said = [
+            (at(1), "e1", edit("first")),
+            (at(2), "e2", edit("second")),
+            (at(3), "r1", react(Some("👍"))),
+            (at(4), "r2", react(None)),
+            (at(5), "x1", Change::Revoke),
+        ];
+
+        let ends = permutations(&said).into_iter().map(|order| {
+            let mut message = Message::unseen("wamid.1");
+            for (at, key, change) in order {
+                message.change(at, &Key::new(key).unwrap(), &change);
+            }
+            message.snapshot("m")
+        });
+
+        let ends: Vec<_> = ends.collect();
+        assert!(ends.windows(2).all(|pair| pair[0] == pair[1]));
+        assert_eq!((&ends[0]["content"], &ends[0]["reactions"], &ends[0]["revoked"]), (&json!("second"), &json!([]), &json!(true)));
+    }
+}

@@ -1,0 +1,78 @@
+//! One inbound HTTP request as it came, and the number that it carries from then on.
+
+use std::{fmt, str::FromStr, sync::Arc};
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::SourceId;
+
+/// One inbound HTTP request as it came: bytes, a few headers, when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RawEvent {
+    /// Where it came from.
+    pub source_id: SourceId,
+    /// When it was received, by the producer's clock.
+    pub received_at: DateTime<Utc>,
+    /// The headers that the source's provider needs later, names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// The body, byte for byte as it was signed.
+    pub body: Bytes,
+}
+
+/// One life of the queue's memory. A queue that has lost its memory starts a new one.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Incarnation(Arc<str>);
+
+impl Incarnation {
+    /// Takes the name as the queue gives it.
+    pub fn new(name: &str) -> Self {
+        Self(Arc::from(name))
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Incarnation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What identifies a raw event: the queue's incarnation and the next number in it, without gaps, from 1.
+///
+/// Given by the script that enqueues, so that a number exists exactly when the queue holds its raw event.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Stamp {
+    /// Which life of the queue.
+    pub incarnation: Incarnation,
+    /// Which raw event in it.
+    pub number: u64,
+}
+
+impl fmt::Display for Stamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.incarnation, self.number)
+    }
+}
+
+/// Why a string is no stamp.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no raw event's name: it looks like INCARNATION-NUMBER")]
+pub struct StampError(String);
+
+impl FromStr for Stamp {
+    type Err = StampError;
+
+    fn from_str(text: &str) -> Result<Self, StampError> {
+        let parsed = text.rsplit_once('-').and_then(|(incarnation, number)| {
+            let number = number.parse().ok()?;
+            (!incarnation.is_empty()).then(|| Self { incarnation: Incarnation::new(incarnation), number })
+        });
+        parsed.ok_or_else(|| StampError(text.to_owned()))
+    }
+}

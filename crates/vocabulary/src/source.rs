@@ -1,0 +1,29 @@
+//! Where raw events come from.
+
+use secrecy::SecretString;
+use serde_json::{Map, Value};
+
+use crate::{AccountId, SourceId};
+
+/// A provider's account, number or app that sends to us: its secrets and settings, opened.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// Its name, the last part of its URL.
+    pub id: SourceId,
+    /// Who owns it.
+    pub account_id: AccountId,
+    /// What an operator calls it.
+    pub name: String,
+    /// Which provider's rules apply, by the provider's name (`whatsapp`).
+    pub provider: String,
+    /// A disabled source is answered like one that does not exist.
+    pub enabled: bool,
+    /// Each of these may have signed a request; more than one while they are rotated.
+    pub secrets: Vec<SecretString>,
+    /// What the provider's handshake must show, where it has one.
+    pub verify_token: Option<SecretString>,
+    /// What only its provider understands (WhatsApp: `phone_number_id`).
+    pub settings: Map<String, Value>,
+    /// Grows with every change of any source; a snapshot with a lower one is older.
+    pub revision: i64,
+}
