@@ -434,6 +434,9 @@ mod tests {
 
         let ends: Vec<_> = ends.collect();
         assert!(ends.windows(2).all(|pair| pair[0] == pair[1]));
-        assert_eq!((&ends[0]["content"], &ends[0]["reactions"], &ends[0]["revoked"]), (&json!("second"), &json!([]), &json!(true)));
+        assert_eq!(
+            (&ends[0]["content"], &ends[0]["reactions"], &ends[0]["revoked"]),
+            (&json!("second"), &json!([]), &json!(true))
+        );
     }
 }

@@ -25,7 +25,9 @@ type KeyId = [u8; KEY_ID_LEN];
 
 /// Why a text is no master key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the master key must be 32 bytes in base64 (make one: head -c 32 /dev/urandom | base64); several with commas, the first seals")]
+#[error(
+    "the master key must be 32 bytes in base64 (make one: head -c 32 /dev/urandom | base64); several with commas, the first seals"
+)]
 pub struct MasterKeyError;
 
 /// Why a sealed secret does not open.

@@ -1,0 +1,25 @@
+//! `bodies`: what customers are told of an event, once per event and format.
+
+use diesel::sql_types::{Array, Binary, Uuid as SqlUuid};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use uuid::Uuid;
+
+use crate::QueryResult;
+
+statement! {
+    Insert { events: Vec<Uuid> => Array<SqlUuid>, bodies: Vec<&'a [u8]> => Array<Binary> } -> (),
+    "INSERT INTO bodies (event_id, body) SELECT * FROM unnest(?, ?)"
+}
+
+/// Keeps the snapshots of some new events.
+///
+/// # Errors
+/// As any query.
+pub async fn insert(conn: &AsyncPgConnection, bodies: &[(Uuid, Vec<u8>)]) -> QueryResult<()> {
+    let statement = Insert {
+        events: bodies.iter().map(|(event, _)| *event).collect(),
+        bodies: bodies.iter().map(|(_, body)| body.as_slice()).collect(),
+        lifetime: std::marker::PhantomData,
+    };
+    statement.execute(&mut &*conn).await.map(drop)
+}

@@ -1,0 +1,118 @@
+//! The pool.
+
+use std::{sync::Arc, time::Duration};
+
+use diesel::{ConnectionError, ConnectionResult};
+use diesel_async::{
+    AsyncPgConnection,
+    pooled_connection::{
+        AsyncDieselConnectionManager, ManagerConfig,
+        deadpool::{BuildError, Object, Pool, PoolError},
+    },
+};
+use futures::{FutureExt, future::BoxFuture};
+use tokio_postgres::config::SslMode;
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+/// A connection that goes back to the pool when dropped; one dropped in mid-transaction is closed instead.
+pub type Connection = Object<AsyncPgConnection>;
+
+/// A paused worker inside its transaction must not hold the fleet: its locks are waited for two seconds, its idle
+/// transaction is ended by the server after five, and a dead peer is found out within about ten.
+const SESSION: &str = "-c lock_timeout=2000 -c idle_in_transaction_session_timeout=5000 -c statement_timeout=30000 \
+     -c lc_messages=C -c jit=off -c client_min_messages=warning";
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Postgres, through a pool. Cheap to clone.
+#[derive(Clone)]
+pub struct Database {
+    pool: Pool<AsyncPgConnection>,
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum DatabaseError {
+    /// The URL is none.
+    #[error("DATABASE_URL is not a Postgres URL (postgres://user:password@host/database)")]
+    Url(#[source] tokio_postgres::Error),
+    /// The pool could not be made.
+    #[error("the pool of Postgres connections could not be made")]
+    Pool(#[from] BuildError),
+    /// The server cannot be reached, or no connection came free within five seconds.
+    #[error("Postgres gives no connection: check that it runs and that DATABASE_URL is right")]
+    Unreachable(#[from] PoolError),
+}
+
+impl Database {
+    /// A pool of at most `connections` to the server at `url`. Connects when first used.
+    ///
+    /// # Errors
+    /// When the URL cannot be read.
+    pub fn new(url: &str, connections: usize) -> Result<Self, DatabaseError> {
+        url.parse::<tokio_postgres::Config>().map_err(DatabaseError::Url)?;
+        let mut manager = ManagerConfig::default();
+        manager.custom_setup = Box::new(establish);
+        let manager = AsyncDieselConnectionManager::<AsyncPgConnection>::new_with_config(url, manager);
+        let pool = Pool::builder(manager)
+            .max_size(connections)
+            .runtime(deadpool::Runtime::Tokio1)
+            .wait_timeout(Some(CONNECT_TIMEOUT))
+            .create_timeout(Some(CONNECT_TIMEOUT))
+            .recycle_timeout(Some(CONNECT_TIMEOUT))
+            .build()?;
+        Ok(Self { pool })
+    }
+
+    /// A connection. Take one for a batch, not one for a row: every checkout asks the server whether it still lives.
+    ///
+    /// # Errors
+    /// When the server cannot be reached.
+    pub async fn connection(&self) -> Result<Connection, DatabaseError> {
+        Ok(self.pool.get().await?)
+    }
+}
+
+/// The server's version number (`180006` is 18.6), for `doctor`.
+///
+/// # Errors
+/// As any query.
+pub async fn server_version(conn: &AsyncPgConnection) -> crate::QueryResult<i32> {
+    use diesel_async::RunQueryDsl;
+    diesel::select(diesel::dsl::sql::<diesel::sql_types::Integer>("current_setting('server_version_num')::int"))
+        .get_result(&mut &*conn)
+        .await
+}
+
+pub(crate) fn establish(url: &str) -> BoxFuture<'_, ConnectionResult<AsyncPgConnection>> {
+    async move {
+        let bad = |error: tokio_postgres::Error| ConnectionError::BadConnection(error.to_string());
+        let mut config: tokio_postgres::Config = url.parse().map_err(bad)?;
+        let options = config.get_options().map_or(SESSION.to_owned(), |given| format!("{SESSION} {given}"));
+        config
+            .options(&options)
+            .application_name("latchhook")
+            .connect_timeout(CONNECT_TIMEOUT)
+            .keepalives_idle(Duration::from_secs(4))
+            .keepalives_interval(Duration::from_secs(2))
+            .keepalives_retries(3)
+            .tcp_user_timeout(Duration::from_secs(10));
+        if config.get_ssl_mode() == SslMode::Disable {
+            let (client, connection) = config.connect(tokio_postgres::NoTls).await.map_err(bad)?;
+            return AsyncPgConnection::try_from_client_and_connection(client, connection).await;
+        }
+        let (client, connection) = config.connect(MakeRustlsConnect::new(tls())).await.map_err(bad)?;
+        AsyncPgConnection::try_from_client_and_connection(client, connection).await
+    }
+    .boxed()
+}
+
+/// Servers must show a certificate that the operating system's or Mozilla's roots vouch for.
+fn tls() -> rustls::ClientConfig {
+    let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("ring has every suite of TLS 1.2 and 1.3")
+        .with_root_certificates(roots)
+        .with_no_client_auth()
+}

@@ -1,0 +1,74 @@
+//! What kind of trouble an error is. It decides whether work is tried again or looked at.
+
+use diesel::result::{DatabaseErrorKind, Error};
+
+/// Whose fault an error is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
+    /// The server, the network, or other transactions: the same work may succeed later, and is never quarantined.
+    /// SQLSTATE 55P03, 40P01, 40001 and classes 08, 53, 57, 58; a connection that is gone.
+    Infrastructure,
+    /// The work itself: it would fail again.
+    Work,
+}
+
+/// Judges an error.
+///
+/// diesel keeps the SQLSTATE only for the kinds it knows, so the rest are told by what can only come from the work: the
+/// statements are fixed, therefore what fails on account of its *values* is a constraint or a value that a type refuses,
+/// and these come back as the named kinds or with Postgres's own words for a bad value.
+pub fn trouble(error: &Error) -> Trouble {
+    use DatabaseErrorKind as Kind;
+    match error {
+        Error::DatabaseError(Kind::CheckViolation | Kind::NotNullViolation | Kind::ForeignKeyViolation, _) => {
+            Trouble::Work
+        }
+        Error::DatabaseError(Kind::UniqueViolation | Kind::ExclusionViolation | Kind::RestrictViolation, _) => {
+            Trouble::Work
+        }
+        Error::DatabaseError(_, info) if is_value_refused(info.message()) => Trouble::Work,
+        Error::SerializationError(_) | Error::QueryBuilderError(_) => Trouble::Work,
+        _ => Trouble::Infrastructure,
+    }
+}
+
+/// Class 22 (data exception) and 54000 (program limit): Postgres's messages, which are not translated because the pool
+/// sets `lc_messages` to C.
+fn is_value_refused(message: &str) -> bool {
+    const REFUSED: [&str; 6] = [
+        "invalid byte sequence",
+        "invalid input syntax",
+        "value too long",
+        "out of range",
+        "index row",
+        "unsupported Unicode escape",
+    ];
+    REFUSED.iter().any(|words| message.contains(words))
+}
+
+/// Why a row with secrets could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The query failed.
+    #[error("sources or endpoints cannot be read from Postgres")]
+    Query(#[from] Error),
+    /// A secret did not open.
+    #[error("a secret does not open")]
+    Seal(#[from] vocabulary::SealError),
+    /// A row that latchhook did not write.
+    #[error("a row holds an id that latchhook would not have written")]
+    Id(#[from] vocabulary::IdError),
+    /// Likewise.
+    #[error("a row holds event types that latchhook would not have written")]
+    EventTypes(#[from] vocabulary::EventTypesError),
+}
+
+pub(crate) fn open_text(
+    master: &vocabulary::MasterKey,
+    place: &str,
+    sealed: &[u8],
+) -> Result<secrecy::SecretString, OpenError> {
+    let plain = master.open(place, sealed)?;
+    let text = String::from_utf8(plain).map_err(|_| vocabulary::SealError::Damaged(place.to_owned()))?;
+    Ok(text.into())
+}

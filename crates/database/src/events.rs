@@ -1,0 +1,141 @@
+//! `events`: the ledger. **This is where a duplicate is stopped**, whatever Redis knows or has forgotten.
+//!
+//! ```text
+//!             INSERT … ON CONFLICT (key_hash) DO NOTHING
+//!   absent ──────────────────────────────────────────────▶ inserted ──finish──▶ numbered ──COMMIT──▶ for ever
+//!                       │
+//!                       └── there already: a duplicate, or this very raw event run again (`committed_by` tells)
+//! ```
+
+use std::collections::{HashMap, HashSet};
+
+use chrono::{DateTime, Utc};
+use diesel::sql_types::{Array, BigInt, Binary, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use uuid::Uuid;
+use vocabulary::{Incarnation, KeyHash, Stamp};
+
+use crate::QueryResult;
+
+/// A row for the ledger.
+#[derive(Debug, Clone)]
+pub struct NewEvent<'a> {
+    /// Its id here.
+    pub id: Uuid,
+    /// What it is unique by.
+    pub key_hash: KeyHash,
+    /// Its source.
+    pub source_id: &'a str,
+    /// The provider's id for it.
+    pub key: &'a str,
+    /// The provider's type.
+    pub kind: &'a str,
+    /// The raw event that brings it.
+    pub stamp: &'a Stamp,
+    /// By the provider's clock.
+    pub occurred_at: Option<DateTime<Utc>>,
+    /// By the producer's clock.
+    pub received_at: DateTime<Utc>,
+}
+
+statement! {
+    /// One wins per key, over all workers and for ever; the others come back empty-handed, after the winner's COMMIT.
+    Insert {
+        ids: Vec<Uuid> => Array<SqlUuid>,
+        hashes: Vec<&'a [u8]> => Array<Binary>,
+        sources: Vec<&'a str> => Array<Text>,
+        keys: Vec<&'a str> => Array<Text>,
+        kinds: Vec<&'a str> => Array<Text>,
+        incarnations: Vec<&'a str> => Array<Text>,
+        numbers: Vec<i64> => Array<BigInt>,
+        occurred: Vec<Option<DateTime<Utc>>> => Array<Nullable<Timestamptz>>,
+        received: Vec<DateTime<Utc>> => Array<Timestamptz>,
+    } -> SqlUuid,
+    "INSERT INTO events (id, key_hash, source_id, key, kind, incarnation, number, occurred_at, received_at) \
+     SELECT * FROM unnest(?, ?, ?, ?, ?, ?, ?, ?, ?) \
+     ON CONFLICT (key_hash) DO NOTHING RETURNING id"
+}
+
+/// Inserts what is not there yet; gives the ids of what is new. Sorted by key, so that two transactions with the same keys
+/// wait for each other instead of locking each other out.
+///
+/// # Errors
+/// As any query.
+pub async fn insert(conn: &AsyncPgConnection, events: &mut [NewEvent<'_>]) -> QueryResult<HashSet<Uuid>> {
+    events.sort_by_key(|event| event.key_hash);
+    let statement = Insert {
+        ids: events.iter().map(|event| event.id).collect(),
+        hashes: events.iter().map(|event| event.key_hash.as_slice()).collect(),
+        sources: events.iter().map(|event| event.source_id).collect(),
+        keys: events.iter().map(|event| event.key).collect(),
+        kinds: events.iter().map(|event| event.kind).collect(),
+        incarnations: events.iter().map(|event| event.stamp.incarnation.as_str()).collect(),
+        numbers: events.iter().map(|event| event.stamp.number.cast_signed()).collect(),
+        occurred: events.iter().map(|event| event.occurred_at).collect(),
+        received: events.iter().map(|event| event.received_at).collect(),
+        lifetime: std::marker::PhantomData,
+    };
+    let new: Vec<Uuid> = statement.load(&mut &*conn).await?;
+    Ok(new.into_iter().collect())
+}
+
+statement! {
+    /// A second statement, because only its fresh snapshot sees the row of a winner that `Insert` waited for.
+    CommittedBy { hashes: Vec<&'a [u8]> => Array<Binary> } -> (Binary, Text, BigInt),
+    "SELECT key_hash, incarnation, number FROM events WHERE key_hash = ANY(?)"
+}
+
+/// Which raw event committed each of these keys; keys that nobody committed are absent.
+///
+/// # Errors
+/// As any query.
+pub async fn committed_by(conn: &AsyncPgConnection, hashes: &[KeyHash]) -> QueryResult<HashMap<KeyHash, Stamp>> {
+    let hashes = hashes.iter().map(KeyHash::as_slice).collect();
+    let rows: Vec<(Vec<u8>, String, i64)> =
+        CommittedBy { hashes, lifetime: std::marker::PhantomData }.load(&mut &*conn).await?;
+    let read = |(hash, incarnation, number): (Vec<u8>, String, i64)| {
+        let hash = KeyHash(hash.try_into().ok()?);
+        Some((hash, Stamp { incarnation: Incarnation::new(&incarnation), number: number.cast_unsigned() }))
+    };
+    Ok(rows.into_iter().filter_map(read).collect())
+}
+
+/// What an inserted event turned out to be, once its message had been looked at.
+#[derive(Debug, Clone)]
+pub struct Finished<'a> {
+    /// Which event.
+    pub id: Uuid,
+    /// Its place among the events of its source.
+    pub sequence: i64,
+    /// What its webhook is called; `None` owes nobody anything.
+    pub event_type: Option<&'a str>,
+    /// How many deliveries were written for it.
+    pub deliveries_owed: i32,
+}
+
+statement! {
+    /// Stays on the row's page (fillfactor 50, no index on these columns): no index is touched a second time.
+    Finish {
+        ids: Vec<Uuid> => Array<SqlUuid>,
+        sequences: Vec<i64> => Array<BigInt>,
+        types: Vec<Option<&'a str>> => Array<Nullable<Text>>,
+        owed: Vec<i32> => Array<Integer>,
+    } -> (),
+    "UPDATE events e SET sequence = f.sequence, event_type = f.event_type, deliveries_owed = f.owed \
+     FROM unnest(?, ?, ?, ?) AS f (id, sequence, event_type, owed) WHERE e.id = f.id"
+}
+
+/// Writes down what inserted events turned out to be.
+///
+/// # Errors
+/// As any query.
+pub async fn finish(conn: &AsyncPgConnection, finished: &[Finished<'_>]) -> QueryResult<()> {
+    let statement = Finish {
+        ids: finished.iter().map(|event| event.id).collect(),
+        sequences: finished.iter().map(|event| event.sequence).collect(),
+        types: finished.iter().map(|event| event.event_type).collect(),
+        owed: finished.iter().map(|event| event.deliveries_owed).collect(),
+        lifetime: std::marker::PhantomData,
+    };
+    statement.execute(&mut &*conn).await.map(drop)
+}

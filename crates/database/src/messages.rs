@@ -1,0 +1,86 @@
+//! `messages`: what chat events are about.
+//!
+//! Read for update, joined in memory, written back: each message at most once per transaction, in the order of
+//! (source, external id). Transactions of one source are already one after another here, because each holds its counter.
+
+use chrono::{DateTime, Utc};
+use diesel::sql_types::{Array, Binary, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use uuid::Uuid;
+use vocabulary::{Message, Progress};
+
+use crate::QueryResult;
+
+/// A message with its name here.
+#[derive(Debug, Clone)]
+pub struct MessageRow {
+    /// Its id here.
+    pub id: Uuid,
+    /// Its source.
+    pub source_id: String,
+    /// Everything said of it so far.
+    pub message: Message,
+}
+
+statement! {
+    Lock { sources: Vec<&'a str> => Array<Text>, external_ids: Vec<&'a str> => Array<Text> } -> (SqlUuid, Text, Binary),
+    "SELECT m.id, m.source_id, m.state FROM unnest(?, ?) AS wanted (source_id, external_id) \
+     JOIN messages m USING (source_id, external_id) ORDER BY m.source_id, m.external_id FOR UPDATE OF m"
+}
+
+/// Reads those of these messages that are there, and locks them to COMMIT.
+///
+/// # Errors
+/// As any query, or when a state is not what latchhook wrote.
+pub async fn lock(conn: &AsyncPgConnection, wanted: &[(&str, &str)]) -> QueryResult<Vec<MessageRow>> {
+    let (sources, external_ids) = wanted.iter().copied().unzip();
+    let rows: Vec<(Uuid, String, Vec<u8>)> =
+        Lock { sources, external_ids, lifetime: std::marker::PhantomData }.load(&mut &*conn).await?;
+    let read = |(id, source_id, state): (Uuid, String, Vec<u8>)| {
+        let message =
+            serde_json::from_slice(&state).map_err(|error| crate::QueryError::DeserializationError(error.into()))?;
+        Ok(MessageRow { id, source_id, message })
+    };
+    rows.into_iter().map(read).collect()
+}
+
+statement! {
+    Put {
+        ids: Vec<Uuid> => Array<SqlUuid>,
+        sources: Vec<&'a str> => Array<Text>,
+        external_ids: Vec<&'a str> => Array<Text>,
+        directions: Vec<&'a str> => Array<Text>,
+        kinds: Vec<Option<&'a str>> => Array<Nullable<Text>>,
+        statuses: Vec<Option<&'a str>> => Array<Nullable<Text>>,
+        contents: Vec<Option<&'a [u8]>> => Array<Nullable<Binary>>,
+        states: Vec<Vec<u8>> => Array<Binary>,
+        timestamps: Vec<Option<DateTime<Utc>>> => Array<Nullable<Timestamptz>>,
+    } -> (),
+    "INSERT INTO messages (id, source_id, external_id, direction, kind, status, content, state, provider_timestamp) \
+     SELECT * FROM unnest(?, ?, ?, ?, ?, ?, ?, ?, ?) \
+     ON CONFLICT (source_id, external_id) DO UPDATE SET direction = excluded.direction, kind = excluded.kind, \
+     status = excluded.status, content = excluded.content, state = excluded.state, \
+     provider_timestamp = excluded.provider_timestamp, updated_at = now()"
+}
+
+/// Writes messages, new ones and changed ones alike. Sorts them first.
+///
+/// # Errors
+/// As any query.
+pub async fn put(conn: &AsyncPgConnection, rows: &mut [&MessageRow]) -> QueryResult<()> {
+    rows.sort_by(|a, b| (&a.source_id, &a.message.external_id).cmp(&(&b.source_id, &b.message.external_id)));
+    let states = rows.iter().map(|row| serde_json::to_vec(&row.message)).collect::<Result<_, _>>();
+    let statement = Put {
+        ids: rows.iter().map(|row| row.id).collect(),
+        sources: rows.iter().map(|row| row.source_id.as_str()).collect(),
+        external_ids: rows.iter().map(|row| row.message.external_id.as_str()).collect(),
+        directions: rows.iter().map(|row| row.message.direction.as_str()).collect(),
+        kinds: rows.iter().map(|row| row.message.kind.as_deref()).collect(),
+        statuses: rows.iter().map(|row| row.message.status().map(Progress::as_str)).collect(),
+        contents: rows.iter().map(|row| row.message.content().map(str::as_bytes)).collect(),
+        states: states.map_err(|error| crate::QueryError::SerializationError(error.into()))?,
+        timestamps: rows.iter().map(|row| row.message.provider_timestamp).collect(),
+        lifetime: std::marker::PhantomData,
+    };
+    statement.execute(&mut &*conn).await.map(drop)
+}

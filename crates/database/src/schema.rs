@@ -1,0 +1,147 @@
+//! The tables as diesel sees them; what each column means stands in the migrations.
+
+diesel::table! {
+    accounts (id) { id -> Text, name -> Text, created_at -> Timestamptz, }
+}
+
+diesel::table! {
+    sources (id) {
+        id -> Text,
+        account_id -> Text,
+        name -> Text,
+        provider -> Text,
+        enabled -> Bool,
+        secrets -> Array<Binary>,
+        verify_token -> Nullable<Binary>,
+        settings -> Jsonb,
+        revision -> BigInt,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    endpoints (id) {
+        id -> Text,
+        account_id -> Text,
+        url -> Text,
+        secrets -> Array<Binary>,
+        event_types -> Array<Text>,
+        enabled -> Bool,
+        disabled_reason -> Nullable<Text>,
+        revision -> BigInt,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    events (id) {
+        id -> Uuid,
+        key_hash -> Binary,
+        source_id -> Text,
+        key -> Text,
+        kind -> Text,
+        event_type -> Nullable<Text>,
+        sequence -> Nullable<BigInt>,
+        deliveries_owed -> Integer,
+        incarnation -> Text,
+        number -> BigInt,
+        occurred_at -> Nullable<Timestamptz>,
+        received_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    bodies (event_id, format) { event_id -> Uuid, format -> Text, body -> Binary, }
+}
+
+diesel::table! {
+    deliveries (event_id, endpoint_id) {
+        event_id -> Uuid,
+        endpoint_id -> Text,
+        webhook_id -> Text,
+        state -> Text,
+        attempts -> Integer,
+        created_at -> Timestamptz,
+        finished_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    due (event_id, endpoint_id) {
+        event_id -> Uuid,
+        endpoint_id -> Text,
+        due_at -> Timestamptz,
+        lease -> Nullable<BigInt>,
+        attempts -> Integer,
+    }
+}
+
+diesel::table! {
+    attempts (event_id, endpoint_id, lease) {
+        event_id -> Uuid,
+        endpoint_id -> Text,
+        lease -> BigInt,
+        webhook_id -> Text,
+        body_hash -> Binary,
+        outcome -> Text,
+        http_status -> Nullable<SmallInt>,
+        detail -> Nullable<Text>,
+        response_head -> Nullable<Binary>,
+        started_at -> Timestamptz,
+        duration_us -> BigInt,
+    }
+}
+
+diesel::table! {
+    quarantine (id) {
+        id -> BigInt,
+        incarnation -> Text,
+        number -> BigInt,
+        item -> Integer,
+        source_id -> Text,
+        reason -> Text,
+        detail -> Text,
+        raw -> Binary,
+        created_at -> Timestamptz,
+        replayed_at -> Nullable<Timestamptz>,
+        closed_at -> Nullable<Timestamptz>,
+        resolution -> Nullable<Text>,
+        note -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    quarantined_raw_events (incarnation, number) {
+        incarnation -> Text,
+        number -> BigInt,
+        source_id -> Text,
+        received_at -> Timestamptz,
+        headers -> Jsonb,
+        body -> Binary,
+    }
+}
+
+diesel::table! {
+    audit_log (id) {
+        id -> BigInt,
+        at -> Timestamptz,
+        actor -> Text,
+        action -> Text,
+        target -> Text,
+        detail -> Text,
+    }
+}
+
+diesel::allow_tables_to_appear_in_same_query!(accounts, sources, endpoints, events, bodies, deliveries, due, attempts);
+
+diesel::table! {
+    receipts (incarnation, number) {
+        incarnation -> Text,
+        number -> BigInt,
+        source_id -> Text,
+        items -> Integer,
+        committed -> Integer,
+        quarantined -> Integer,
+        ended_at -> Nullable<Timestamptz>,
+    }
+}

@@ -1,0 +1,145 @@
+//! `sources`: where raw events come from. Secrets go in and come out sealed; this file opens and seals them.
+
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Map, Value};
+use vocabulary::{AccountId, MasterKey, Source, SourceId};
+
+use crate::{QueryResult, error::OpenError, schema::sources};
+
+/// A source as it is kept, without its secrets: what people may see.
+#[derive(Debug, Clone, Queryable, Selectable)]
+#[diesel(table_name = sources)]
+pub struct SourceRow {
+    /// Its name in URLs and commands.
+    pub id: String,
+    /// Who owns it.
+    pub account_id: String,
+    /// What people call it.
+    pub name: String,
+    /// Whose rules apply.
+    pub provider: String,
+    /// Whether it is answered.
+    pub enabled: bool,
+    /// What only its provider understands.
+    pub settings: Value,
+    /// When it was added.
+    pub created_at: DateTime<Utc>,
+}
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = sources)]
+struct Sealed {
+    id: String,
+    account_id: String,
+    name: String,
+    provider: String,
+    enabled: bool,
+    secrets: Vec<Vec<u8>>,
+    verify_token: Option<Vec<u8>>,
+    settings: Value,
+    revision: i64,
+}
+
+/// A source to be added.
+#[derive(Debug)]
+pub struct NewSource<'a> {
+    /// Its name in URLs and commands.
+    pub id: &'a SourceId,
+    /// Who owns it.
+    pub account_id: &'a AccountId,
+    /// What people call it.
+    pub name: &'a str,
+    /// Whose rules apply.
+    pub provider: &'a str,
+    /// Each of them may have signed a request.
+    pub secrets: &'a [SecretString],
+    /// What the provider's handshake must show.
+    pub verify_token: Option<&'a SecretString>,
+    /// What only its provider understands.
+    pub settings: &'a Map<String, Value>,
+}
+
+fn place(id: &str) -> String {
+    format!("source:{id}")
+}
+
+/// Adds a source, or gives the one of that id these values: setting up twice has the same result. Its account and
+/// provider stay as they were, because its keys are unique under them.
+///
+/// # Errors
+/// As any query; a foreign key violation when there is no such account.
+pub async fn put(conn: &AsyncPgConnection, master: &MasterKey, new: &NewSource<'_>) -> QueryResult<()> {
+    let seal = |secret: &SecretString| master.seal(&place(new.id.as_str()), secret.expose_secret().as_bytes());
+    let changing = (
+        sources::name.eq(new.name),
+        sources::secrets.eq(new.secrets.iter().map(seal).collect::<Vec<_>>()),
+        sources::verify_token.eq(new.verify_token.map(seal)),
+        sources::settings.eq(Value::Object(new.settings.clone())),
+        sources::revision.eq(crate::sequences::next_revision()),
+    );
+    diesel::insert_into(sources::table)
+        .values((
+            sources::id.eq(new.id.as_str()),
+            sources::account_id.eq(new.account_id.as_str()),
+            sources::provider.eq(new.provider),
+            changing.clone(),
+        ))
+        .on_conflict(sources::id)
+        .do_update()
+        .set(changing)
+        .execute(&mut &*conn)
+        .await
+        .map(drop)
+}
+
+/// All of them, by id, without secrets.
+///
+/// # Errors
+/// As any query.
+pub async fn list(conn: &AsyncPgConnection) -> QueryResult<Vec<SourceRow>> {
+    sources::table.order(sources::id).select(SourceRow::as_select()).load(&mut &*conn).await
+}
+
+/// How many there are, and the newest change: equal to the last look means that nothing changed since.
+///
+/// # Errors
+/// As any query.
+pub async fn newest(conn: &AsyncPgConnection) -> QueryResult<(i64, i64)> {
+    use diesel::dsl::{count_star, max};
+    let (count, revision): (i64, Option<i64>) =
+        sources::table.select((count_star(), max(sources::revision))).first(&mut &*conn).await?;
+    Ok((count, revision.unwrap_or(0)))
+}
+
+/// All of them with their secrets opened: what the snapshot for the producers is made of.
+///
+/// # Errors
+/// As any query, or when a secret does not open under this master key.
+pub async fn open_all(conn: &AsyncPgConnection, master: &MasterKey) -> Result<Vec<Source>, OpenError> {
+    let rows: Vec<Sealed> = sources::table.select(Sealed::as_select()).load(&mut &*conn).await?;
+    rows.into_iter().map(|row| row.open(master)).collect()
+}
+
+impl Sealed {
+    fn open(self, master: &MasterKey) -> Result<Source, OpenError> {
+        let place = place(&self.id);
+        let open = |sealed: &Vec<u8>| crate::error::open_text(master, &place, sealed);
+        Ok(Source {
+            secrets: self.secrets.iter().map(open).collect::<Result<_, _>>()?,
+            verify_token: self.verify_token.as_ref().map(open).transpose()?,
+            id: self.id.parse()?,
+            account_id: self.account_id.parse()?,
+            name: self.name,
+            provider: self.provider,
+            enabled: self.enabled,
+            settings: match self.settings {
+                Value::Object(settings) => settings,
+                _ => Map::new(),
+            },
+            revision: self.revision,
+        })
+    }
+}

@@ -1,0 +1,4 @@
+DROP TABLE endpoints;
+DROP TABLE sources;
+DROP TABLE accounts;
+DROP SEQUENCE revisions;

@@ -1,0 +1,2 @@
+DROP TABLE changes_awaiting;
+DROP TABLE messages;

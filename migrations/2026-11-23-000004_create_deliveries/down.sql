@@ -1,0 +1,4 @@
+DROP TABLE attempts;
+DROP TABLE due;
+DROP SEQUENCE leases;
+DROP TABLE deliveries;
