@@ -5,9 +5,12 @@ use diesel::result::{DatabaseErrorKind, Error};
 /// Whose fault an error is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trouble {
-    /// The server, the network, or other transactions: the same work may succeed later, and is never quarantined.
-    /// SQLSTATE 55P03, 40P01, 40001 and classes 08, 53, 57, 58; a connection that is gone.
-    Infrastructure,
+    /// Other transactions: a lock waited for too long (SQLSTATE 55P03), a deadlock (40P01), a serialization failure
+    /// (40001). Smaller work, or the same a little later, succeeds.
+    Contention,
+    /// The server or the network (classes 08, 53, 57, 58; a connection that is gone): the same work will succeed when they
+    /// are back. Never quarantined.
+    Outage,
     /// The work itself: it would fail again.
     Work,
 }
@@ -28,8 +31,17 @@ pub fn trouble(error: &Error) -> Trouble {
         }
         Error::DatabaseError(_, info) if is_value_refused(info.message()) => Trouble::Work,
         Error::SerializationError(_) | Error::QueryBuilderError(_) => Trouble::Work,
-        _ => Trouble::Infrastructure,
+        Error::DatabaseError(Kind::SerializationFailure, _) | Error::NotFound => Trouble::Contention,
+        Error::DatabaseError(_, info) if is_lock(info.message()) => Trouble::Contention,
+        _ => Trouble::Outage,
     }
+}
+
+/// 55P03 and 40P01, which diesel has no kinds for.
+fn is_lock(message: &str) -> bool {
+    message.contains("lock timeout")
+        || message.contains("deadlock detected")
+        || message.contains("could not obtain lock")
 }
 
 /// Class 22 (data exception) and 54000 (program limit): Postgres's messages, which are not translated because the pool
