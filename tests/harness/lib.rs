@@ -1,1 +1,9 @@
-//! harness
+//! Servers for tests: a Redis prefix and a Postgres database of its own for each test, on servers that they share.
+//!
+//! The servers are those of `REDIS_URL` and `DATABASE_URL` (`./justw test` starts one of each for the whole run). Where
+//! these are not set, each test process starts private ones when a test first asks, in memory where there is room, so a
+//! bare `cargo test` works too. What is started here ends with the process.
+
+mod redis;
+
+pub use self::redis::{PrivateRedis, TestRedis, private_redis, private_redis_with, redis};

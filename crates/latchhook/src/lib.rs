@@ -1,1 +1,3 @@
-//! latchhook
+//! The binary's library: what the subcommands do.
+
+pub mod servers;

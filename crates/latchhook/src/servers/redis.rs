@@ -1,0 +1,129 @@
+//! A private Redis (or Valkey, which is as good).
+
+use std::{
+    io::{Read, Write},
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use rustix::process::Signal;
+
+use super::{
+    Durability, ServerError,
+    before_exec::Rights,
+    binaries, directory,
+    process::{Launch, Process, comes_true},
+};
+
+const SOCKET: &str = "redis.sock";
+/// Longer than any command that we ask here takes.
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+
+/// How a private Redis is to run. It never evicts: a full one refuses, as the production one must.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RedisSettings {
+    /// What it gives for keeping what it acknowledged.
+    pub durability: Durability,
+    /// Its `maxmemory` in bytes; unlimited if `None`.
+    pub maxmemory: Option<u64>,
+    /// Its binary; what [`binaries::redis`] finds if `None`.
+    pub binary: Option<PathBuf>,
+}
+
+impl RedisSettings {
+    /// As latchhook asks of a production server: every write is on the disk before it is acknowledged.
+    pub fn durable() -> Self {
+        Self { durability: Durability::Durable, maxmemory: None, binary: None }
+    }
+
+    /// For tests: writes are kept when the server is killed, but not when the machine is.
+    pub fn fast() -> Self {
+        Self { durability: Durability::Fast, ..Self::durable() }
+    }
+}
+
+/// A private Redis on a Unix socket; stopped when dropped.
+#[derive(Debug)]
+pub struct RedisServer {
+    dir: PathBuf,
+    socket: PathBuf,
+    settings: RedisSettings,
+    process: Process,
+}
+
+impl RedisServer {
+    /// Starts one that keeps its data in `dir`, with what an earlier one left there. Returns once it answers.
+    ///
+    /// # Errors
+    /// When there is no binary, the directory can't be used, or the server does not come up.
+    pub fn start(dir: &Path, settings: &RedisSettings) -> Result<Self, ServerError> {
+        let dir = directory::private(dir)?;
+        let socket = directory::socket_dir(&dir, SOCKET)?.join(SOCKET);
+        let process = launch(&dir, &socket, settings)?;
+        Ok(Self { dir, socket, settings: settings.clone(), process })
+    }
+
+    /// Its address, for `REDIS_URL`.
+    pub fn url(&self) -> String {
+        format!("redis+unix://{}", directory::url_encoded(&self.socket, b"/"))
+    }
+
+    /// The number of its process.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// Ends it at once, as a crash would. It has ended when this returns.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// Starts it again with the same data at the same address; stops it first if it runs.
+    ///
+    /// # Errors
+    /// As [`RedisServer::start`].
+    pub fn restart(&mut self) -> Result<(), ServerError> {
+        self.process.stop();
+        self.process = launch(&self.dir, &self.socket, &self.settings)?;
+        Ok(())
+    }
+
+    /// Ends it in order. Dropping it does the same.
+    pub fn stop(self) {}
+}
+
+fn launch(dir: &Path, socket: &Path, settings: &RedisSettings) -> Result<Process, ServerError> {
+    let binary = settings.binary.clone().map_or_else(binaries::redis, Ok)?;
+    stop_orphan(socket);
+    let mut command = Command::new(binary);
+    command.args(["--port", "0", "--unixsocketperm", "700", "--daemonize", "no", "--save", "", "--appendonly", "yes"]);
+    command.args(["--maxmemory-policy", "noeviction"]).arg("--unixsocket").arg(socket).arg("--dir").arg(dir);
+    command.args(["--maxmemory", &settings.maxmemory.unwrap_or(0).to_string()]);
+    command.args(["--appendfsync", if settings.durability == Durability::Durable { "always" } else { "no" }]);
+    let log = dir.join("redis.log");
+    let launch = Launch { name: "Redis", command, log: &log, rights: Rights::Ours, stop: Signal::TERM };
+    launch.until(|_| answers_pong(socket))
+}
+
+/// Stops a server that outlived the process which started it: where the kernel does not see to that, or still is about it.
+fn stop_orphan(socket: &Path) {
+    if ask(socket, "SHUTDOWN").is_some() {
+        comes_true(|| UnixStream::connect(socket).is_err());
+    }
+}
+
+/// While it loads its data it answers with an error.
+fn answers_pong(socket: &Path) -> bool {
+    ask(socket, "PING").is_some_and(|answer| answer.starts_with(b"+PONG"))
+}
+
+fn ask(socket: &Path, command: &str) -> Option<Vec<u8>> {
+    let mut connection = UnixStream::connect(socket).ok()?;
+    connection.set_read_timeout(Some(ANSWER_WITHIN)).ok()?;
+    connection.write_all(format!("{command}\r\n").as_bytes()).ok()?;
+    let mut answer = [0; 64];
+    let length = connection.read(&mut answer).ok()?;
+    Some(answer[..length].to_vec())
+}
