@@ -4,6 +4,10 @@
 //! these are not set, each test process starts private ones when a test first asks, in memory where there is room, so a
 //! bare `cargo test` works too. What is started here ends with the process.
 
+mod postgres;
 mod redis;
 
-pub use self::redis::{PrivateRedis, TestRedis, private_redis, private_redis_with, redis};
+pub use self::{
+    postgres::{TestDatabase, database},
+    redis::{PrivateRedis, TestRedis, private_redis, private_redis_with, redis},
+};

@@ -53,7 +53,7 @@ pub fn private_redis() -> PrivateRedis {
 /// When it can't be started.
 pub fn private_redis_with(settings: &RedisSettings) -> PrivateRedis {
     let dir = ScratchDir::new().expect("a directory for a private Redis");
-    let server = RedisServer::start(dir.path(), settings).expect("a private Redis");
+    let server = RedisServer::start(&dir.path().join("redis"), settings).expect("a private Redis");
     PrivateRedis { server, _dir: dir }
 }
 

@@ -12,8 +12,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use latchhook::servers::{DataDir, RedisServer, RedisSettings, ScratchDir, ServerError};
+use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
+use latchhook::servers::{DataDir, Durability, PostgresServer, RedisServer, RedisSettings, ScratchDir, ServerError};
 use tests::private_redis;
+
+async fn rows_of(table: &str, url: &str) -> usize {
+    let mut connection = AsyncPgConnection::establish(url).await.unwrap();
+    diesel::sql_query(format!("SELECT FROM {table}")).execute(&mut connection).await.unwrap()
+}
 
 async fn ask<T: redis::FromRedisValue>(url: &str, command: &[&str]) -> T {
     let client = redis::Client::open(url).unwrap();
@@ -32,6 +38,57 @@ async fn what_redis_acknowledged_is_there_when_it_starts_again_after_a_kill() {
 
     assert_eq!(redis.url(), url);
     assert_eq!(ask::<String>(&url, &["GET", "key"]).await, "kept");
+}
+
+#[tokio::test]
+async fn what_postgres_committed_is_there_when_it_starts_again_after_a_kill() {
+    let scratch = ScratchDir::new().unwrap();
+    let mut postgres = PostgresServer::start(&scratch.path().join("postgres"), Durability::Fast).unwrap();
+    let url = postgres.url("postgres");
+    let mut connection = AsyncPgConnection::establish(&url).await.unwrap();
+    connection.batch_execute("CREATE TABLE kept AS SELECT 1 AS number").await.unwrap();
+
+    postgres.kill();
+    postgres.restart().unwrap();
+
+    assert_eq!(postgres.url("postgres"), url);
+    assert_eq!(rows_of("kept", &url).await, 1);
+}
+
+#[tokio::test]
+async fn a_postgres_that_was_stopped_in_order_starts_again_with_its_data() {
+    let scratch = ScratchDir::new().unwrap();
+    let dir = scratch.path().join("a long name, with spaces & signs #1 % ".repeat(5));
+    let postgres = PostgresServer::start(&dir, Durability::Durable).unwrap();
+    let mut connection = AsyncPgConnection::establish(&postgres.url("postgres")).await.unwrap();
+    connection.batch_execute("CREATE TABLE kept AS SELECT 1 AS number").await.unwrap();
+
+    postgres.stop();
+    let postgres = PostgresServer::start(&dir, Durability::Durable).unwrap();
+
+    assert_eq!(rows_of("kept", &postgres.url("postgres")).await, 1);
+}
+
+#[tokio::test]
+async fn each_test_has_a_migrated_database_of_its_own() {
+    let (one, other) = (tests::database().await, tests::database().await);
+
+    let mut connection = AsyncPgConnection::establish(&one.url).await.unwrap();
+    connection.batch_execute("INSERT INTO accounts (id, name) VALUES ('a', 'A')").await.unwrap();
+
+    assert_eq!(rows_of("accounts", &one.url).await, 1);
+    assert_eq!(rows_of("accounts", &other.url).await, 0);
+}
+
+#[tokio::test]
+async fn a_database_is_gone_when_its_test_is_though_connections_are_left_open() {
+    let database = tests::database().await;
+    let url = database.url.clone();
+    let _left_open = AsyncPgConnection::establish(&url).await.unwrap();
+
+    drop(database);
+
+    assert!(AsyncPgConnection::establish(&url).await.is_err());
 }
 
 #[tokio::test]
@@ -71,13 +128,13 @@ fn a_data_dir_is_used_by_one_at_a_time() {
 fn servers_and_their_scratch_directory_vanish_with_a_process_that_is_killed() {
     let mut other = Stranger::start();
     let dir = other.says();
-    let redis_socket = Path::new(&dir).join("redis.sock");
-    assert!(UnixStream::connect(&redis_socket).is_ok());
+    let sockets = ["redis/redis.sock", "postgres/.s.PGSQL.5432"].map(|name| Path::new(&dir).join(name));
+    assert!(sockets.iter().all(|socket| UnixStream::connect(socket).is_ok()));
 
     other.process.kill().unwrap();
     other.process.wait().unwrap();
 
-    eventually(|| UnixStream::connect(&redis_socket).is_err());
+    eventually(|| sockets.iter().all(|socket| UnixStream::connect(socket).is_err()));
     eventually(|| !Path::new(&dir).exists());
 }
 
@@ -104,7 +161,8 @@ impl Stranger {
 #[ignore = "no test: what `Stranger` runs, until it is killed"]
 fn the_life_of_a_stranger() {
     let scratch = ScratchDir::new().unwrap();
-    let _redis = RedisServer::start(scratch.path(), &RedisSettings::fast()).unwrap();
+    let _redis = RedisServer::start(&scratch.path().join("redis"), &RedisSettings::fast()).unwrap();
+    let _postgres = PostgresServer::start(&scratch.path().join("postgres"), Durability::Fast).unwrap();
     println!("its directory: {}", scratch.path().display());
     std::io::stdin().read_line(&mut String::new()).unwrap();
 }

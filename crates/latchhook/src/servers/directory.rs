@@ -21,6 +21,9 @@ const LONGEST_SOCKET_PATH: usize = 103;
 /// A test run's servers need about a quarter of this.
 const ROOM_NEEDED: u64 = 1 << 30;
 
+/// What is below has doors of its own. A Postgres that root has started as another user must get to its own.
+const LISTED_BY_US: u32 = 0o711;
+
 /// A directory that one process uses at a time.
 #[derive(Debug)]
 pub struct DataDir {
@@ -35,7 +38,7 @@ impl DataDir {
     /// # Errors
     /// When it can't be written, or another process holds it.
     pub fn take(path: &Path) -> Result<Self, ServerError> {
-        let path = private(path)?;
+        let path = make(path, LISTED_BY_US)?;
         let lock = File::create(path.join("lock")).map_err(unusable(&path))?;
         match lock.try_lock() {
             Ok(()) => Ok(Self { path, _lock: lock }),
@@ -66,7 +69,7 @@ impl ScratchDir {
     /// When no place can be written.
     pub fn new() -> Result<Self, ServerError> {
         let name = format!("latchhook-{}", Alphanumeric.sample_string(&mut rand::rng(), 8));
-        let path = private(&roomy().join(name))?;
+        let path = make(&roomy().join(name), LISTED_BY_US)?;
         // Once more until it is gone: a server may still be writing its last files.
         let script = r#"cat; until rm -rf "$1"; do sleep 0.1; done"#;
         let mut janitor = Command::new("/bin/sh");
@@ -97,7 +100,11 @@ fn roomy() -> PathBuf {
 
 /// Makes a directory that only this user can enter, and names it absolutely.
 pub(super) fn private(path: &Path) -> Result<PathBuf, ServerError> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(unusable(path))?;
+    make(path, 0o700)
+}
+
+fn make(path: &Path, mode: u32) -> Result<PathBuf, ServerError> {
+    DirBuilder::new().recursive(true).mode(mode).create(path).map_err(unusable(path))?;
     path.canonicalize().map_err(unusable(path))
 }
 

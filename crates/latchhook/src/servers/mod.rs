@@ -1,6 +1,6 @@
 //! Private Postgres and Redis servers, for one's own machine and for tests; never for production data.
 //!
-//! The cast: [`RedisServer`] supervises one child process that runs a binary found by
+//! The cast: [`RedisServer`] and [`PostgresServer`] each supervise one child process that runs binaries found by
 //! [`binaries`]; a [`DataDir`] is a directory that only one process uses at a time, and a [`ScratchDir`] one that
 //! vanishes with its process. They listen on Unix sockets in private directories, so there are no ports to collide and
 //! nobody else on the machine can connect.
@@ -11,6 +11,7 @@
 mod before_exec;
 pub mod binaries;
 mod directory;
+mod postgres;
 mod process;
 mod redis;
 
@@ -18,6 +19,7 @@ use std::{io, path::PathBuf, process::ExitStatus, time::Duration};
 
 pub use self::{
     directory::{DataDir, ScratchDir},
+    postgres::PostgresServer,
     redis::{RedisServer, RedisSettings},
 };
 

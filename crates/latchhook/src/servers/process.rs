@@ -64,6 +64,13 @@ impl Launch<'_> {
         Ok(process)
     }
 
+    /// Runs it to its end, which must be a good one.
+    pub(super) fn finish(self) -> Result<(), ServerError> {
+        let (name, log, program) = (self.name, self.log, self.program());
+        let status = self.spawn()?.wait().map_err(|source| ServerError::Spawn { program, source })?;
+        if status.success() { Ok(()) } else { Err(ServerError::Ended { name, status, log: last_lines(log) }) }
+    }
+
     fn program(&self) -> PathBuf {
         PathBuf::from(self.command.get_program())
     }
