@@ -1,0 +1,41 @@
+#!lua flags=allow-oom
+-- Hands ready jobs to a worker. Nothing in the list can make it fail: what is no job is dropped, and named.
+-- allow-oom, here and below: a full Redis must be emptied, and emptying it writes.
+--
+-- KEYS: workers, active, scheduled, data, the worker's inflight
+-- ARGV: worker, meta prefix, most jobs, most bytes
+-- Returns: false when the worker is not registered; else {{id, bytes, unclean starts}, ..}, {dropped id, ..},
+--          ms until the next scheduled job is due (-1: there is none)
+local worker, meta, most_jobs, most_bytes = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+if not redis.call('ZSCORE', KEYS[1], worker) then return false end
+
+-- 1000, because Lua's unpack ends at 8000: the rest is due at the next fetch.
+local time = redis.call('TIME')
+local now = time[1] + time[2] / 1000000
+local due = redis.call('ZRANGE', KEYS[3], '-inf', string.format('%.6f', now), 'BYSCORE', 'LIMIT', 0, 1000)
+if #due > 0 then
+  redis.call('RPUSH', KEYS[2], unpack(due))
+  redis.call('ZREM', KEYS[3], unpack(due))
+end
+
+local jobs, dropped, bytes = {}, {}, 0
+while #jobs < most_jobs and bytes < most_bytes and #dropped < 1000 do
+  local id = redis.call('LPOP', KEYS[2])
+  if not id then break end
+  local data = redis.call('HGET', KEYS[4], id)
+  if not data then
+    redis.call('DEL', meta .. ':' .. id)
+    dropped[#dropped + 1] = id
+  elseif redis.call('SADD', KEYS[5], id) == 0 then
+    dropped[#dropped + 1] = id
+  else
+    -- pcall: what lies under a foreign job's name may be of another type.
+    local unclean = redis.pcall('HGET', meta .. ':' .. id, 'unclean')
+    jobs[#jobs + 1] = { id, data, type(unclean) == 'string' and tonumber(unclean) or 0 }
+    bytes = bytes + #data
+  end
+end
+
+local next_due = redis.call('ZRANGE', KEYS[3], 0, 0, 'WITHSCORES')
+local wait = next_due[2] and math.max(0, math.ceil((tonumber(next_due[2]) - now) * 1000)) or -1
+return { jobs, dropped, wait }

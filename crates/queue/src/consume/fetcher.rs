@@ -1,0 +1,112 @@
+//! Takes jobs from Redis as long as there is room for them.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use tokio::sync::{Notify, mpsc::Sender, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::{ConsumerSettings, holding::Holding, jittered};
+use crate::{Held, HeldId, Inbound, RedisError, inbound::parse_job_id, script};
+
+/// The fetching half of a life.
+pub(super) struct Fetcher {
+    pub(super) inbound: Inbound,
+    pub(super) settings: ConsumerSettings,
+    pub(super) worker: Arc<str>,
+    pub(super) holding: Holding,
+    pub(super) jobs: Sender<Held>,
+    pub(super) pause: watch::Receiver<bool>,
+    pub(super) wake: Arc<Notify>,
+    pub(super) over: CancellationToken,
+}
+
+/// What one fetch brought.
+enum Fetched {
+    /// Jobs, and when the next scheduled one is due.
+    Jobs(Vec<Held>, Option<Duration>),
+    /// We were taken for dead.
+    NotRegistered,
+}
+
+type Answer = Option<(Vec<(Vec<u8>, Vec<u8>, u32)>, Vec<Vec<u8>>, i64)>;
+
+impl Fetcher {
+    /// A step, then a pause, until the life is over. A fetch is never cut short: what Redis has moved into our hands must be
+    /// in memory, or be given back, when the life leaves.
+    pub(super) async fn run(mut self) {
+        // Whatever ends this, a life without a fetcher is over.
+        let over = self.over.clone();
+        let _over = over.clone().drop_guard();
+        while let Some(Some(room)) = over.run_until_cancelled(self.room()).await {
+            let pause = self.step(room).await;
+            if pause > Duration::ZERO {
+                let until = async { tokio::time::timeout(pause, self.wake.notified()).await };
+                let _ = over.run_until_cancelled(until).await;
+            }
+        }
+    }
+
+    /// Waits until there is something to fetch for. `None` when nobody wants jobs any more.
+    async fn room(&mut self) -> Option<usize> {
+        if self.pause.wait_for(|paused| !paused).await.is_err() {
+            // Whoever could pause us is gone, with the pause.
+            tracing::debug!("queue.pause.abandoned");
+        }
+        self.jobs.reserve().await.ok().map(drop)?;
+        Some(self.jobs.capacity())
+    }
+
+    /// Fetches once and hands over what came. Returns how long to wait before the next time.
+    async fn step(&self, room: usize) -> Duration {
+        match self.fetch(room).await {
+            Ok(Fetched::Jobs(jobs, due)) if jobs.is_empty() => {
+                due.map_or(self.settings.poll_floor, |due| due.min(self.settings.poll_floor))
+            }
+            Ok(Fetched::Jobs(jobs, _)) => {
+                jobs.into_iter().for_each(|held| self.hand_over(held));
+                Duration::ZERO
+            }
+            Ok(Fetched::NotRegistered) => {
+                self.over.cancel();
+                Duration::ZERO
+            }
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "queue.fetch.failed");
+                jittered(self.settings.poll_floor / 2)
+            }
+        }
+    }
+
+    fn hand_over(&self, held: Held) {
+        self.holding.add(&held.id.job);
+        // There is room. If the worker has gone meanwhile, the life gives the job back when it leaves.
+        let _ = self.jobs.try_send(held);
+    }
+
+    async fn fetch(&self, room: usize) -> Result<Fetched, RedisError> {
+        let keys = &self.inbound.keys;
+        let mut call = script::FETCH.key(&keys.workers);
+        call.key(&keys.active).key(&keys.scheduled).key(&keys.data).key(keys.inflight(&self.worker));
+        call.arg(&*self.worker).arg(&keys.meta_prefix).arg(room).arg(self.settings.fetch_bytes);
+        let answer: Answer = call.invoke_async(&mut self.inbound.redis.connection().await?).await?;
+        let Some((jobs, dropped, due)) = answer else {
+            return Ok(Fetched::NotRegistered);
+        };
+        self.report(&dropped);
+        let jobs = jobs.into_iter().map(|(id, payload, unclean)| self.held(id.into(), payload.into(), unclean));
+        Ok(Fetched::Jobs(jobs.collect(), u64::try_from(due).ok().map(Duration::from_millis)))
+    }
+
+    fn held(&self, job: Bytes, payload: Bytes, unclean_starts: u32) -> Held {
+        let (first, count) = parse_job_id(&job).map_or((None, 0), |(first, count)| (Some(first), count));
+        Held { id: HeldId { job, worker: self.worker.clone() }, payload, first, count, unclean_starts }
+    }
+
+    fn report(&self, dropped: &[Vec<u8>]) {
+        self.inbound.counters.dropped.add(dropped.len());
+        for id in dropped {
+            tracing::error!(job.id = %String::from_utf8_lossy(id), "queue.job.dropped: no bytes, or listed twice");
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! Looking at the queue, for `audit`, `doctor` and the metrics. Nothing here changes anything.
+
+use std::{collections::HashMap, time::Duration};
+
+use vocabulary::Incarnation;
+
+use super::{CHUNK, Inbound, parse_job_id};
+use crate::{Memory, RedisError, script};
+
+/// How many jobs are where, at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Depth {
+    /// Waiting for a worker.
+    pub ready: u64,
+    /// Deferred.
+    pub scheduled: u64,
+    /// In the hands of workers.
+    pub inflight: u64,
+    /// In apalis's dead set. Put back at the next beat of any worker.
+    pub dead: u64,
+    /// In Redis, but in none of these places, so that nothing will ever work on them. Never seen; a breach if it is.
+    pub unreachable: u64,
+    /// How long ago the job at the head was enqueued, by Redis's clock.
+    pub oldest: Option<Duration>,
+}
+
+/// What a job that is not settled yet is called.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PendingJob {
+    /// Who gave its numbers.
+    pub incarnation: Incarnation,
+    /// Its first number.
+    pub first: u64,
+    /// How many follow each other, the first included.
+    pub count: u32,
+}
+
+/// A worker that holds jobs and no longer beats.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadWorker {
+    /// Its name.
+    pub name: String,
+    /// How many jobs it holds.
+    pub holds: u64,
+    /// How long ago it beat for the last time; `None` when it is not even registered, and no worker will recover its jobs.
+    pub silent_for: Option<Duration>,
+}
+
+impl Inbound {
+    /// How many jobs are where.
+    ///
+    /// # Errors
+    /// When Redis does not answer.
+    pub async fn depth(&self) -> Result<Depth, RedisError> {
+        let mut call = script::DEPTH.key(&self.keys.active);
+        call.key(&self.keys.scheduled).key(&self.keys.dead).key(&self.keys.data).key(&self.keys.workers);
+        call.arg(&self.keys.inflight_prefix).arg(&self.keys.meta_prefix);
+        let answer = call.invoke_async(&mut self.redis.connection().await?).await?;
+        let (ready, scheduled, inflight, dead, all, age): (u64, u64, u64, u64, u64, i64) = answer;
+        let oldest = u64::try_from(age).ok().map(Duration::from_millis);
+        let unreachable = all.saturating_sub(ready + scheduled + inflight + dead);
+        Ok(Depth { ready, scheduled, inflight, dead, unreachable, oldest })
+    }
+
+    /// How full Redis is.
+    ///
+    /// # Errors
+    /// When Redis does not answer.
+    pub async fn memory(&self) -> Result<Memory, RedisError> {
+        self.redis.memory().await
+    }
+
+    /// The last number of every incarnation that Redis remembers. (A flushed Redis remembers none; the receipts do.)
+    ///
+    /// # Errors
+    /// When Redis does not answer.
+    pub async fn last_numbers(&self) -> Result<Vec<(Incarnation, u64)>, RedisError> {
+        let (earlier, now): (HashMap<String, u64>, (Option<String>, Option<u64>)) = redis::pipe()
+            .atomic()
+            .hgetall(&self.keys.incarnations)
+            .hmget(&self.keys.incarnation, &["id", "last"])
+            .query_async(&mut self.redis.connection().await?)
+            .await?;
+        let now = now.0.zip(now.1);
+        Ok(earlier.into_iter().chain(now).map(|(id, last)| (Incarnation::new(&id), last)).collect())
+    }
+
+    /// The numbers of all jobs that are not settled, by name alone. Complete for what is there from the first page to the
+    /// last; what is settled or enqueued meanwhile may be in it or not. Replays and foreign jobs have no numbers.
+    ///
+    /// # Errors
+    /// When Redis does not answer.
+    pub async fn pending(&self) -> Result<Vec<PendingJob>, RedisError> {
+        let mut connection = self.redis.connection().await?;
+        let (mut pending, mut cursor) = (Vec::new(), "0".to_owned());
+        loop {
+            let mut call = script::PENDING.key(&self.keys.data);
+            let (next, ids): (String, Vec<Vec<u8>>) =
+                call.arg(&cursor).arg(CHUNK).invoke_async(&mut connection).await?;
+            pending.extend(ids.iter().filter_map(|id| parse_job_id(id)).map(|(first, count)| PendingJob {
+                incarnation: first.incarnation,
+                first: first.number,
+                count,
+            }));
+            if next == "0" {
+                break;
+            }
+            cursor = next;
+        }
+        // A page may repeat what an earlier one held.
+        pending.sort_unstable();
+        pending.dedup();
+        Ok(pending)
+    }
+
+    /// Who holds jobs and has not beaten for `silence` (a lease, for a fleet of one setting).
+    ///
+    /// # Errors
+    /// When Redis does not answer.
+    pub async fn dead_workers(&self, silence: Duration) -> Result<Vec<DeadWorker>, RedisError> {
+        let mut connection = self.redis.connection().await?;
+        let (now, beats): ((f64, f64), HashMap<String, f64>) =
+            redis::pipe().cmd("TIME").zrange_withscores(&self.keys.workers, 0, -1).query_async(&mut connection).await?;
+        let mut dead = Vec::new();
+        for name in self.holders(&mut connection).await? {
+            let beat = beats.get(&name);
+            let silent_for = beat.map(|beat| Duration::from_secs_f64((now.0 + now.1 / 1e6 - beat).max(0.0)));
+            if silent_for.is_none_or(|silent| silent > silence) {
+                let holds = redis::cmd("SCARD").arg(self.keys.inflight(&name)).query_async(&mut connection).await?;
+                dead.push(DeadWorker { name, holds, silent_for });
+            }
+        }
+        Ok(dead)
+    }
+
+    /// Every worker that holds a job, registered or not. Walks all keys, page by page.
+    async fn holders(&self, connection: &mut deadpool_redis::Connection) -> Result<Vec<String>, RedisError> {
+        let (mut names, mut cursor) = (Vec::new(), "0".to_owned());
+        let prefix = self.keys.inflight("");
+        let pattern = format!("{prefix}*");
+        loop {
+            let mut page = redis::cmd("SCAN");
+            page.arg(&cursor).arg("MATCH").arg(&pattern).arg("COUNT").arg(CHUNK);
+            let (next, keys): (String, Vec<String>) = page.query_async(connection).await?;
+            names.extend(keys.iter().filter_map(|key| key.strip_prefix(&prefix)).map(str::to_owned));
+            if next == "0" {
+                break;
+            }
+            cursor = next;
+        }
+        names.sort_unstable();
+        names.dedup();
+        Ok(names)
+    }
+}

@@ -1,0 +1,26 @@
+//! The scripts of `lua/`, loaded into Redis when it does not know them.
+
+use std::sync::LazyLock;
+
+use redis::Script;
+
+macro_rules! scripts {
+    ($($name:ident = $file:literal;)*) => {
+        $(pub(crate) static $name: LazyLock<Script> =
+            LazyLock::new(|| Script::new(include_str!(concat!("../lua/", $file))));)*
+    };
+}
+
+scripts! {
+    ENQUEUE = "enqueue.lua";
+    FETCH = "fetch.lua";
+    SETTLE = "settle.lua";
+    DEFER = "defer.lua";
+    BEAT = "beat.lua";
+    RECOVER = "recover.lua";
+    HAND_BACK = "hand_back.lua";
+    LEAVE = "leave.lua";
+    PUT_BACK = "put_back.lua";
+    DEPTH = "depth.lua";
+    PENDING = "pending.lua";
+}
