@@ -23,4 +23,5 @@ scripts! {
     PUT_BACK = "put_back.lua";
     DEPTH = "depth.lua";
     PENDING = "pending.lua";
+    PUBLISH_SOURCES = "publish_sources.lua";
 }

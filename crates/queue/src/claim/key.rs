@@ -1,0 +1,95 @@
+//! What a claim is called in Redis, and what stands in it.
+
+use std::fmt;
+
+use rand::Rng;
+use vocabulary::{Key, KeyHash, SourceId};
+
+/// The longest key that stands in its claim's name as it is. Ids of providers are shorter, and readable names help.
+const MAX_PLAIN: usize = 128;
+
+/// The value of a claim whose key is committed. No token is like it: a token holds a colon.
+pub(crate) const DONE: &[u8] = b"done";
+
+/// One execution of one raw event's work. Random, so that no two executions anywhere take each other for themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Run(u64);
+
+impl Run {
+    /// A run that has never been.
+    pub fn random() -> Self {
+        Self(rand::rng().random())
+    }
+}
+
+impl fmt::Display for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// Who takes a claim: one execution of one raw event's work.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Owner {
+    /// The raw event's name.
+    pub stamp: String,
+    /// Which execution.
+    pub run: Run,
+}
+
+impl Owner {
+    pub(crate) fn token(&self) -> String {
+        format!("{}:{}", self.stamp, self.run)
+    }
+
+    /// Whether a token was put there by an execution of the same raw event.
+    pub(crate) fn is_same_raw_event(&self, token: &[u8]) -> bool {
+        let mut from_behind = token.rsplitn(2, |b| *b == b':');
+        let (_run, stamp) = (from_behind.next(), from_behind.next());
+        stamp == Some(self.stamp.as_bytes())
+    }
+}
+
+/// The name of the claim of one key within its source. Injective: an id holds no colon, and what is hashed has a place of
+/// its own, so no two different pairs share a name.
+pub(crate) fn name(prefix: &str, source: &SourceId, key: &Key) -> String {
+    if key.as_str().len() <= MAX_PLAIN {
+        return format!("{prefix}:claim:{source}:{key}");
+    }
+    let hash: String = KeyHash::of(source, key).as_slice().iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{prefix}:claim-of-hash:{hash}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name_of(source: &str, key: &str) -> String {
+        name("p", &source.parse().unwrap(), &Key::new(key).unwrap())
+    }
+
+    #[test]
+    fn two_different_pairs_never_share_a_name() {
+        let long = "x".repeat(MAX_PLAIN + 1);
+        let hashed = name_of("a", &long).rsplit_once(':').unwrap().1.to_owned();
+        let pairs = [("a", "b:c"), ("a-b", "c"), ("a", "b"), ("a", "c"), ("a", &long), ("b", &long), ("a", &hashed)];
+        let longer = format!("{long}y");
+        let pairs = pairs.into_iter().chain([("a", longer.as_str())]);
+
+        let names: std::collections::HashSet<_> = pairs.clone().map(|(source, key)| name_of(source, key)).collect();
+
+        assert_eq!(names.len(), pairs.count());
+        assert_eq!(name_of("wa", "wamid.1"), "p:claim:wa:wamid.1");
+    }
+
+    #[test]
+    fn a_token_tells_the_raw_event_from_the_run_whatever_the_raw_event_is_called() {
+        let owner = Owner { stamp: "a:b-1".into(), run: Run::random() };
+        let other_run = Owner { run: Run::random(), ..owner.clone() };
+        let other = Owner { stamp: "a".into(), run: owner.run };
+
+        assert!(owner.is_same_raw_event(other_run.token().as_bytes()));
+        assert!(!owner.is_same_raw_event(other.token().as_bytes()));
+        assert!(!owner.is_same_raw_event(DONE));
+    }
+}

@@ -1,0 +1,204 @@
+//! What a producer must know of the sources, published by any role that has Postgres.
+//!
+//! The producer has no Postgres, so whoever has one publishes all sources every 2 s: the blob only when a source changed, the
+//! time always. Secrets are in it, so it is sealed whole with the master key.
+
+use chrono::{DateTime, Duration, Utc};
+use redis::FromRedisValue;
+use secrecy::ExposeSecret;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use vocabulary::{AccountId, MasterKey, SealError, Source, SourceId};
+
+use crate::{Redis, RedisError, script};
+
+const PLACE: &str = "snapshot of the sources";
+
+/// Nobody has published the higher revision for so long: whoever did is gone, and Postgres knows less than before.
+const GIVEN_UP_AFTER: Duration = Duration::seconds(60);
+
+/// Publishes and reads the snapshot of the sources.
+#[derive(Debug, Clone)]
+pub struct Snapshots {
+    redis: Redis,
+    key: String,
+}
+
+/// All sources as they were at one revision.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// Grows with every change of any source.
+    pub revision: i64,
+    /// When somebody last said that this is how things are, by that machine's clock.
+    pub published_at: DateTime<Utc>,
+    /// The sources, disabled ones too.
+    pub sources: Vec<Source>,
+}
+
+/// What reading found.
+#[derive(Debug, Clone)]
+pub enum Read {
+    /// The revision that the reader has already, and when it was last said to be true.
+    Unchanged {
+        /// By the publisher's clock.
+        published_at: DateTime<Utc>,
+    },
+    /// Another revision.
+    Newer(Snapshot),
+    /// Nobody has published anything.
+    Missing,
+}
+
+/// What publishing did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Published {
+    /// The sources are new in Redis.
+    Rewritten,
+    /// They were there already; only the time is new.
+    Refreshed,
+    /// Somebody publishes a higher revision: our view of Postgres is behind.
+    Outdated,
+}
+
+/// Why a snapshot was not published or read.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// Redis did not do it.
+    #[error("the snapshot of the sources is out of reach")]
+    Redis(#[from] RedisError),
+    /// Sealed under another master key, or damaged.
+    #[error("the snapshot of the sources does not open")]
+    Seal(#[from] SealError),
+    /// Opened, and not readable: a newer latchhook wrote it.
+    #[error("the snapshot of the sources is not of a form that this latchhook reads")]
+    Shape(#[from] serde_json::Error),
+}
+
+impl From<redis::RedisError> for SnapshotError {
+    fn from(error: redis::RedisError) -> Self {
+        Self::Redis(error.into())
+    }
+}
+
+impl Snapshots {
+    /// The snapshot of one installation.
+    pub fn new(redis: &Redis) -> Self {
+        Self { redis: redis.clone(), key: format!("{}:sources", redis.prefix()) }
+    }
+
+    /// Says that these are the sources at `now`.
+    ///
+    /// # Errors
+    /// When Redis does not answer.
+    pub async fn publish(
+        &self,
+        master: &MasterKey,
+        revision: i64,
+        sources: &[Source],
+        now: DateTime<Utc>,
+    ) -> Result<Published, SnapshotError> {
+        let wanted = self.say(revision, now, None).await?;
+        if wanted != "blob wanted" {
+            return Ok(published(&wanted));
+        }
+        let plain = serde_json::to_vec(&sources.iter().map(Wire::of).collect::<Vec<_>>())?;
+        let blob = master.seal(PLACE, &plain);
+        Ok(published(&self.say(revision, now, Some(&blob)).await?))
+    }
+
+    /// Reads the snapshot, or only its time if the reader has this revision already.
+    ///
+    /// # Errors
+    /// When Redis does not answer, or the snapshot does not open.
+    pub async fn read(&self, master: &MasterKey, known: Option<i64>) -> Result<Read, SnapshotError> {
+        let (revision, published_at): (Option<i64>, Option<i64>) = self.fields(&["revision", "published_at"]).await?;
+        match revision.zip(published_at) {
+            None => Ok(Read::Missing),
+            Some((revision, published_at)) if known == Some(revision) => {
+                Ok(Read::Unchanged { published_at: time(published_at) })
+            }
+            Some(_) => self.read_whole(master).await,
+        }
+    }
+
+    async fn read_whole(&self, master: &MasterKey) -> Result<Read, SnapshotError> {
+        type Whole = (Option<i64>, Option<i64>, Option<Vec<u8>>);
+        let (Some(revision), Some(published_at), Some(blob)): Whole =
+            self.fields(&["revision", "published_at", "blob"]).await?
+        else {
+            return Ok(Read::Missing);
+        };
+        let wire: Vec<Wire> = serde_json::from_slice(&master.open(PLACE, &blob)?)?;
+        let sources = wire.into_iter().map(Source::from).collect();
+        Ok(Read::Newer(Snapshot { revision, published_at: time(published_at), sources }))
+    }
+
+    async fn say(&self, revision: i64, now: DateTime<Utc>, blob: Option<&[u8]>) -> Result<String, RedisError> {
+        let mut call = script::PUBLISH_SOURCES.key(&self.key);
+        call.arg(revision).arg(now.timestamp_millis()).arg(GIVEN_UP_AFTER.num_milliseconds()).arg(blob);
+        Ok(call.invoke_async(&mut self.redis.connection().await?).await?)
+    }
+
+    async fn fields<T: FromRedisValue>(&self, names: &[&str]) -> Result<T, RedisError> {
+        let mut connection = self.redis.connection().await?;
+        Ok(redis::cmd("HMGET").arg(&self.key).arg(names).query_async(&mut connection).await?)
+    }
+}
+
+fn published(answer: &str) -> Published {
+    match answer {
+        "rewritten" => Published::Rewritten,
+        "refreshed" => Published::Refreshed,
+        _ => Published::Outdated,
+    }
+}
+
+fn time(millis: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp_millis(millis).unwrap_or_default()
+}
+
+/// A source as JSON, secrets and all. Only ever sealed.
+#[derive(Serialize, Deserialize)]
+struct Wire {
+    id: SourceId,
+    account_id: AccountId,
+    name: String,
+    provider: String,
+    enabled: bool,
+    secrets: Vec<String>,
+    verify_token: Option<String>,
+    settings: Map<String, Value>,
+    revision: i64,
+}
+
+impl Wire {
+    fn of(source: &Source) -> Self {
+        Self {
+            id: source.id.clone(),
+            account_id: source.account_id.clone(),
+            name: source.name.clone(),
+            provider: source.provider.clone(),
+            enabled: source.enabled,
+            secrets: source.secrets.iter().map(|secret| secret.expose_secret().to_owned()).collect(),
+            verify_token: source.verify_token.as_ref().map(|token| token.expose_secret().to_owned()),
+            settings: source.settings.clone(),
+            revision: source.revision,
+        }
+    }
+}
+
+impl From<Wire> for Source {
+    fn from(wire: Wire) -> Self {
+        Self {
+            id: wire.id,
+            account_id: wire.account_id,
+            name: wire.name,
+            provider: wire.provider,
+            enabled: wire.enabled,
+            secrets: wire.secrets.into_iter().map(Into::into).collect(),
+            verify_token: wire.verify_token.map(Into::into),
+            settings: wire.settings,
+            revision: wire.revision,
+        }
+    }
+}
