@@ -1,0 +1,160 @@
+//! An object that has been parsed.
+
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value};
+use vocabulary::{Key, KeyError};
+
+use super::{Fault, fault::type_of};
+use crate::reason;
+
+/// The first second that RFC 3339 has no year for.
+const YEAR_10000: i64 = 253_402_300_800;
+
+/// An object's members, and what it is called.
+pub(crate) struct Fields<'v> {
+    members: &'v Map<String, Value>,
+    path: String,
+}
+
+impl<'v> Fields<'v> {
+    /// Takes a value that must be an object.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub(crate) fn of(value: &'v Value, path: &str) -> Result<Self, Fault> {
+        let members = value.as_object().ok_or_else(|| Fault::wrong_type(path, "an object", type_of(value)))?;
+        Ok(Self { members, path: path.to_owned() })
+    }
+
+    /// A member, unless it is missing or `null`.
+    pub(crate) fn get(&self, name: &str) -> Option<&'v Value> {
+        self.members.get(name).filter(|value| !value.is_null())
+    }
+
+    /// A text.
+    ///
+    /// # Errors
+    /// When it is there and no string.
+    pub(crate) fn text(&self, name: &str) -> Result<Option<&'v str>, Fault> {
+        self.get(name).map(|value| value.as_str().ok_or_else(|| self.wrong_type(name, "a string"))).transpose()
+    }
+
+    /// A text that must be there.
+    ///
+    /// # Errors
+    /// When it is missing or no string.
+    pub(crate) fn required_text(&self, name: &str) -> Result<&'v str, Fault> {
+        self.text(name)?.ok_or_else(|| self.wrong_type(name, "a string"))
+    }
+
+    /// A text that only describes: whatever is no text is left out.
+    pub(crate) fn loose_text(&self, name: &str) -> Option<String> {
+        self.get(name).and_then(loose_text)
+    }
+
+    /// An id that must be there, and that can be a key.
+    ///
+    /// # Errors
+    /// When it is missing, no string, or cannot be a key.
+    pub(crate) fn id(&self, name: &str) -> Result<&'v str, Fault> {
+        let id = self.text(name)?.unwrap_or_default();
+        self.key(name, id).map(|_| id)
+    }
+
+    /// The key that is made of the member `name`.
+    ///
+    /// # Errors
+    /// When the text cannot be a key.
+    pub(crate) fn key(&self, name: &str, text: impl Into<String>) -> Result<Key, Fault> {
+        key(&self.path_of(name), text)
+    }
+
+    /// An object inside.
+    ///
+    /// # Errors
+    /// When it is there and no object.
+    pub(crate) fn fields(&self, name: &str) -> Result<Option<Self>, Fault> {
+        self.get(name).map(|value| Fields::of(value, &self.path_of(name))).transpose()
+    }
+
+    /// An object inside that must be there.
+    ///
+    /// # Errors
+    /// When it is missing or no object.
+    pub(crate) fn required_fields(&self, name: &str) -> Result<Self, Fault> {
+        self.fields(name)?.ok_or_else(|| self.wrong_type(name, "an object"))
+    }
+
+    /// A list inside, empty where there is none.
+    ///
+    /// # Errors
+    /// When it is there and no array.
+    pub(crate) fn list(&self, name: &str) -> Result<&'v [Value], Fault> {
+        let elements = |value: &'v Value| value.as_array().ok_or_else(|| self.wrong_type(name, "an array"));
+        Ok(self.get(name).map(elements).transpose()?.map_or(&[], Vec::as_slice))
+    }
+
+    /// What has other names than these; `None` if there is nothing else.
+    pub(crate) fn all_but(&self, names: &[&str]) -> Option<Value> {
+        let rest = self.members.iter().filter(|(name, value)| !names.contains(&name.as_str()) && !value.is_null());
+        let rest: Map<String, Value> = rest.map(|(name, value)| (name.clone(), value.clone())).collect();
+        (!rest.is_empty()).then_some(Value::Object(rest))
+    }
+
+    fn path_of(&self, name: &str) -> String {
+        format!("{}.{name}", self.path)
+    }
+
+    fn wrong_type(&self, name: &str, expected: &str) -> Fault {
+        Fault::wrong_type(&self.path_of(name), expected, self.get(name).map_or("nothing", type_of))
+    }
+}
+
+/// A key made of what stands at `path`.
+///
+/// # Errors
+/// When the text cannot be a key.
+pub(crate) fn key(path: &str, text: impl Into<String>) -> Result<Key, Fault> {
+    Key::new(text).map_err(|error| {
+        let reason = if error == KeyError::Empty { reason::MISSING_ID } else { reason::UNUSABLE_ID };
+        Fault::at(path, reason, error)
+    })
+}
+
+/// A string as it is, a number as it is written; nothing else is a text.
+pub(crate) fn loose_text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+/// A time in seconds since 1970, as a number or a string. What no RFC 3339 date can say is no time.
+pub(crate) fn unix_time(value: &Value) -> Option<DateTime<Utc>> {
+    let seconds = match value {
+        Value::String(text) => text.parse().ok()?,
+        number => number.as_i64()?,
+    };
+    (0..YEAR_10000).contains(&seconds).then(|| DateTime::from_timestamp(seconds, 0)).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_time_is_a_number_or_a_string_and_an_absurd_one_is_none() {
+        let at = DateTime::from_timestamp(1_771_000_000, 0);
+        assert_eq!(unix_time(&json!("1771000000")), at);
+        assert_eq!(unix_time(&json!(1_771_000_000)), at);
+
+        for absurd in
+            [json!(""), json!("soon"), json!(-1), json!(1e300), json!(u64::MAX), json!(YEAR_10000), json!([1])]
+        {
+            assert_eq!(unix_time(&absurd), None, "{absurd}");
+        }
+    }
+}

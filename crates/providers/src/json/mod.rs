@@ -1,0 +1,20 @@
+//! Reading JSON that others wrote, part by part, so that one odd part never costs its neighbours.
+//!
+//! * [`Text`]: a body, with what no parser takes mended in place; every part still knows its bytes in the body.
+//! * [`Node`]: a part that has not been parsed yet. The way down to the items is walked in nodes.
+//! * [`Fields`]: an object that has been parsed: an item, or an object inside it.
+//! * [`Fault`]: what is wrong with a part, and where.
+//!
+//! `null` is the same as nothing everywhere.
+
+mod canonical;
+mod fault;
+mod fields;
+mod node;
+mod text;
+
+pub(crate) use canonical::canonical;
+pub(crate) use fault::Fault;
+pub(crate) use fields::{Fields, key, loose_text, unix_time};
+pub(crate) use node::{Node, parse};
+pub(crate) use text::Text;

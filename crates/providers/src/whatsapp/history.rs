@@ -1,0 +1,63 @@
+//! What was said before latchhook was there: a business that joins with its phone may share up to 180 days of it.
+
+use serde_json::Value;
+use vocabulary::{Event, Item};
+
+use super::{
+    envelope::Change,
+    lists::item,
+    message::{self, Manner},
+    notice,
+};
+use crate::json::{Fault, Node};
+
+/// The items of one chunk: each message, quietly, and one notice that the chunk has come.
+pub(super) fn items(change: &Change<'_>, chunk: &Node<'_>) -> Vec<Item> {
+    let mut items = match member(chunk, "threads") {
+        Ok(Some(threads)) => each(&threads, |thread| of_thread(change, thread)),
+        Ok(None) => Vec::new(),
+        Err(fault) => return vec![Err(chunk.reject(fault))],
+    };
+    items.push(item(chunk, arrival(change, chunk)));
+    items
+}
+
+fn of_thread(change: &Change<'_>, thread: &Node<'_>) -> Vec<Item> {
+    match member(thread, "messages") {
+        Ok(messages) => {
+            let about = about(thread);
+            let read = |node: &Node<'_>| {
+                vec![item(node, message::read(change, node, &Manner::Recalled { thread: about.as_ref() }))]
+            };
+            messages.map_or_else(Vec::new, |messages| each(&messages, read))
+        }
+        Err(fault) => vec![Err(thread.reject(fault))],
+    }
+}
+
+fn each(list: &Node<'_>, items: impl Fn(&Node<'_>) -> Vec<Item>) -> Vec<Item> {
+    match list.elements() {
+        Ok(nodes) => nodes.iter().flat_map(items).collect(),
+        Err(fault) => vec![Err(list.reject(fault))],
+    }
+}
+
+/// With whom the thread was.
+fn about(thread: &Node<'_>) -> Option<Value> {
+    let thread = thread.object().ok()?;
+    let part = |name: &str| Some((name.to_owned(), thread.get(name)?.value().ok()?));
+    let parts: serde_json::Map<_, _> = ["id", "context"].into_iter().filter_map(part).collect();
+    (!parts.is_empty()).then_some(Value::Object(parts))
+}
+
+/// Known by all of the chunk, but it carries only what is not a message of it: megabytes are nobody's notice.
+fn arrival(change: &Change<'_>, chunk: &Node<'_>) -> Result<Event, Fault> {
+    let event = notice::notice(change, "history", chunk)?;
+    let has_threads = member(chunk, "threads")?.is_some();
+    let metadata = member(chunk, "metadata")?.filter(|_| has_threads);
+    Ok(Event { raw: metadata.map_or(event.raw, |metadata| metadata.raw()), ..event })
+}
+
+fn member<'t>(node: &Node<'t>, name: &str) -> Result<Option<Node<'t>>, Fault> {
+    Ok(node.object()?.get(name))
+}

@@ -1,0 +1,71 @@
+//! What is no message: calls, conversions, errors, and every field that concerns the account or that we do not know.
+
+use std::fmt::Write;
+
+use ring::digest::{SHA256, digest};
+use serde_json::json;
+use vocabulary::{Effect, Event};
+
+use super::{PHONE_NUMBER_ID, envelope::Change};
+use crate::json::{Fault, Fields, Node, canonical, key, unix_time};
+
+/// No provider's word is longer.
+const MAX_KIND: usize = 128;
+
+/// A provider's word as a kind: no NUL, which Postgres keeps in no text, not endless, and never nothing.
+pub(super) fn clean_kind(word: &str) -> String {
+    match word {
+        "" => "unknown".into(),
+        word => word.chars().take(MAX_KIND).map(|c| if c == '\0' { char::REPLACEMENT_CHARACTER } else { c }).collect(),
+    }
+}
+
+/// Something without an id of its own, known by what it says.
+///
+/// Its key is made from the JSON that was sent and from nothing that we understand of it, so that it does not change when
+/// we understand more. Two that say the same in all things, time included, cannot be told from a redelivery.
+pub(super) fn notice(change: &Change<'_>, kind: &str, node: &Node<'_>) -> Result<Event, Fault> {
+    let value = node.value()?;
+    let said = json!([value, change.entry_id, change.entry_time, change.metadata(PHONE_NUMBER_ID)]);
+    let key = key(node.path(), format!("{kind}:{}", sha256(&canonical(&said))))?;
+    let times = [value.get("timestamp"), value.pointer("/value/timestamp"), Some(&change.entry_time)];
+    let occurred_at = times.into_iter().flatten().find_map(unix_time);
+    Ok(Event { key, kind: kind.to_owned(), occurred_at, raw: node.raw(), effect: Effect::Notice, quiet: false })
+}
+
+/// A call, once for each thing that happens to it.
+pub(super) fn call(node: &Node<'_>) -> Result<Event, Fault> {
+    named(node, "calls", "call", "event")
+}
+
+/// What became of a call that the business made.
+pub(super) fn call_status(node: &Node<'_>) -> Result<Event, Fault> {
+    named(node, "calls", "call", "status")
+}
+
+/// A purchase or a lead that Meta saw in a thread; its id is the message's.
+pub(super) fn automatic_event(node: &Node<'_>) -> Result<Event, Fault> {
+    named(node, "automatic_events", "auto", "event_name")
+}
+
+fn named(node: &Node<'_>, kind: &str, prefix: &str, word: &str) -> Result<Event, Fault> {
+    let value = node.value()?;
+    let said = Fields::of(&value, node.path())?;
+    let (id, word) = (said.id("id")?, said.required_text(word)?);
+    Ok(Event {
+        key: said.key("id", format!("{prefix}:{id}:{word}"))?,
+        kind: kind.to_owned(),
+        occurred_at: said.get("timestamp").and_then(unix_time),
+        raw: node.raw(),
+        effect: Effect::Notice,
+        quiet: false,
+    })
+}
+
+fn sha256(text: &str) -> String {
+    let digest = digest(&SHA256, text.as_bytes());
+    digest.as_ref().iter().fold(String::with_capacity(64), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
