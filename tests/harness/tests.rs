@@ -13,6 +13,7 @@ use std::{
 };
 
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
+use latchhook::dev::{PrivateServers, exec, exit_code};
 use latchhook::servers::{DataDir, Durability, PostgresServer, RedisServer, RedisSettings, ScratchDir, ServerError};
 use tests::private_redis;
 
@@ -126,17 +127,43 @@ fn a_data_dir_is_used_by_one_at_a_time() {
 
 #[test]
 fn servers_and_their_scratch_directory_vanish_with_a_process_that_is_killed() {
-    let mut other = Stranger::start();
+    let mut other = Stranger::start(&[]);
     let dir = other.says();
     let sockets = ["redis/redis.sock", "postgres/.s.PGSQL.5432"].map(|name| Path::new(&dir).join(name));
     assert!(sockets.iter().all(|socket| UnixStream::connect(socket).is_ok()));
 
-    other.process.kill().unwrap();
-    other.process.wait().unwrap();
+    other.dies();
 
     eventually(|| sockets.iter().all(|socket| UnixStream::connect(socket).is_err()));
     eventually(|| !Path::new(&dir).exists());
 }
+
+#[test]
+fn servers_start_where_a_process_was_killed_a_moment_ago() {
+    let scratch = ScratchDir::new().unwrap();
+    let mut other = Stranger::start(&[(DIRECTORY, scratch.path())]);
+    let dir = other.says();
+    assert!(matches!(PrivateServers::start(scratch.path()), Err(ServerError::InUse(_))));
+
+    other.dies();
+    let servers = PrivateServers::start(scratch.path());
+
+    assert_eq!(Path::new(&dir), scratch.path());
+    assert!(servers.is_ok(), "{servers:?}");
+}
+
+#[tokio::test]
+async fn a_command_runs_with_both_servers_and_its_exit_status_is_ours() {
+    let servers = PrivateServers::scratch().unwrap();
+    let script = r#"test -n "$DATABASE_URL" && test -n "$REDIS_URL" && exit 7"#;
+
+    let status = exec(&servers, &["sh", "-c", script].map(Into::into)).await.unwrap();
+
+    assert_eq!(exit_code(status), 7);
+}
+
+/// Where a stranger keeps its servers' data; in memory, if this is not set.
+const DIRECTORY: &str = "STRANGERS_DIRECTORY";
 
 /// Another process with private servers: this very program, running only [`the_life_of_a_stranger`].
 struct Stranger {
@@ -144,11 +171,17 @@ struct Stranger {
 }
 
 impl Stranger {
-    fn start() -> Self {
+    fn start(variables: &[(&str, &Path)]) -> Self {
         let mut command = Command::new(env::current_exe().unwrap());
+        command.envs(variables.iter().copied());
         command.args(["--exact", "the_life_of_a_stranger", "--ignored", "--nocapture"]);
         let process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         Self { process }
+    }
+
+    fn dies(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
     }
 
     fn says(&mut self) -> String {
@@ -160,10 +193,12 @@ impl Stranger {
 #[test]
 #[ignore = "no test: what `Stranger` runs, until it is killed"]
 fn the_life_of_a_stranger() {
-    let scratch = ScratchDir::new().unwrap();
-    let _redis = RedisServer::start(&scratch.path().join("redis"), &RedisSettings::fast()).unwrap();
-    let _postgres = PostgresServer::start(&scratch.path().join("postgres"), Durability::Fast).unwrap();
-    println!("its directory: {}", scratch.path().display());
+    let servers = match env::var_os(DIRECTORY) {
+        Some(dir) => PrivateServers::start(Path::new(&dir)),
+        None => PrivateServers::scratch(),
+    };
+    let servers = servers.unwrap();
+    println!("its directory: {}", servers.directory().display());
     std::io::stdin().read_line(&mut String::new()).unwrap();
 }
 

@@ -1,3 +1,4 @@
 //! The binary's library: what the subcommands do.
 
+pub mod dev;
 pub mod servers;

@@ -108,18 +108,41 @@ fn make(path: &Path, mode: u32) -> Result<PathBuf, ServerError> {
     path.canonicalize().map_err(unusable(path))
 }
 
-/// The directory for the sockets of a server in `dir`: this one, unless the name of the socket would be too long.
-/// Always the same for the same directory, so that an address can be kept.
-pub(super) fn socket_dir(dir: &Path, socket: &str) -> Result<PathBuf, ServerError> {
-    let fits = |dir: &Path| dir.as_os_str().len() + 1 + socket.len() <= LONGEST_SOCKET_PATH;
-    if fits(dir) {
-        return Ok(dir.to_owned());
+/// The directory for the sockets of a server.
+#[derive(Debug)]
+pub(super) struct SocketDir {
+    path: PathBuf,
+    /// Not the server's own directory, and removed when the server is gone.
+    elsewhere: bool,
+}
+
+impl SocketDir {
+    /// The server's own directory, unless the name of the socket would be too long there; then one in a temporary place,
+    /// always the same for the same directory, so that an address can be kept. `owners` says whose that may be.
+    pub(super) fn of(dir: &Path, socket: &str, owners: &[u32]) -> Result<Self, ServerError> {
+        let fits = |dir: &Path| dir.as_os_str().len() + 1 + socket.len() <= LONGEST_SOCKET_PATH;
+        if fits(dir) {
+            return Ok(Self { path: dir.to_owned(), elsewhere: false });
+        }
+        let name = format!("latchhook-{:016x}", fingerprint(dir));
+        let short = [env::temp_dir(), PathBuf::from("/tmp")].map(|temp| temp.join(&name));
+        let path = private(short.iter().find(|dir| fits(dir)).unwrap_or(&short[1]))?;
+        let owner = fs::metadata(&path).map_err(unusable(&path))?.uid();
+        if owners.contains(&owner) { Ok(Self { path, elsewhere: true }) } else { Err(ServerError::Foreign(path)) }
     }
-    let name = format!("latchhook-{:016x}", fingerprint(dir));
-    let short = [env::temp_dir(), PathBuf::from("/tmp")].map(|temp| temp.join(&name));
-    let short = private(short.iter().find(|dir| fits(dir)).unwrap_or(&short[1]))?;
-    let owner = fs::metadata(&short).map_err(unusable(&short))?.uid();
-    if owner == rustix::process::geteuid().as_raw() { Ok(short) } else { Err(ServerError::Foreign(short)) }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for SocketDir {
+    fn drop(&mut self) {
+        if self.elsewhere {
+            // Not empty after a crash: the next start finds it, and uses it again.
+            let _ = fs::remove_dir(&self.path);
+        }
+    }
 }
 
 /// FNV-1a: stable over versions of Rust, unlike std's hasher.

@@ -17,6 +17,7 @@ mod redis;
 
 use std::{io, path::PathBuf, process::ExitStatus, time::Duration};
 
+pub(crate) use self::process::signal;
 pub use self::{
     directory::{DataDir, ScratchDir},
     postgres::PostgresServer,

@@ -13,12 +13,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::process::Signal;
+use rustix::process::{Signal, geteuid};
 
 use super::{
     Durability, ServerError,
     before_exec::{NOBODY, Rights},
-    binaries, directory,
+    binaries,
+    directory::{self, SocketDir},
     process::{Launch, Process, comes_true, signal},
 };
 
@@ -33,9 +34,10 @@ const IN_USE: &str = "pre-existing shared memory block";
 /// A private Postgres on a Unix socket; stopped when dropped.
 #[derive(Debug)]
 pub struct PostgresServer {
+    /// First, because it is dropped first.
+    process: Process,
     place: Place,
     durability: Durability,
-    process: Process,
 }
 
 /// Where a server's things are.
@@ -46,7 +48,7 @@ struct Place {
     /// Its own log, and that of `initdb`.
     log: PathBuf,
     /// The directory of its socket.
-    sockets: PathBuf,
+    sockets: SocketDir,
     rights: Rights,
 }
 
@@ -61,12 +63,12 @@ impl PostgresServer {
             place.make_cluster(durability)?;
         }
         let process = place.launch(durability)?;
-        Ok(Self { place, durability, process })
+        Ok(Self { process, place, durability })
     }
 
     /// The address of one of its databases, for `DATABASE_URL` and `psql`. The one that it has from the start is `postgres`.
     pub fn url(&self, database: &str) -> String {
-        format!("postgresql://latchhook@{}/{database}", directory::url_encoded(&self.place.sockets, b""))
+        format!("postgresql://latchhook@{}/{database}", directory::url_encoded(self.place.sockets.path(), b""))
     }
 
     /// The number of its first process.
@@ -96,10 +98,12 @@ impl PostgresServer {
 impl Place {
     fn prepare(dir: &Path) -> Result<Self, ServerError> {
         let dir = directory::private(dir)?;
-        let sockets = directory::socket_dir(&dir, SOCKET)?;
         let rights = rights();
+        let us = geteuid().as_raw();
+        let owners = if rights == Rights::Nobody { [us, NOBODY] } else { [us, us] };
+        let sockets = SocketDir::of(&dir, SOCKET, &owners)?;
         if rights == Rights::Nobody {
-            for path in [&dir, &sockets] {
+            for path in [dir.as_path(), sockets.path()] {
                 chown(path, Some(NOBODY), Some(NOBODY)).map_err(directory::unusable(path))?;
             }
         }
@@ -139,8 +143,10 @@ impl Place {
 
     fn postgres(&self, durability: Durability) -> Result<Command, ServerError> {
         let mut postgres = Command::new(binaries::postgres()?.join("postgres"));
-        postgres.arg("-D").arg(&self.data).arg("-k").arg(&self.sockets).args(["-N", MAX_CONNECTIONS]);
+        postgres.arg("-D").arg(&self.data).arg("-k").arg(self.sockets.path()).args(["-N", MAX_CONNECTIONS]);
         postgres.args(["-c", "listen_addresses=", "-c", "unix_socket_permissions=0700"]);
+        // Shared memory as files of its own: in /dev/shm they would outlive a crash, and Docker gives that 64 MB.
+        postgres.args(["-c", "dynamic_shared_memory_type=mmap"]);
         if durability == Durability::Fast {
             postgres.args(["-F", "-c", "full_page_writes=off"]);
         }
@@ -157,7 +163,7 @@ impl Place {
     /// about it.
     fn stop_orphan(&self) {
         let Some(pid) = self.lock_file().and_then(|text| text.lines().next()?.trim().parse().ok()) else { return };
-        if UnixStream::connect(self.sockets.join(SOCKET)).is_ok() {
+        if UnixStream::connect(self.sockets.path().join(SOCKET)).is_ok() {
             signal(pid, Signal::INT);
             comes_true(|| self.lock_file().is_none());
         }
@@ -183,5 +189,5 @@ fn rights() -> Rights {
         let trial = Launch { name: "true", command, log, rights, stop: Signal::KILL };
         if trial.finish().is_ok() { Rights::OwnNamespace } else { Rights::Nobody }
     });
-    if rustix::process::geteuid().is_root() { *OF_ROOT } else { Rights::Ours }
+    if geteuid().is_root() { *OF_ROOT } else { Rights::Ours }
 }

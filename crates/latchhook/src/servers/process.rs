@@ -124,7 +124,7 @@ impl Drop for Process {
 }
 
 /// Sends a signal; to nobody, if the process has ended.
-pub(super) fn signal(pid: u32, signal: Signal) {
+pub(crate) fn signal(pid: u32, signal: Signal) {
     if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
         let _ = kill_process(pid, signal);
     }

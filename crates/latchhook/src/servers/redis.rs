@@ -8,12 +8,13 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::Signal;
+use rustix::process::{Signal, geteuid};
 
 use super::{
     Durability, ServerError,
     before_exec::Rights,
-    binaries, directory,
+    binaries,
+    directory::{self, SocketDir},
     process::{Launch, Process, comes_true},
 };
 
@@ -47,10 +48,11 @@ impl RedisSettings {
 /// A private Redis on a Unix socket; stopped when dropped.
 #[derive(Debug)]
 pub struct RedisServer {
-    dir: PathBuf,
-    socket: PathBuf,
-    settings: RedisSettings,
+    /// First, because it is dropped first.
     process: Process,
+    dir: PathBuf,
+    sockets: SocketDir,
+    settings: RedisSettings,
 }
 
 impl RedisServer {
@@ -60,14 +62,14 @@ impl RedisServer {
     /// When there is no binary, the directory can't be used, or the server does not come up.
     pub fn start(dir: &Path, settings: &RedisSettings) -> Result<Self, ServerError> {
         let dir = directory::private(dir)?;
-        let socket = directory::socket_dir(&dir, SOCKET)?.join(SOCKET);
-        let process = launch(&dir, &socket, settings)?;
-        Ok(Self { dir, socket, settings: settings.clone(), process })
+        let sockets = SocketDir::of(&dir, SOCKET, &[geteuid().as_raw()])?;
+        let process = launch(&dir, &sockets.path().join(SOCKET), settings)?;
+        Ok(Self { process, dir, sockets, settings: settings.clone() })
     }
 
     /// Its address, for `REDIS_URL`.
     pub fn url(&self) -> String {
-        format!("redis+unix://{}", directory::url_encoded(&self.socket, b"/"))
+        format!("redis+unix://{}", directory::url_encoded(&self.sockets.path().join(SOCKET), b"/"))
     }
 
     /// The number of its process.
@@ -86,7 +88,7 @@ impl RedisServer {
     /// As [`RedisServer::start`].
     pub fn restart(&mut self) -> Result<(), ServerError> {
         self.process.stop();
-        self.process = launch(&self.dir, &self.socket, &self.settings)?;
+        self.process = launch(&self.dir, &self.sockets.path().join(SOCKET), &self.settings)?;
         Ok(())
     }
 
