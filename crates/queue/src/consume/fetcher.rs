@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use tokio::sync::{Notify, mpsc::Sender, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -29,7 +28,9 @@ enum Fetched {
     NotRegistered,
 }
 
-type Answer = Option<(Vec<(Vec<u8>, Vec<u8>, u32)>, Vec<Vec<u8>>, i64)>;
+/// Id, bytes, unclean starts, ms since it was first deferred (-1: never).
+type Fields = (Vec<u8>, Vec<u8>, u32, i64);
+type Answer = Option<(Vec<Fields>, Vec<Vec<u8>>, i64)>;
 
 impl Fetcher {
     /// A step, then a pause, until the life is over. A fetch is never cut short: what Redis has moved into our hands must be
@@ -94,13 +95,15 @@ impl Fetcher {
             return Ok(Fetched::NotRegistered);
         };
         self.report(&dropped);
-        let jobs = jobs.into_iter().map(|(id, payload, unclean)| self.held(id.into(), payload.into(), unclean));
+        let jobs = jobs.into_iter().map(|fields| self.held(fields));
         Ok(Fetched::Jobs(jobs.collect(), u64::try_from(due).ok().map(Duration::from_millis)))
     }
 
-    fn held(&self, job: Bytes, payload: Bytes, unclean_starts: u32) -> Held {
+    fn held(&self, (job, payload, unclean_starts, deferred_ms): Fields) -> Held {
         let (first, count) = parse_job_id(&job).map_or((None, 0), |(first, count)| (Some(first), count));
-        Held { id: HeldId { job, worker: self.worker.clone() }, payload, first, count, unclean_starts }
+        let id = HeldId { job: job.into(), worker: self.worker.clone() };
+        let deferred_for = u64::try_from(deferred_ms).ok().map(Duration::from_millis);
+        Held { id, payload: payload.into(), first, count, unclean_starts, deferred_for }
     }
 
     fn report(&self, dropped: &[Vec<u8>]) {

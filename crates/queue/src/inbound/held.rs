@@ -21,6 +21,8 @@ pub struct Held {
     pub count: u32,
     /// How often a worker died that held it.
     pub unclean_starts: u32,
+    /// How long ago it was deferred for the first time, by Redis's clock; `None` if it never was.
+    pub deferred_for: Option<Duration>,
 }
 
 /// One worker's hold on one job. A hold that was taken away settles nothing.
@@ -85,7 +87,7 @@ impl Inbound {
         for (worker, jobs) in by_worker(held.iter().map(|(id, delay)| (id, *delay))) {
             for chunk in jobs.chunks(CHUNK) {
                 let mut call = script::DEFER.key(self.keys.inflight(worker));
-                call.key(&self.keys.scheduled);
+                call.key(&self.keys.scheduled).arg(&self.keys.meta_prefix);
                 for (job, delay) in chunk {
                     call.arg(job.as_ref()).arg(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX));
                 }
