@@ -4,10 +4,12 @@
 //! these are not set, each test process starts private ones when a test first asks, in memory where there is room, so a
 //! bare `cargo test` works too. What is started here ends with the process.
 
+mod pipeline;
 mod postgres;
 mod redis;
 
 pub use self::{
+    pipeline::{MessageSeen, Pipeline, a_reaction, a_status, a_text, raw_event, text, whatsapp},
     postgres::{TestDatabase, database},
     redis::{PrivateRedis, TestRedis, private_redis, private_redis_with, redis},
 };

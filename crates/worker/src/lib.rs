@@ -1,1 +1,32 @@
-//! worker
+//! Stage 2: takes jobs from the inbound queue and commits their events in Postgres, each exactly once, together with the
+//! webhooks that it owes.
+//!
+//! ```text
+//!  queue ──▶ unpack ──▶ batcher ──▶ claim ──▶ the one transaction ──▶ done ──▶ settle / defer ──▶ queue
+//!            split,      what is     Redis     Postgres                Redis    acknowledged only now
+//!            reject      there
+//! ```
+//!
+//! **A duplicate is stopped in two places.** [`group`] asks for the claim: an economy, which saves the work when two
+//! workers hold the same item in the same moment. [`transaction`] inserts into the ledger: the proof, which holds with
+//! Redis empty, stale, flushed or down.
+//!
+//! Nothing is acknowledged before the server has answered COMMIT, and an item that another worker holds is never
+//! acknowledged and dropped: its job is deferred, because the holder may die.
+
+mod batcher;
+mod counters;
+mod fold;
+mod group;
+mod pause;
+mod payload;
+mod pieces;
+mod receipt;
+mod sources;
+mod transaction;
+mod unpack;
+mod worker;
+
+pub use counters::Counters;
+pub use sources::{Sources, SourcesError};
+pub use worker::{Settings, Worker};

@@ -1,0 +1,65 @@
+//! What a worker has done since it started.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
+        /// What a worker has done since it started; each only grows.
+        #[derive(Debug, Default)]
+        pub struct Counters {
+            $($(#[$doc])* pub $name: Counter,)*
+        }
+
+        impl Counters {
+            /// All of them by name, for a metrics page.
+            pub fn all(&self) -> Vec<(&'static str, u64)> {
+                vec![$((stringify!($name), self.$name.get())),*]
+            }
+        }
+    };
+}
+
+counters! {
+    /// Jobs taken from the queue.
+    jobs,
+    /// Raw events in them.
+    raw_events,
+    /// Items that became new rows of the ledger.
+    committed,
+    /// Duplicates that the claim saved the work of: held as done, and the ledger agreed; or beside their twin in a group.
+    duplicates_by_claim,
+    /// Duplicates that reached the ledger, and were stopped there.
+    duplicates_by_ledger,
+    /// Items that an earlier run of the same raw event had committed already.
+    repeated,
+    /// Items put into quarantine.
+    quarantined,
+    /// Items whose claim another worker held, put off.
+    deferred,
+    /// Claims that Redis did not answer in time; the ledger decided alone.
+    claims_unanswered,
+    /// `done` in Redis for a key that the ledger does not have: Postgres lost a commit, and the item was worked again.
+    claims_false_done,
+    /// Releases and `done`s that were refused because another run had taken over.
+    claims_refused,
+    /// Groups, each one transaction if nothing goes wrong.
+    groups,
+    /// Transactions that failed because Postgres was away or busy; their items were tried again.
+    transactions_failed,
+}
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds.
+    pub fn add(&self, by: usize) {
+        self.0.fetch_add(by as u64, Ordering::Relaxed);
+    }
+
+    /// Reads.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}

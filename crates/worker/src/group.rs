@@ -1,0 +1,234 @@
+//! A group: whatever was ready at the same moment, under one claim pipeline and (when all goes well) one transaction.
+//!
+//! Order: claim → the one transaction → the server has committed → `done` → settle. **The claim stops a duplicate early**,
+//! and only saves work; [`transaction`](crate::transaction) stops it for good.
+//!
+//! What fails is split: work that Postgres refuses until the bad item stands alone and goes to quarantine; work that met
+//! other transactions' locks in halves, then later. While Postgres is away everything is deferred, and nothing fails.
+
+use std::{sync::Arc, time::Duration};
+
+use database::{Database, Trouble};
+use queue::{Claim, Claims, HeldId, Inbound, Owner, Run, Wake, Wanted};
+use tokio::sync::Notify;
+
+use crate::{
+    counters::Counters,
+    pause::Pause,
+    pieces::{At, Piece, chunks, defer, pieces, split},
+    transaction::{self, Settled},
+    unpack::{Outcome, Work},
+};
+
+/// Everything a group needs to be worked.
+pub(crate) struct Bench {
+    pub inbound: Inbound,
+    pub claims: Claims,
+    pub lease: Duration,
+    pub database: Database,
+    pub pause: Pause,
+    pub wake: Arc<Notify>,
+    pub wake_fleet: Wake,
+    pub counters: Arc<Counters>,
+    pub limits: Limits,
+}
+
+/// How much one transaction takes on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    pub items: usize,
+    pub bytes: usize,
+}
+
+/// A deferred job comes back after one to two seconds: by then the holder is done, or its claim is near its end.
+const DEFER: std::ops::Range<f64> = 1.0..2.0;
+
+impl Bench {
+    /// Works a group to its end: every job in it is settled, or deferred.
+    pub(crate) async fn work(&self, mut works: Vec<Work>) {
+        self.counters.groups.add(1);
+        let mut pieces = pieces(&works);
+        let wanted = self.claim(&works, &mut pieces).await;
+        put_off_held(&mut works, &mut pieces, &self.counters);
+        let owes = tokio::select! {
+            biased;
+            owes = self.commit(&mut works, pieces) => owes,
+            never = self.keep(&wanted) => match never {},
+        };
+        if owes {
+            self.wake.notify_one();
+            self.wake_fleet.announce().await;
+        }
+        self.let_go(&works, &wanted).await;
+        self.give_back(&works).await;
+    }
+
+    /// Asks for the claim of every key in one pipeline; writes what Redis said beside the key.
+    async fn claim(&self, works: &[Work], pieces: &mut [Piece]) -> Vec<(At, Wanted)> {
+        let run = Run::random();
+        let mut wanted = Vec::new();
+        for piece in pieces.iter() {
+            if let Piece::Key { places, .. } = piece {
+                let leader = places[0];
+                wanted.extend(want(works, leader, &run).map(|wanted| (leader, wanted)));
+            }
+        }
+        let asked: Vec<_> = wanted.iter().map(|(_, wanted)| wanted.clone()).collect();
+        let claims = self.claims.take(&asked).await;
+        let keys = pieces.iter_mut().filter_map(|piece| match piece {
+            Piece::Key { claim, .. } => Some(claim),
+            Piece::Rejection(_) | Piece::Empty { .. } => None,
+        });
+        for (claim, said) in keys.zip(&claims) {
+            *claim = *said;
+        }
+        self.counters.claims_unanswered.add(claims.iter().filter(|claim| **claim == Claim::Unanswered).count());
+        let held = |claim: &Claim| matches!(claim, Claim::Won | Claim::TakenOver | Claim::Unanswered);
+        wanted.into_iter().zip(claims).filter(|(_, claim)| held(claim)).map(|(wanted, _)| wanted).collect()
+    }
+
+    /// Commits the pieces, as many at a time as the limits allow. Says whether anything is due now.
+    async fn commit(&self, works: &mut [Work], pieces: Vec<Piece>) -> bool {
+        let mut todo = chunks(works, pieces, self.limits);
+        todo.reverse();
+        let mut owes = false;
+        while let Some(chunk) = todo.pop() {
+            match self.try_commit(works, &chunk).await {
+                Ok(settled) => {
+                    owes |= settled.owes;
+                    self.note(works, &chunk, settled);
+                }
+                Err(Trouble::Outage) => {
+                    self.pause.until_back();
+                    std::iter::once(chunk).chain(todo.drain(..)).for_each(|chunk| defer(works, &chunk));
+                }
+                Err(trouble) => todo.extend(split(works, chunk, trouble)),
+            }
+        }
+        owes
+    }
+
+    async fn try_commit(&self, works: &[Work], chunk: &[Piece]) -> Result<Settled, Trouble> {
+        let mut connection = self.database.connection().await.map_err(|error| {
+            tracing::warn!(error = &error as &dyn std::error::Error, "Postgres gives no connection: workers pause");
+            Trouble::Outage
+        })?;
+        transaction::commit(&mut connection, works, chunk).await.map_err(|error| {
+            self.counters.transactions_failed.add(1);
+            let trouble = database::trouble(&error);
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                ?trouble,
+                pieces = chunk.len(),
+                "a transaction failed"
+            );
+            trouble
+        })
+    }
+
+    /// Writes down what a transaction has settled.
+    fn note(&self, works: &mut [Work], chunk: &[Piece], settled: Settled) {
+        let counters = &self.counters;
+        counters.committed.add(settled.fresh);
+        counters.claims_false_done.add(settled.false_done);
+        for piece in chunk {
+            let Piece::Key { claim, places, .. } = piece else { continue };
+            for at in places {
+                let by_claim = *claim == Claim::Done || *at != places[0];
+                match settled.outcomes.get(at) {
+                    Some(Outcome::Duplicate) if by_claim => counters.duplicates_by_claim.add(1),
+                    Some(Outcome::Duplicate) => counters.duplicates_by_ledger.add(1),
+                    _ => {}
+                }
+            }
+        }
+        let of = |outcome| settled.outcomes.values().filter(|known| **known == outcome).count();
+        counters.quarantined.add(of(Outcome::Quarantined));
+        counters.repeated.add(of(Outcome::Committed).saturating_sub(settled.fresh));
+        for (at, outcome) in settled.outcomes {
+            works[at.job].raw_events[at.raw].items[at.place].outcome = outcome;
+        }
+    }
+
+    /// Renews the claims while the work goes on, until its deadline of two leases. Then others may have them: the ledger
+    /// decides.
+    async fn keep(&self, wanted: &[(At, Wanted)]) -> std::convert::Infallible {
+        let wanted: Vec<_> = wanted.iter().map(|(_, wanted)| wanted.clone()).collect();
+        for _ in 0..5 {
+            tokio::time::sleep(self.lease / 3).await;
+            self.claims.renew(&wanted).await;
+        }
+        std::future::pending().await
+    }
+
+    /// Marks what is committed as done, and releases the rest for others, or for this job's next run.
+    async fn let_go(&self, works: &[Work], wanted: &[(At, Wanted)]) {
+        let is_done = |at: &At| {
+            let outcome = works[at.job].raw_events[at.raw].items[at.place].outcome;
+            matches!(outcome, Outcome::Committed | Outcome::Duplicate)
+        };
+        let (done, not): (Vec<_>, Vec<_>) = wanted.iter().partition(|(at, _)| is_done(at));
+        let done: Vec<_> = done.iter().map(|(_, wanted)| wanted.clone()).collect();
+        let not: Vec<_> = not.iter().map(|(_, wanted)| wanted.clone()).collect();
+        let (finished, released) = tokio::join!(self.claims.finish(&done), self.claims.release(&not));
+        self.counters.claims_refused.add(finished + released);
+    }
+
+    /// Settles the jobs that are done with, and defers the others. What Redis does not take stays in flight, and is run
+    /// again when this worker is gone or the queue gives it out anew: it adds nothing twice.
+    async fn give_back(&self, works: &[Work]) {
+        let (done, not): (Vec<_>, Vec<_>) = works.iter().partition(|work| is_settled(work));
+        let done: Vec<HeldId> = done.iter().map(|work| work.held.clone()).collect();
+        let later = || Duration::from_secs_f64(rand::random_range(DEFER));
+        let not: Vec<(HeldId, Duration)> = not.iter().map(|work| (work.held.clone(), later())).collect();
+        let settle = async {
+            if !done.is_empty()
+                && let Err(error) = self.inbound.settle(&done).await
+            {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    jobs = done.len(),
+                    "jobs could not be settled"
+                );
+            }
+        };
+        let defer = async {
+            if !not.is_empty()
+                && let Err(error) = self.inbound.defer(&not).await
+            {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    jobs = not.len(),
+                    "jobs could not be deferred"
+                );
+            }
+        };
+        tokio::join!(settle, defer);
+    }
+}
+
+fn want(works: &[Work], leader: At, run: &Run) -> Option<Wanted> {
+    let raw = &works[leader.job].raw_events[leader.raw];
+    let event = raw.items[leader.place].item.as_ref().ok()?;
+    let owner = Owner { stamp: raw.stamp.to_string(), run: run.clone() };
+    Some(Wanted { source: raw.raw_event.source_id.clone(), key: event.key.clone(), owner })
+}
+
+/// What another worker holds is deferred, with its followers; unless a job has been put off for so long that it goes on
+/// without the claim.
+fn put_off_held(works: &mut [Work], pieces: &mut Vec<Piece>, counters: &Counters) {
+    pieces.retain(|piece| {
+        let Piece::Key { claim: Claim::Held, places, .. } = piece else { return true };
+        if places.iter().any(|at| works[at.job].out_of_patience) {
+            return true;
+        }
+        counters.deferred.add(places.len());
+        defer(works, std::slice::from_ref(piece));
+        false
+    });
+}
+
+fn is_settled(work: &Work) -> bool {
+    let outcomes = work.raw_events.iter().flat_map(|raw| &raw.items).map(|item| item.outcome);
+    !work.put_off && outcomes.into_iter().all(|outcome| !matches!(outcome, Outcome::Waiting | Outcome::Deferred))
+}

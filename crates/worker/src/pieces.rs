@@ -1,0 +1,144 @@
+//! What a group is cut into, and how: items folded by their key, so that a transaction can be split between any two.
+
+use std::collections::HashMap;
+
+use database::Trouble;
+use queue::Claim;
+use vocabulary::{KeyHash, Rejection};
+
+use crate::{
+    group::Limits,
+    unpack::{Outcome, Work},
+};
+
+/// Where an item stands in a group: which job, which of its raw events, which of its items.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct At {
+    pub job: usize,
+    pub raw: usize,
+    pub place: usize,
+}
+
+/// What one transaction settles together; a failed one is split between its pieces.
+#[derive(Debug, Clone)]
+pub(crate) enum Piece {
+    /// The items with one key. The first leads: the others are its duplicates, whatever becomes of it.
+    Key { hash: KeyHash, claim: Claim, places: Vec<At> },
+    /// An item that is none, for quarantine.
+    Rejection(At),
+    /// A raw event without items: it still has a receipt.
+    Empty { job: usize, raw: usize },
+}
+
+impl Piece {
+    /// The raw events that it touches, as (job, raw).
+    pub(crate) fn raw_events(&self) -> Vec<(usize, usize)> {
+        match self {
+            Self::Key { places, .. } => places.iter().map(|at| (at.job, at.raw)).collect(),
+            Self::Rejection(at) => vec![(at.job, at.raw)],
+            Self::Empty { job, raw } => vec![(*job, *raw)],
+        }
+    }
+}
+
+/// What the group consists of: items folded by their key, rejections, and raw events without items.
+pub(crate) fn pieces(works: &[Work]) -> Vec<Piece> {
+    let mut pieces: Vec<Piece> = Vec::new();
+    let mut by_key: HashMap<KeyHash, usize> = HashMap::new();
+    for (job, work) in works.iter().enumerate() {
+        for (raw, raw_work) in work.raw_events.iter().enumerate() {
+            if raw_work.items.is_empty() {
+                pieces.push(Piece::Empty { job, raw });
+            }
+            for (place, item) in raw_work.items.iter().enumerate() {
+                let at = At { job, raw, place };
+                let Ok(event) = &item.item else {
+                    pieces.push(Piece::Rejection(at));
+                    continue;
+                };
+                let hash = KeyHash::of(&raw_work.raw_event.source_id, &event.key);
+                let known = *by_key.entry(hash).or_insert(pieces.len());
+                match pieces.get_mut(known) {
+                    Some(Piece::Key { places, .. }) => places.push(at),
+                    _ => pieces.push(Piece::Key { hash, claim: Claim::Unanswered, places: vec![at] }),
+                }
+            }
+        }
+    }
+    pieces
+}
+
+/// Puts off what a chunk holds: another worker has its claim, or Postgres is away.
+pub(crate) fn defer(works: &mut [Work], chunk: &[Piece]) {
+    for piece in chunk {
+        let places = match piece {
+            Piece::Key { places, .. } => places.as_slice(),
+            Piece::Rejection(at) => std::slice::from_ref(at),
+            Piece::Empty { job, .. } => {
+                works[*job].put_off = true;
+                continue;
+            }
+        };
+        for at in places {
+            works[at.job].raw_events[at.raw].items[at.place].outcome = Outcome::Deferred;
+        }
+    }
+}
+
+/// Cuts the pieces into transactions of at most so many items and bytes. No promise covers a raw event as a whole.
+pub(crate) fn chunks(works: &[Work], pieces: Vec<Piece>, limits: Limits) -> Vec<Vec<Piece>> {
+    let mut chunks = vec![Vec::new()];
+    let (mut items, mut bytes) = (0, 0);
+    for piece in pieces {
+        let (more_items, more_bytes) = size(works, &piece);
+        let full = items + more_items > limits.items || bytes + more_bytes > limits.bytes;
+        if full && chunks.last().is_some_and(|chunk| !chunk.is_empty()) {
+            chunks.push(Vec::new());
+            (items, bytes) = (0, 0);
+        }
+        (items, bytes) = (items + more_items, bytes + more_bytes);
+        chunks.last_mut().expect("there is always one").push(piece);
+    }
+    chunks
+}
+
+fn size(works: &[Work], piece: &Piece) -> (usize, usize) {
+    let raw = |at: &At| &works[at.job].raw_events[at.raw];
+    match piece {
+        Piece::Empty { .. } => (1, 0),
+        Piece::Key { places, .. } => {
+            let event = raw(&places[0]).items[places[0].place].item.as_ref();
+            (places.len(), event.map_or(0, |event| event.raw.len()))
+        }
+        Piece::Rejection(at) => (1, raw(at).raw_event.body.len()),
+    }
+}
+
+/// Cuts a failed transaction in two; the item that fails alone goes to quarantine or, if it only met a lock, comes later.
+pub(crate) fn split(works: &mut [Work], mut chunk: Vec<Piece>, trouble: Trouble) -> Vec<Vec<Piece>> {
+    if chunk.len() > 1 {
+        let tail = chunk.split_off(chunk.len() / 2);
+        return vec![tail, chunk];
+    }
+    match (trouble, chunk.pop()) {
+        (Trouble::Work, Some(Piece::Key { places, .. })) => {
+            places.iter().for_each(|at| refuse(works, *at));
+            vec![places.into_iter().map(Piece::Rejection).collect()]
+        }
+        (_, Some(piece)) => {
+            defer(works, &[piece]);
+            Vec::new()
+        }
+        (_, None) => Vec::new(),
+    }
+}
+
+/// Turns an item that Postgres refuses into a rejection of it.
+fn refuse(works: &mut [Work], at: At) {
+    let item = &mut works[at.job].raw_events[at.raw].items[at.place].item;
+    if let Ok(event) = item {
+        let detail = format!("Postgres refuses the row of {}: see the log", event.key.as_str().escape_debug());
+        let raw = event.raw.clone();
+        *item = Err(Rejection { reason: "refused by Postgres", detail, raw, whole: false });
+    }
+}

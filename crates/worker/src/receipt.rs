@@ -1,0 +1,81 @@
+//! The receipts of the raw events that a transaction touches, written last: how far each has got.
+//!
+//! The numbers say what is true of the raw event, not what this run did, so a run that repeats an earlier one adds nothing.
+
+use std::collections::BTreeSet;
+
+use database::{
+    AsyncPgConnection, QueryResult, quarantine,
+    receipts::{self, Correction, Receipt},
+};
+
+use crate::{
+    pieces::{At, Piece},
+    transaction::Settled,
+    unpack::{Outcome, Part, RawWork, Work},
+};
+
+/// Receipts, last: how far each raw event has got, counting what this transaction settles.
+pub(crate) async fn write(
+    conn: &AsyncPgConnection,
+    works: &[Work],
+    pieces: &[Piece],
+    settled: &Settled,
+) -> QueryResult<()> {
+    let touched: BTreeSet<(usize, usize)> = pieces.iter().flat_map(Piece::raw_events).collect();
+    let mut receipts: Vec<Receipt> = Vec::new();
+    for (job, raw) in touched {
+        let work = &works[job].raw_events[raw];
+        let outcomes = work
+            .items
+            .iter()
+            .enumerate()
+            .map(|(place, item)| settled.outcomes.get(&At { job, raw, place }).copied().unwrap_or(item.outcome));
+        let outcomes: Vec<_> = outcomes.collect();
+        match work.part {
+            Part::All => receipts.push(receipt(work, &outcomes)),
+            Part::Replay(item) => correct(conn, work, item, &outcomes).await?,
+            Part::Foreign => {}
+        }
+    }
+    receipts.sort_by(|a, b| a.stamp.cmp(&b.stamp));
+    receipts.dedup_by(|a, b| a.stamp == b.stamp);
+    if receipts.is_empty() { Ok(()) } else { receipts::put(conn, &receipts).await }
+}
+
+fn count(outcomes: &[Outcome], outcome: Outcome) -> i32 {
+    i32::try_from(outcomes.iter().filter(|known| **known == outcome).count()).unwrap_or(i32::MAX)
+}
+
+fn is_settled(outcome: &Outcome) -> bool {
+    !matches!(outcome, Outcome::Waiting | Outcome::Deferred)
+}
+
+fn receipt(work: &RawWork, outcomes: &[Outcome]) -> Receipt {
+    Receipt {
+        stamp: work.stamp.clone(),
+        source_id: work.raw_event.source_id.to_string(),
+        items: i32::try_from(outcomes.len()).unwrap_or(i32::MAX),
+        committed: count(outcomes, Outcome::Committed),
+        quarantined: count(outcomes, Outcome::Quarantined),
+        ended: outcomes.iter().all(is_settled),
+    }
+}
+
+/// Closes the quarantined row behind a replay, once all of it is settled, and corrects the receipt by what came of it. What is rejected again
+/// stays where it is.
+async fn correct(conn: &AsyncPgConnection, work: &RawWork, item: Option<u32>, outcomes: &[Outcome]) -> QueryResult<()> {
+    let again_whole = work.items.iter().any(|place| place.index == quarantine::WHOLE);
+    let rejected = count(outcomes, Outcome::Quarantined);
+    let stays = if item.is_some() { rejected > 0 } else { again_whole };
+    if stays || outcomes.is_empty() && item.is_some() || !outcomes.iter().all(is_settled) {
+        return Ok(());
+    }
+    let row = item.map_or(quarantine::WHOLE, |item| i32::try_from(item).unwrap_or(i32::MAX));
+    if !quarantine::settle(conn, &work.stamp, row).await? {
+        return Ok(());
+    }
+    let items = i32::try_from(outcomes.len()).unwrap_or(i32::MAX) - 1;
+    let (committed, quarantined) = (count(outcomes, Outcome::Committed), rejected - 1);
+    receipts::correct(conn, &Correction { stamp: &work.stamp, items, committed, quarantined }).await
+}

@@ -1,0 +1,127 @@
+//! The sources as Postgres has them: kept for this process's workers, published for the producers.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, RwLock},
+    time::Duration,
+};
+
+use chrono::{DateTime, Utc};
+use database::Database;
+use queue::Snapshots;
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
+use vocabulary::{MasterKey, Source, SourceId};
+
+/// How often changes are looked for. With the producers' own second, how long a change takes to be seen everywhere.
+const EVERY: Duration = Duration::from_secs(2);
+/// An unknown source is looked for at once, but not more often than this.
+const RELOAD_AT_MOST_EVERY: Duration = Duration::from_secs(1);
+
+/// All sources, kept fresh. Cheap to clone.
+#[derive(Clone)]
+pub struct Sources {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    database: Database,
+    master: Arc<MasterKey>,
+    snapshots: Snapshots,
+    known: RwLock<Known>,
+    /// When an unknown source last made us look; held while looking, so that many askers look once.
+    looked: Mutex<Option<tokio::time::Instant>>,
+}
+
+#[derive(Default, Clone)]
+struct Known {
+    newest: (i64, i64),
+    by_id: Arc<HashMap<SourceId, Arc<Source>>>,
+}
+
+/// Why the sources are not as fresh as they should be.
+#[derive(Debug, thiserror::Error)]
+pub enum SourcesError {
+    /// No connection.
+    #[error("the sources cannot be read")]
+    Database(#[from] database::DatabaseError),
+    /// The query failed, or a secret does not open.
+    #[error("the sources cannot be opened")]
+    Open(#[from] database::OpenError),
+    /// Redis did not take them.
+    #[error("the snapshot of the sources cannot be published")]
+    Publish(#[from] queue::SnapshotError),
+}
+
+impl Sources {
+    /// Nothing is read yet.
+    pub fn new(database: Database, master: Arc<MasterKey>, redis: &queue::Redis) -> Self {
+        let (known, looked) = (RwLock::default(), Mutex::new(None));
+        Self { shared: Arc::new(Shared { database, master, snapshots: Snapshots::new(redis), known, looked }) }
+    }
+
+    /// The source of that name. One that is not known yet is looked for in Postgres, at most once a second.
+    pub async fn get(&self, id: &SourceId) -> Option<Arc<Source>> {
+        if let Some(source) = self.known(id) {
+            return Some(source);
+        }
+        let mut looked = self.shared.looked.lock().await;
+        if self.known(id).is_none() && looked.is_none_or(|last| last.elapsed() >= RELOAD_AT_MOST_EVERY) {
+            *looked = Some(tokio::time::Instant::now());
+            if let Err(error) = self.reload().await {
+                tracing::warn!(error = &error as &dyn std::error::Error, source.id = %id, "an unknown source could not be looked for");
+            }
+        }
+        self.known(id)
+    }
+
+    fn known(&self, id: &SourceId) -> Option<Arc<Source>> {
+        self.snapshot().by_id.get(id).cloned()
+    }
+
+    fn snapshot(&self) -> Known {
+        self.shared.known.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    /// Reads the sources again if anything changed.
+    ///
+    /// # Errors
+    /// When Postgres cannot be asked, or a secret does not open.
+    pub async fn reload(&self) -> Result<(), SourcesError> {
+        let connection = self.shared.database.connection().await?;
+        let newest = database::sources::newest(&connection).await.map_err(database::OpenError::from)?;
+        if newest == self.snapshot().newest {
+            return Ok(());
+        }
+        let sources = database::sources::open_all(&connection, &self.shared.master).await?;
+        let by_id = sources.into_iter().map(|source| (source.id.clone(), Arc::new(source))).collect();
+        let known = Known { newest, by_id: Arc::new(by_id) };
+        *self.shared.known.write().unwrap_or_else(std::sync::PoisonError::into_inner) = known;
+        Ok(())
+    }
+
+    /// One step: reads what changed, and tells the producers what there is and that it is fresh.
+    ///
+    /// # Errors
+    /// When Postgres or Redis cannot be asked.
+    pub async fn refresh(&self, now: DateTime<Utc>) -> Result<(), SourcesError> {
+        self.reload().await?;
+        let known = self.snapshot();
+        let sources: Vec<Source> = known.by_id.values().map(|source| Source::clone(source)).collect();
+        self.shared.snapshots.publish(&self.shared.master, known.newest.1, &sources, now).await?;
+        Ok(())
+    }
+
+    /// The step, every two seconds, until stopped.
+    pub async fn run(self, stop: CancellationToken) {
+        while !stop.is_cancelled() {
+            if let Err(error) = self.refresh(Utc::now()).await {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the sources are not as fresh as they should be"
+                );
+            }
+            let _ = tokio::time::timeout(EVERY, stop.cancelled()).await;
+        }
+    }
+}

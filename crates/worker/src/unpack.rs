@@ -1,0 +1,190 @@
+//! From a job as the queue hands it over to the items in it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use providers::Provider;
+use queue::{Held, HeldId};
+use vocabulary::{Incarnation, Item, Job, JobEntry, RawEvent, Rejection, Source, Stamp};
+
+use crate::sources::Sources;
+
+/// A job, opened.
+#[derive(Debug)]
+pub(crate) struct Work {
+    /// What to settle or defer in the queue.
+    pub held: HeldId,
+    /// Its raw events.
+    pub raw_events: Vec<RawWork>,
+    /// It has been deferred for so long that it goes on without the claims that others hold.
+    pub out_of_patience: bool,
+    /// It comes later, although no item of it says so (it has none).
+    pub put_off: bool,
+}
+
+/// A raw event, split into its items.
+#[derive(Debug)]
+pub(crate) struct RawWork {
+    /// Its name.
+    pub stamp: Stamp,
+    /// Itself.
+    pub raw_event: RawEvent,
+    /// The account of its source; empty where the source is unknown.
+    pub account_id: String,
+    /// Its provider's name, the first part of what a webhook about no message is called.
+    pub provider: String,
+    /// Whether this is its first way through, or a person's replay.
+    pub part: Part,
+    /// Its items, each with its place in the raw event.
+    pub items: Vec<Place>,
+}
+
+/// Which part of a raw event is worked on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// All of it, for the first time or again after a crash: it has a receipt.
+    All,
+    /// All of it, but it did not come through our producer, so nobody counts on a receipt.
+    Foreign,
+    /// Its quarantined item, or the whole of it, on a person's word.
+    Replay(Option<u32>),
+}
+
+/// An item and what became of it.
+#[derive(Debug)]
+pub(crate) struct Place {
+    /// Which item of the raw event, from 0, or [`database::quarantine::WHOLE`].
+    pub index: i32,
+    /// The event, or why there is none.
+    pub item: Item,
+    /// What became of it.
+    pub outcome: Outcome,
+}
+
+/// What became of an item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Nothing yet.
+    Waiting,
+    /// The ledger has it, by this raw event.
+    Committed,
+    /// The ledger has it, by another raw event; or its twin in this one.
+    Duplicate,
+    /// In quarantine.
+    Quarantined,
+    /// Another worker holds its claim, or Postgres is away: later.
+    Deferred,
+}
+
+impl Work {
+    /// How many items it has; a raw event without any still needs its receipt, and counts as one.
+    pub(crate) fn weight(&self) -> usize {
+        self.raw_events.iter().map(|raw| raw.items.len().max(1)).sum()
+    }
+
+    /// How many bytes it holds.
+    pub(crate) fn bytes(&self) -> usize {
+        self.raw_events.iter().map(|raw| raw.raw_event.body.len()).sum()
+    }
+}
+
+/// Opens a job. Whatever cannot be opened becomes a rejection of the raw events that it carried: nothing is dropped.
+///
+/// A job that was deferred for longer than `patience` waits for nobody's claim any more.
+pub(crate) async fn unpack(held: Held, sources: &Sources, patience: Duration) -> Work {
+    let out_of_patience = held.deferred_for.is_some_and(|deferred| deferred > patience);
+    let entries = match Job::decode(&held.payload) {
+        Ok(job) => job.entries,
+        Err(error) => return undecodable(held, &error),
+    };
+    let mut raw_events = Vec::with_capacity(entries.len());
+    for (place, entry) in entries.into_iter().enumerate() {
+        let (stamp, part) = name(&held, place, &entry);
+        let source = sources.get(&entry.raw_event.source_id).await;
+        raw_events.push(open(stamp, part, entry.raw_event, source.as_deref()));
+    }
+    Work { held: held.id, raw_events, out_of_patience, put_off: false }
+}
+
+/// The stamp of the n-th raw event of a job.
+fn name(held: &Held, place: usize, entry: &JobEntry) -> (Stamp, Part) {
+    let place = place as u64;
+    match (&entry.replay, &held.first) {
+        (Some(replay), _) => (replay.stamp.clone(), Part::Replay(replay.item)),
+        (None, Some(first)) => {
+            let incarnation = first.incarnation.clone();
+            (Stamp { incarnation, number: first.number + place }, Part::All)
+        }
+        (None, None) => (foreign(held, place), Part::Foreign),
+    }
+}
+
+fn foreign(held: &Held, place: u64) -> Stamp {
+    Stamp { incarnation: Incarnation::new(&format!("foreign-{}", held.id.job())), number: place + 1 }
+}
+
+fn open(stamp: Stamp, part: Part, raw_event: RawEvent, source: Option<&Source>) -> RawWork {
+    let provider = source.and_then(|source| source.provider.parse::<Provider>().ok());
+    let items = match (source, provider) {
+        (Some(source), Some(provider)) => provider.split(source, &raw_event),
+        (Some(source), None) => vec![unknown_provider(source, &raw_event)],
+        (None, _) => vec![unknown_source(&raw_event)],
+    };
+    RawWork {
+        account_id: source.map(|source| source.account_id.to_string()).unwrap_or_default(),
+        provider: source.map(|source| source.provider.clone()).unwrap_or_default(),
+        items: places(items, part),
+        stamp,
+        raw_event,
+        part,
+    }
+}
+
+/// Numbers the items; of a replay, keeps the one that was asked for.
+fn places(items: Vec<Item>, part: Part) -> Vec<Place> {
+    let numbered = items.into_iter().enumerate().map(|(index, item)| {
+        let whole = matches!(&item, Err(rejection) if rejection.whole);
+        let index = if whole { database::quarantine::WHOLE } else { i32::try_from(index).unwrap_or(i32::MAX) };
+        Place { index, item, outcome: Outcome::Waiting }
+    });
+    match part {
+        Part::Replay(Some(wanted)) => numbered.filter(|place| i64::from(place.index) == i64::from(wanted)).collect(),
+        _ => numbered.collect(),
+    }
+}
+
+fn unknown_source(raw_event: &RawEvent) -> Item {
+    let detail = format!("there is no source {}: add it, then replay", raw_event.source_id);
+    Err(Rejection { reason: "unknown source", detail, raw: raw_event.body.clone(), whole: true })
+}
+
+fn unknown_provider(source: &Source, raw_event: &RawEvent) -> Item {
+    let detail = format!("this latchhook does not know the provider {}: upgrade it, then replay", source.provider);
+    Err(Rejection { reason: "unknown provider", detail, raw: raw_event.body.clone(), whole: true })
+}
+
+/// A job that is none: its bytes are kept under each number that it was to carry.
+fn undecodable(held: Held, error: &vocabulary::Undecodable) -> Work {
+    let received_at = DateTime::<Utc>::UNIX_EPOCH;
+    let raw_events = (0..u64::from(held.count.max(1))).map(|place| {
+        let (stamp, part) = match &held.first {
+            Some(first) => (Stamp { incarnation: first.incarnation.clone(), number: first.number + place }, Part::All),
+            None => (foreign(&held, place), Part::Foreign),
+        };
+        let raw_event =
+            RawEvent { source_id: no_source(), received_at, headers: Vec::new(), body: held.payload.clone() };
+        let rejection = rejected_job(error, &held.payload);
+        let items = places(vec![Err(rejection)], part);
+        RawWork { stamp, raw_event, account_id: String::new(), provider: String::new(), part, items }
+    });
+    Work { raw_events: raw_events.collect(), held: held.id, out_of_patience: true, put_off: false }
+}
+
+fn rejected_job(error: &vocabulary::Undecodable, payload: &Bytes) -> Rejection {
+    Rejection { reason: "undecodable job", detail: error.to_string(), raw: payload.clone(), whole: true }
+}
+
+fn no_source() -> vocabulary::SourceId {
+    "unknown".parse().expect("the word is an id")
+}

@@ -1,0 +1,14 @@
+//! What the worker promises: recorded once, never lost, told once it is true; whatever arrives, in whatever order.
+//!
+//! Numbers in comments are the behaviours of the seed that a promise holds, or deliberately differs from.
+
+#![expect(clippy::unwrap_used, reason = "a test says what went wrong by its panic")]
+
+#[path = "worker/duplicates.rs"]
+mod duplicates;
+#[path = "worker/kinds.rs"]
+mod kinds;
+#[path = "worker/owed.rs"]
+mod owed;
+#[path = "worker/trouble.rs"]
+mod trouble;

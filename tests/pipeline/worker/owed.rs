@@ -1,0 +1,88 @@
+//! Promise 3: told once it is true, to those who want to hear it.
+
+use serde_json::json;
+use tests::{Pipeline, a_reaction, a_text};
+
+/// 51: subscribed, exactly one per subscription; other types only, none; nobody, none.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_is_owed_once_to_each_endpoint_of_its_account_that_wants_its_type() {
+    let pipeline = Pipeline::new().await;
+    pipeline.add_endpoint("acme", "crm", "message_created").await;
+    pipeline.add_endpoint("acme", "receipts", "message_updated").await;
+    pipeline.add_account("other").await;
+    pipeline.add_endpoint("other", "theirs", "*").await;
+
+    pipeline.receive(a_text("wamid.1", "hello")).await;
+
+    let owed = pipeline.rows("SELECT endpoint_id FROM deliveries ORDER BY 1", &[]).await;
+    assert_eq!(owed.iter().map(|row| row.get(0)).collect::<Vec<&str>>(), ["bot", "crm"]);
+    assert_eq!(pipeline.number("SELECT deliveries_owed::bigint FROM events").await, 2);
+    assert_eq!(pipeline.number("SELECT count(*) FROM bodies").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_owed_to_a_disabled_endpoint_is_held_not_dropped() {
+    let pipeline = Pipeline::new().await;
+    pipeline.execute("UPDATE endpoints SET enabled = false").await;
+
+    pipeline.receive(a_text("wamid.1", "hello")).await;
+
+    assert_eq!(pipeline.number("SELECT count(*) FROM deliveries WHERE state = 'pending'").await, 1);
+}
+
+/// 74 (C20): the seed builds the payload late, from what the row has become.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_told_is_how_it_stood_at_commit() {
+    let pipeline = Pipeline::new().await;
+    pipeline.receive(a_text("wamid.1", "hello")).await;
+
+    pipeline.receive(a_reaction("wamid.2", "wamid.1", "👍")).await;
+
+    let told = pipeline.told().await;
+    assert_eq!(told[0]["data"]["message"]["reactions"], json!([]));
+    assert_eq!(told[1]["data"]["message"]["reactions"][0]["emoji"], "👍");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_body_is_what_standard_webhooks_and_the_surface_say() {
+    let pipeline = Pipeline::new().await;
+
+    pipeline.receive(a_text("wamid.1", "hello")).await;
+
+    let body = pipeline.told().await.remove(0);
+    assert_eq!(body["type"], "message_created");
+    assert_eq!(body["timestamp"], "2026-02-13T16:26:40Z");
+    let data = &body["data"];
+    assert_eq!(
+        (&data["source_id"], &data["account_id"], &data["key"]),
+        (&json!("wa"), &json!("acme"), &json!("wamid.1"))
+    );
+    assert_eq!(data["sequence"], 1);
+    let message = &data["message"];
+    assert_eq!(
+        (&message["direction"], &message["kind"], &message["status"]),
+        (&json!("incoming"), &json!("text"), &json!(null))
+    );
+    assert_eq!((&message["content"], &message["external_id"]), (&json!("hello"), &json!("wamid.1")));
+    assert_eq!(message["sender"]["phone"], "15550101234");
+    assert_eq!(data["raw"]["text"]["body"], "hello");
+}
+
+/// 73 (C13): receivers can order by it.
+#[tokio::test(flavor = "multi_thread")]
+async fn sequences_are_without_gaps_however_many_workers_commit_at_once() {
+    let pipeline = Pipeline::new().await;
+    let mut racing = Vec::new();
+    for n in 0..40 {
+        let (worker, held) =
+            (pipeline.another_worker(), pipeline.enqueue(a_text(&format!("wamid.{}", n % 30), "hello")).await);
+        racing.push(tokio::spawn(async move { worker.work(vec![held]).await }));
+    }
+
+    futures::future::join_all(racing).await;
+
+    let rows = pipeline.rows("SELECT sequence FROM events ORDER BY sequence", &[]).await;
+    let sequences: Vec<i64> = rows.iter().map(|row| row.get(0)).collect();
+    assert_eq!(sequences, (1..=sequences.len() as i64).collect::<Vec<_>>());
+    assert_eq!(pipeline.number("SELECT last FROM source_sequences").await, sequences.len() as i64);
+}

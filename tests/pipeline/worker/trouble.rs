@@ -1,0 +1,145 @@
+//! Promise 2: never lost, whatever Postgres, Redis or the work itself does.
+
+use serde_json::json;
+use tests::{Pipeline, a_text, text, whatsapp};
+use vocabulary::{Job, JobEntry, Replay};
+
+/// 53: the work fails before COMMIT (here: Postgres refuses a row), alone; its mates of the group are committed.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_item_that_postgres_refuses_goes_to_quarantine_and_the_rest_of_its_group_is_committed() {
+    let pipeline = Pipeline::new().await;
+    let mut group = Vec::new();
+    for n in 0..5 {
+        group.push(pipeline.enqueue(a_text(&format!("wamid.{n}"), "hello")).await);
+    }
+    pipeline.execute("ALTER TABLE messages ADD CHECK (external_id <> 'wamid.poison')").await;
+    group.push(pipeline.enqueue(a_text("wamid.poison", "hello")).await);
+
+    pipeline.worker.work(group).await;
+
+    assert_eq!(pipeline.number("SELECT count(*) FROM events").await, 5);
+    assert_eq!(pipeline.quarantined().await, [(0, "refused by Postgres".to_owned())]);
+    assert_eq!(pipeline.number("SELECT count(*) FROM receipts WHERE ended_at IS NOT NULL").await, 6);
+}
+
+/// Infrastructure trouble never sends work to quarantine, nor to apalis's dead set.
+#[tokio::test(flavor = "multi_thread")]
+async fn work_that_meets_a_lock_is_deferred_and_recorded_later() {
+    let pipeline = Pipeline::new().await;
+    pipeline.receive(a_text("wamid.0", "first")).await;
+    pipeline.execute("BEGIN; SELECT * FROM source_sequences FOR UPDATE").await;
+
+    pipeline.receive(a_text("wamid.1", "hello")).await;
+
+    let depth = pipeline.inbound.depth().await.unwrap();
+    assert_eq!((depth.scheduled, depth.dead), (1, 0));
+    pipeline.execute("ROLLBACK").await;
+    pipeline.worker.work(vec![pipeline.take().await]).await;
+    assert_eq!(pipeline.keys().await, ["wamid.0", "wamid.1"]);
+    assert_eq!(pipeline.quarantined().await, []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_postgres_is_away_jobs_are_deferred_and_nothing_is_quarantined() {
+    let pipeline = Pipeline::new().await;
+    let held = pipeline.enqueue(a_text("wamid.1", "hello")).await;
+    let away = database::Database::new("postgres://nobody@127.0.0.1:1/nothing?connect_timeout=1", 1).unwrap();
+    let sources = worker::Sources::new(pipeline.database.clone(), pipeline.master.clone(), &pipeline.redis);
+    let cut_off = worker::Worker::new(&pipeline.redis, away, sources, Default::default(), Default::default());
+
+    cut_off.work(vec![held]).await;
+
+    let depth = pipeline.inbound.depth().await.unwrap();
+    assert_eq!((depth.scheduled, depth.inflight, depth.dead), (1, 0, 0));
+    assert_eq!(pipeline.quarantined().await, []);
+    assert_eq!(pipeline.claim_keys().await, [""; 0], "failed work releases at once");
+}
+
+/// Redis decides nothing: with it gone in the middle, the ledger records once all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn with_redis_gone_after_the_fetch_the_event_is_recorded_all_the_same() {
+    let mut server = tests::private_redis();
+    let pipeline = Pipeline::over(tests::TestRedis { url: server.url(), prefix: "t".into() }).await;
+    let held = pipeline.enqueue(a_text("wamid.1", "hello")).await;
+    server.kill();
+
+    pipeline.worker.work(vec![held]).await;
+
+    assert_eq!(pipeline.keys().await, ["wamid.1"]);
+    assert_eq!(pipeline.worker.counters().claims_unanswered.get(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_is_none_is_kept_under_each_number_that_it_was_to_carry() {
+    let pipeline = Pipeline::new().await;
+    let mut held = pipeline.enqueue(a_text("wamid.1", "hello")).await;
+    held.payload = bytes::Bytes::from_static(b"\x93\xff not a job");
+    let stamp = held.first.clone().unwrap();
+
+    pipeline.worker.work(vec![held]).await;
+
+    assert_eq!(pipeline.quarantined().await, [(-1, "undecodable job".to_owned())]);
+    assert_eq!(pipeline.receipt(&stamp).await, Some((1, 0, 1, true)));
+}
+
+/// A raw event of a source that is added afterwards: kept, replayed, settled; and no replay adds anything twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quarantined_raw_event_is_recorded_by_its_replay_once_and_its_receipt_tells() {
+    let pipeline = Pipeline::new().await;
+    let two = whatsapp(&[json!({"messages": [text("wamid.1", "one"), text("wamid.2", "two")]})]);
+    let held = pipeline.enqueue_from("later", two.clone()).await;
+    let stamp = held.first.clone().unwrap();
+    pipeline.worker.work(vec![held]).await;
+    assert_eq!(pipeline.quarantined().await, [(-1, "unknown source".to_owned())]);
+    assert_eq!(pipeline.receipt(&stamp).await, Some((1, 0, 1, true)));
+    pipeline.add_source("acme", "later").await;
+
+    for _ in 0..2 {
+        let replay = Some(Replay { stamp: stamp.clone(), item: None });
+        let entry = JobEntry { raw_event: tests::raw_event("later", two.clone()), replay };
+        pipeline.inbound.replay(entry).await.unwrap();
+        let held = pipeline.take().await;
+        pipeline.another_worker().work(vec![held]).await;
+    }
+
+    assert_eq!(pipeline.keys().await, ["wamid.1", "wamid.2"]);
+    assert_eq!(pipeline.quarantined().await, []);
+    assert_eq!(pipeline.receipt(&stamp).await, Some((2, 2, 0, true)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_bad_item_that_is_replayed_and_is_still_bad_stays_in_quarantine() {
+    let pipeline = Pipeline::new().await;
+    let nameless = json!({"from": "15550101234", "type": "text", "text": {"body": "?"}});
+    let body = whatsapp(&[json!({"messages": [text("wamid.1", "one"), nameless]})]);
+    let stamp = pipeline.receive(body.clone()).await;
+
+    let entry = JobEntry {
+        raw_event: tests::raw_event("wa", body),
+        replay: Some(Replay { stamp: stamp.clone(), item: Some(1) }),
+    };
+    pipeline.inbound.replay(entry).await.unwrap();
+    let held = pipeline.take().await;
+    pipeline.worker.work(vec![held]).await;
+
+    assert_eq!(pipeline.quarantined().await, [(1, "missing id".to_owned())]);
+    assert_eq!(pipeline.receipt(&stamp).await, Some((2, 1, 1, true)));
+}
+
+/// A job carries several raw events from the first version of its format on; each has its own receipt and outcome.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_raw_event_of_a_job_has_its_own_receipt() {
+    let pipeline = Pipeline::new().await;
+    let bodies = [a_text("wamid.1", "one"), "no JSON".to_owned(), a_text("wamid.1", "one")];
+    let job = Job::of(bodies.map(|body| tests::raw_event("wa", body)));
+    let stamps = pipeline.inbound.enqueue(&[job]).await.unwrap();
+
+    let held = pipeline.take().await;
+    pipeline.worker.work(vec![held]).await;
+
+    let mut receipts = Vec::new();
+    for stamp in &stamps {
+        receipts.push(pipeline.receipt(stamp).await.unwrap());
+    }
+    assert_eq!(receipts, [(1, 1, 0, true), (1, 0, 1, true), (1, 0, 0, true)]);
+}
