@@ -56,7 +56,7 @@ impl Worker {
     pub fn new(redis: &Redis, database: Database, sources: Sources, wake: Arc<Notify>, settings: Settings) -> Self {
         let bench = Bench {
             inbound: Inbound::new(redis),
-            claims: Claims::new(redis, settings.claims.clone()),
+            claims: Claims::new(redis, settings.claims),
             lease: settings.claims.lease,
             pause: Pause::new(database.clone()),
             database,
