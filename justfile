@@ -1,0 +1,48 @@
+# As .cargo/config.toml says to what cargo runs.
+export LATCHHOOK_TOOLS := env_var_or_default("LATCHHOOK_TOOLS", justfile_directory() / ".tools")
+
+target := env_var_or_default("CARGO_TARGET_DIR", "target")
+
+# nextest runs tests of several programs side by side, and names the slow ones; without it all works too.
+test := `command -v cargo-nextest >/dev/null && echo nextest run || echo test`
+
+[private]
+default:
+    @just --justfile '{{ justfile() }}' --list --unsorted
+
+# Unoptimised but for its dependencies: from a clean clone that is there much sooner than a release build, `test` finds
+# the dependencies built, and the demo waits for its servers, not for its own code.
+
+# See it work: replays recorded webhooks with duplicates, concurrently, and checks every promise
+demo *arguments: tools
+    cargo run --bin latchhook -- demo {{ arguments }}
+
+# Everything is built at once, because what is built in parts is built again where the parts ask for other features.
+
+# Run all tests on servers of their own, or some: `test --test queue`
+test *arguments: tools
+    cargo build --workspace --all-targets
+    '{{ target }}/debug/latchhook' dev exec --scratch -- cargo {{ test }} --workspace {{ arguments }}
+
+# Install Postgres and Redis below .tools/ if they are nowhere to be found
+tools:
+    @tools/install
+
+# Format the code; `fmt --check` only looks
+fmt *arguments:
+    cargo fmt --all -- {{ arguments }}
+
+# Look for what is likely to be wrong
+clippy:
+    cargo clippy --workspace --all-targets -- -D warnings
+
+# Build the documentation of all crates
+docs:
+    RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps
+
+# Check deploy/, as far as that goes without a container engine
+deploy:
+    @tools/check-deploy
+
+# All that must hold before a change lands
+ci: (fmt "--check") clippy docs test deploy
