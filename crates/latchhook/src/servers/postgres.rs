@@ -23,7 +23,8 @@ use super::{
     process::{Launch, Process, comes_true, signal},
 };
 
-/// Made by Postgres from the port, which on a Unix socket is only a part of a file's name.
+/// On a Unix socket the port is only a part of a file's name.
+const PORT: &str = "5432";
 const SOCKET: &str = ".s.PGSQL.5432";
 /// Every stage's pool several times over, and a test run's.
 const MAX_CONNECTIONS: &str = "300";
@@ -143,7 +144,7 @@ impl Place {
 
     fn postgres(&self, durability: Durability) -> Result<Command, ServerError> {
         let mut postgres = Command::new(binaries::postgres()?.join("postgres"));
-        postgres.arg("-D").arg(&self.data).arg("-k").arg(self.sockets.path()).args(["-N", MAX_CONNECTIONS]);
+        postgres.arg("-D").arg(&self.data).arg("-k").arg(self.sockets.path()).args(["-p", PORT, "-N", MAX_CONNECTIONS]);
         postgres.args(["-c", "listen_addresses=", "-c", "unix_socket_permissions=0700"]);
         // Shared memory as files of its own: in /dev/shm they would outlive a crash, and Docker gives that 64 MB.
         postgres.args(["-c", "dynamic_shared_memory_type=mmap"]);

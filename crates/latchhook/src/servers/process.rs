@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File},
     io,
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{
@@ -12,8 +13,6 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-
-use std::os::unix::process::CommandExt;
 
 use rustix::process::{Pid, Signal, kill_process};
 
