@@ -33,7 +33,7 @@ CREATE TABLE bodies (
     format text NOT NULL DEFAULT 'full',
     body bytea NOT NULL,
     PRIMARY KEY (event_id, format)
-);
+) WITH (autovacuum_analyze_threshold = 10000);
 COMMENT ON TABLE bodies IS 'What customers are told of an event: a snapshot at COMMIT, once per event and format, never rebuilt.';
 COMMENT ON COLUMN bodies.body IS 'JSON as bytes: a NUL or half a surrogate pair in it is data, not poison.';
 

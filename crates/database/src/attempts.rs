@@ -1,1 +1,141 @@
-//! `attempts`
+//! `attempts`: HTTP requests made for deliveries, and what came of each.
+//!
+//! Recording is where a delivery's state moves (drawn in `deliveries.rs` and `due.rs`), by three rules: an attempt that is
+//! already here changes nothing, a success always counts, a failure counts only under the lease that is still the current one.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use diesel::sql_types::{Array, BigInt, Binary, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use uuid::Uuid;
+
+use crate::{QueryResult, due::microseconds};
+
+/// What becomes of a delivery after an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// The customer has it.
+    Delivered,
+    /// Another attempt is owed.
+    Retry {
+        /// In how long, by Postgres's clock.
+        after: Duration,
+    },
+    /// The schedule has ended: given up, visibly.
+    Abandoned,
+}
+
+impl Next {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Retry { .. } => "retry",
+            Self::Abandoned => "abandoned",
+        }
+    }
+
+    fn pause(self) -> Duration {
+        match self {
+            Self::Retry { after } => after,
+            Self::Delivered | Self::Abandoned => Duration::ZERO,
+        }
+    }
+}
+
+/// An attempt and what came of it.
+#[derive(Debug, Clone)]
+pub struct Recorded {
+    /// What is owed.
+    pub event_id: Uuid,
+    /// To whom.
+    pub endpoint_id: String,
+    /// The lease that it was made under.
+    pub lease: i64,
+    /// The id as sent.
+    pub webhook_id: String,
+    /// SHA-256 of the body as sent.
+    pub body_hash: [u8; 32],
+    /// `delivered`, or the cause of failure in one of a few words.
+    pub outcome: &'static str,
+    /// What the customer answered, where it did.
+    pub http_status: Option<u16>,
+    /// More about a failure, for the operator. Without NUL.
+    pub detail: Option<String>,
+    /// The first bytes of the answer's body.
+    pub response_head: Option<Vec<u8>>,
+    /// By the dispatcher's clock, as in `webhook-timestamp`.
+    pub started_at: DateTime<Utc>,
+    /// From before the connection to the end of the answer.
+    pub duration: Duration,
+    /// What becomes of the delivery.
+    pub next: Next,
+}
+
+statement! {
+    /// Everything follows from `new`: what an earlier call has recorded is not in it. Two attempts of one delivery in one
+    /// call are told apart, and a success among them wins.
+    Record {
+        events: Vec<Uuid> => Array<SqlUuid>,
+        endpoints: Vec<&'a str> => Array<Text>,
+        leases: Vec<i64> => Array<BigInt>,
+        webhook_ids: Vec<&'a str> => Array<Text>,
+        hashes: Vec<&'a [u8]> => Array<Binary>,
+        outcomes: Vec<&'a str> => Array<Text>,
+        statuses: Vec<Option<i16>> => Array<Nullable<SmallInt>>,
+        details: Vec<Option<&'a str>> => Array<Nullable<Text>>,
+        heads: Vec<Option<&'a [u8]>> => Array<Nullable<Binary>>,
+        started: Vec<DateTime<Utc>> => Array<Timestamptz>,
+        durations: Vec<i64> => Array<BigInt>,
+        nexts: Vec<&'a str> => Array<Text>,
+        pauses: Vec<i64> => Array<BigInt>,
+    } -> (),
+    "WITH given AS MATERIALIZED (SELECT * FROM unnest(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) AS g (event_id, endpoint_id, \
+         lease, webhook_id, body_hash, outcome, http_status, detail, response_head, started_at, duration_us, next, pause_us)), \
+     inserted AS (INSERT INTO attempts (event_id, endpoint_id, lease, webhook_id, body_hash, outcome, http_status, detail, \
+         response_head, started_at, duration_us) \
+         SELECT event_id, endpoint_id, lease, webhook_id, body_hash, outcome, http_status, detail, response_head, \
+             started_at, duration_us FROM given ORDER BY event_id, endpoint_id, lease \
+         ON CONFLICT DO NOTHING RETURNING event_id, endpoint_id, lease), \
+     new AS MATERIALIZED (SELECT g.event_id, g.endpoint_id, g.lease, g.next, g.pause_us, \
+             bool_or(g.next = 'delivered') OVER (PARTITION BY g.event_id, g.endpoint_id) AS delivered \
+         FROM given g JOIN inserted USING (event_id, endpoint_id, lease)), \
+     gone AS (DELETE FROM due d USING new n WHERE d.event_id = n.event_id AND d.endpoint_id = n.endpoint_id \
+         AND (n.delivered OR n.next = 'abandoned' AND d.lease = n.lease) RETURNING n.event_id, n.endpoint_id), \
+     later AS (UPDATE due d SET lease = NULL, due_at = now() + n.pause_us * interval '1 microsecond', \
+             attempts = d.attempts + 1 \
+         FROM new n WHERE d.event_id = n.event_id AND d.endpoint_id = n.endpoint_id \
+         AND d.lease = n.lease AND n.next = 'retry' AND NOT n.delivered), \
+     ruled AS (SELECT n.event_id, n.endpoint_id, count(*) AS requests, bool_or(n.delivered) AS delivered, \
+             bool_or(g.event_id IS NOT NULL) AS gone \
+         FROM new n LEFT JOIN gone g USING (event_id, endpoint_id) GROUP BY n.event_id, n.endpoint_id) \
+     UPDATE deliveries d SET attempts = d.attempts + r.requests, \
+         state = CASE WHEN r.delivered THEN 'delivered' WHEN r.gone THEN 'abandoned' ELSE d.state END, \
+         finished_at = CASE WHEN r.delivered AND d.state = 'delivered' THEN d.finished_at \
+             WHEN r.delivered OR r.gone THEN now() ELSE d.finished_at END \
+     FROM ruled r WHERE d.event_id = r.event_id AND d.endpoint_id = r.endpoint_id"
+}
+
+/// Records attempts and moves their deliveries, in one statement and so in one transaction. Doing it twice is doing it once.
+///
+/// # Errors
+/// As any query.
+pub async fn record(conn: &AsyncPgConnection, attempts: &[Recorded]) -> QueryResult<()> {
+    let statement = Record {
+        events: attempts.iter().map(|attempt| attempt.event_id).collect(),
+        endpoints: attempts.iter().map(|attempt| attempt.endpoint_id.as_str()).collect(),
+        leases: attempts.iter().map(|attempt| attempt.lease).collect(),
+        webhook_ids: attempts.iter().map(|attempt| attempt.webhook_id.as_str()).collect(),
+        hashes: attempts.iter().map(|attempt| attempt.body_hash.as_slice()).collect(),
+        outcomes: attempts.iter().map(|attempt| attempt.outcome).collect(),
+        statuses: attempts.iter().map(|attempt| attempt.http_status.map(u16::cast_signed)).collect(),
+        details: attempts.iter().map(|attempt| attempt.detail.as_deref()).collect(),
+        heads: attempts.iter().map(|attempt| attempt.response_head.as_deref()).collect(),
+        started: attempts.iter().map(|attempt| attempt.started_at).collect(),
+        durations: attempts.iter().map(|attempt| microseconds(attempt.duration)).collect(),
+        nexts: attempts.iter().map(|attempt| attempt.next.name()).collect(),
+        pauses: attempts.iter().map(|attempt| microseconds(attempt.next.pause())).collect(),
+        lifetime: std::marker::PhantomData,
+    };
+    statement.execute(&mut &*conn).await.map(drop)
+}
