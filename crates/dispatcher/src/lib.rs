@@ -1,1 +1,31 @@
-//! dispatcher
+//! Stage 3: sends what is owed, until it is delivered or visibly given up.
+//!
+//! * A **delivery** is an event owed to an endpoint. Its row was committed with the event's, so there is nothing here that
+//!   could be told too early, and nothing between commit and sending for a crash to fall into.
+//! * A **lease** is this dispatcher's hold on a delivery while it sends: an economy that keeps two of them apart. When a
+//!   dispatcher dies its leases end, and others send: at least once, under the same id.
+//! * An **attempt** is one HTTP request, and what came of it. Every attempt of a delivery carries the same `webhook-id` and
+//!   the same bytes, with a timestamp and a signature of its own.
+//! * The **dispatcher** leases what is due and can be started now, and sends it concurrently with no transaction open; its
+//!   **recorder** writes the results, many in one statement. Neither knows Redis.
+//! * The **guard** stands before every connection.
+
+mod address;
+mod attempt;
+mod back_off;
+mod client;
+mod counters;
+mod dispatcher;
+mod guard;
+mod in_flight;
+mod outcome;
+mod recorder;
+mod signing;
+
+pub use address::{AllowedPrivate, Cidr, CidrError};
+pub use client::Client;
+pub use counters::{Counters, CountersSnapshot};
+pub use dispatcher::{DispatchError, Dispatched, Dispatcher, Settings};
+pub use guard::{Guard, Refusal, UrlRefused};
+pub use outcome::{Cause, Next, Outcome, Schedule, judge};
+pub use signing::{SigningSecret, SigningSecretError, VerifyError, signature, verify};

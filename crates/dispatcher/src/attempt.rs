@@ -1,0 +1,95 @@
+//! One attempt: open the secrets, sign, send, judge.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use database::{attempts::Recorded, due::Leased, endpoints::open_secrets};
+use http::{Method, Request, header};
+use http_body_util::Full;
+use ring::digest::{SHA256, digest};
+use tokio::time::Instant;
+use vocabulary::MasterKey;
+
+use crate::{
+    client::{Answer, Client, detail},
+    guard,
+    outcome::{Cause, Outcome, Schedule, judge},
+    signing::{SigningSecret, signature},
+};
+
+const USER_AGENT: &str = concat!("latchhook/", env!("CARGO_PKG_VERSION"));
+
+/// What every attempt needs.
+#[derive(Clone)]
+pub(crate) struct Attempter {
+    pub(crate) master: Arc<MasterKey>,
+    pub(crate) client: Client,
+    pub(crate) deadline: Duration,
+    pub(crate) schedule: Arc<Schedule>,
+}
+
+/// Why nothing was sent.
+type Unsent = (Cause, String);
+
+impl Attempter {
+    /// Sends a delivery once. `now` is what the customer reads as the time of the attempt.
+    pub(crate) async fn attempt(&self, leased: Leased, now: DateTime<Utc>) -> (Recorded, Outcome) {
+        let started = Instant::now();
+        let answer = match self.request(&leased, now) {
+            Ok(request) => self.client.send(request, started + self.deadline, now).await,
+            Err((cause, detail)) => {
+                Answer { outcome: Outcome::Failed(cause), status: None, head: Vec::new(), detail: Some(detail) }
+            }
+        };
+        let next = judge(&answer.outcome, leased.attempts, &self.schedule, rand::random());
+        let recorded = Recorded {
+            event_id: leased.event_id,
+            endpoint_id: leased.endpoint_id,
+            lease: leased.lease,
+            webhook_id: leased.webhook_id,
+            body_hash: sha256(&leased.body),
+            outcome: answer.outcome.label(),
+            http_status: answer.status.map(|status| status.as_u16()),
+            detail: answer.detail,
+            response_head: answer.status.map(|_| answer.head),
+            started_at: now,
+            duration: started.elapsed(),
+            next,
+        };
+        (recorded, answer.outcome)
+    }
+
+    fn request(&self, leased: &Leased, now: DateTime<Utc>) -> Result<Request<Full<Bytes>>, Unsent> {
+        let uri = guard::parse(&leased.url).map_err(|refusal| (Cause::Guard, detail(&refusal)))?;
+        let secrets = self.secrets(leased)?;
+        let timestamp = now.timestamp();
+        Request::builder()
+            .method(Method::POST)
+            .uri(uri)
+            .header(header::CONTENT_TYPE, "application/json")
+            .header(header::USER_AGENT, USER_AGENT)
+            .header("webhook-id", &leased.webhook_id)
+            .header("webhook-timestamp", timestamp)
+            .header("webhook-signature", signature(&secrets, &leased.webhook_id, timestamp, &leased.body))
+            .body(Full::new(leased.body.clone()))
+            .map_err(|error| (Cause::Guard, detail(&error)))
+    }
+
+    /// An unsigned request would be no delivery, so an endpoint without secrets is sent nothing.
+    fn secrets(&self, leased: &Leased) -> Result<Vec<SigningSecret>, Unsent> {
+        let opened = open_secrets(&self.master, &leased.endpoint_id, &leased.secrets)
+            .map_err(|error| (Cause::Secret, detail(&error)))?;
+        if opened.is_empty() {
+            return Err((Cause::Secret, "the endpoint has no signing secret".to_owned()));
+        }
+        let parsed = opened.iter().map(SigningSecret::parse).collect::<Result<_, _>>();
+        parsed.map_err(|error| (Cause::Secret, detail(&error)))
+    }
+}
+
+fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest(&SHA256, bytes).as_ref());
+    hash
+}

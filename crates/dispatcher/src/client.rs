@@ -1,0 +1,156 @@
+//! The guarded client: one request, one answer, one deadline over all of it.
+//!
+//! Connections are kept and used again, because a new one per delivery costs three times the work. What is read of an
+//! answer is bounded: its head by hyper, its body here. Both must come whole inside the deadline, even for a 2xx: an answer
+//! that never ends was given by something in front of the customer, not by the customer.
+
+use std::{error::Error, io, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use http::{Request, StatusCode, header::RETRY_AFTER};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper_rustls::HttpsConnector;
+use hyper_util::{
+    client::legacy,
+    rt::{TokioExecutor, TokioTimer},
+};
+use tokio::time::{Instant, timeout_at};
+
+use crate::{
+    guard::{Guard, Refusal},
+    outcome::{Cause, Outcome},
+};
+
+/// Bytes of an answer's body that are read; a larger one is a failure.
+const MOST_BODY: usize = 64 * 1024;
+/// Bytes of an answer's body that are kept with the attempt.
+const KEPT_BODY: usize = 1024;
+/// Bytes of an answer's head that are read.
+const MOST_HEAD: usize = 32 * 1024;
+/// Characters of an error that are kept with the attempt.
+const KEPT_DETAIL: usize = 300;
+/// Shorter than the five seconds after which the commonest servers close an idle connection, so that we seldom write into
+/// one that is just being closed.
+const IDLE: Duration = Duration::from_secs(4);
+
+/// Sends deliveries. Cheap to clone; clones share their connections.
+#[derive(Clone)]
+pub struct Client {
+    http: legacy::Client<HttpsConnector<Guard>, Full<Bytes>>,
+}
+
+/// What came back, and what it is taken for.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) outcome: Outcome,
+    pub(crate) status: Option<StatusCode>,
+    pub(crate) head: Vec<u8>,
+    pub(crate) detail: Option<String>,
+}
+
+/// The part of an answer that came, whatever became of the rest.
+#[derive(Default)]
+struct Seen {
+    status: Option<StatusCode>,
+    retry_after: Option<String>,
+    head: Vec<u8>,
+}
+
+type Failure = (Cause, Option<String>);
+
+impl Client {
+    /// A client behind a guard. Servers must show a certificate that Mozilla's roots vouch for.
+    pub fn new(guard: Guard) -> Self {
+        let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let tls = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("ring has every suite of TLS 1.2 and 1.3")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Self::with_tls(guard, tls)
+    }
+
+    fn with_tls(guard: Guard, tls: rustls::ClientConfig) -> Self {
+        let http = legacy::Client::builder(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE)
+            .http1_max_buf_size(MOST_HEAD)
+            .build(HttpsConnector::from((guard, tls)));
+        Self { http }
+    }
+
+    /// Sends one request and reads what comes back, until `deadline` at the latest. `now` is what a date in Retry-After is
+    /// compared with.
+    pub(crate) async fn send(&self, request: Request<Full<Bytes>>, deadline: Instant, now: DateTime<Utc>) -> Answer {
+        let mut seen = Seen::default();
+        let ended = timeout_at(deadline, self.exchange(request, &mut seen)).await;
+        let (outcome, detail) = match ended.unwrap_or(Err((Cause::Timeout, None))) {
+            Ok(status) => (Outcome::of_answer(status, seen.retry_after.as_deref(), now), None),
+            Err((cause, detail)) => (Outcome::Failed(cause), detail),
+        };
+        Answer { outcome, status: seen.status, head: seen.head, detail }
+    }
+
+    async fn exchange(&self, request: Request<Full<Bytes>>, seen: &mut Seen) -> Result<StatusCode, Failure> {
+        let response = self.http.request(request).await.map_err(|error| failure(&error))?;
+        let status = response.status();
+        seen.status = Some(status);
+        seen.retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        read(response.into_body(), &mut seen.head).await?;
+        Ok(status)
+    }
+}
+
+/// Reads a body to its end, which gives the connection back to the pool; keeps its first bytes.
+async fn read(mut body: Incoming, head: &mut Vec<u8>) -> Result<(), Failure> {
+    let mut len = 0;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| failure(&error))?;
+        let Some(data) = frame.data_ref() else { continue };
+        head.extend(data.iter().take(KEPT_BODY - head.len()));
+        len += data.len();
+        if len > MOST_BODY {
+            return Err((Cause::TooLarge, Some(format!("the answer's body is longer than {MOST_BODY} bytes"))));
+        }
+    }
+    Ok(())
+}
+
+fn failure(error: &(dyn Error + 'static)) -> Failure {
+    (cause(error), Some(detail(error)))
+}
+
+/// The cause that an error from hyper comes down to. A connection that did not come about and that the guard has no part in
+/// has failed in TLS, the only other layer of the connector.
+fn cause(error: &(dyn Error + 'static)) -> Cause {
+    if let Some(refusal) = chain(error).find_map(|error| error.downcast_ref::<Refusal>()) {
+        return refusal.cause();
+    }
+    if error.downcast_ref::<legacy::Error>().is_some_and(legacy::Error::is_connect) {
+        return Cause::Tls;
+    }
+    match chain(error).find_map(|error| error.downcast_ref::<hyper::Error>()) {
+        Some(error) if error.is_parse_too_large() => Cause::TooLarge,
+        Some(error) if error.is_parse() => Cause::Protocol,
+        _ if chain(error).any(is_timeout) => Cause::Timeout,
+        _ => Cause::Reset,
+    }
+}
+
+fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |error| (*error).source())
+}
+
+fn is_timeout(error: &(dyn Error + 'static)) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::TimedOut)
+}
+
+/// The whole chain in one line. Postgres keeps no NUL in text.
+pub(crate) fn detail(error: &(dyn Error + 'static)) -> String {
+    let facts: Vec<_> = chain(error).map(ToString::to_string).collect();
+    facts.join(": ").chars().filter(|c| *c != '\0').take(KEPT_DETAIL).collect()
+}

@@ -1,0 +1,79 @@
+//! What a dispatcher has done since it started, for the metrics of the binary.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::outcome::Outcome;
+
+/// Counters that only grow. Read them with [`Counters::snapshot`].
+#[derive(Debug, Default)]
+pub struct Counters {
+    pub(crate) leased: Counter,
+    pub(crate) recorded: Counter,
+    pub(crate) late: Counter,
+    pub(crate) released: Counter,
+    pub(crate) unrecorded: Counter,
+    outcomes: [Counter; Outcome::LABELS.len()],
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(crate) fn add(&self, number: usize) {
+        self.0.fetch_add(number as u64, Ordering::Relaxed);
+    }
+
+    fn read(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// The counters at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CountersSnapshot {
+    /// Deliveries leased.
+    pub leased: u64,
+    /// Attempts recorded in Postgres.
+    pub recorded: u64,
+    /// Leases dropped before the first byte, because too little of them was left.
+    pub late: u64,
+    /// Leases given back unused, at shutdown.
+    pub released: u64,
+    /// Attempts that Postgres refused to record, whatever was tried; their deliveries are sent again after the lease.
+    pub unrecorded: u64,
+    /// Attempts made, by the label of their outcome, in the order of [`Outcome::LABELS`]; zero where there were none.
+    pub outcomes: [(&'static str, u64); Outcome::LABELS.len()],
+}
+
+impl Counters {
+    pub(crate) fn count(&self, outcome: &Outcome) {
+        let place = Outcome::LABELS.iter().position(|label| *label == outcome.label());
+        if let Some(place) = place {
+            self.outcomes[place].add(1);
+        }
+    }
+
+    /// What they stand at.
+    pub fn snapshot(&self) -> CountersSnapshot {
+        CountersSnapshot {
+            leased: self.leased.read(),
+            recorded: self.recorded.read(),
+            late: self.late.read(),
+            released: self.released.read(),
+            unrecorded: self.unrecorded.read(),
+            outcomes: std::array::from_fn(|place| (Outcome::LABELS[place], self.outcomes[place].read())),
+        }
+    }
+}
+
+impl CountersSnapshot {
+    /// Attempts made, whatever came of them.
+    pub fn sent(&self) -> u64 {
+        self.outcomes.iter().map(|(_, count)| count).sum()
+    }
+
+    /// Attempts that ended with this label.
+    pub fn of(&self, label: &str) -> u64 {
+        self.outcomes.iter().filter(|(name, _)| *name == label).map(|(_, count)| count).sum()
+    }
+}
