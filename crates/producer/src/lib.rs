@@ -1,1 +1,26 @@
-//! producer
+//! Stage 1: takes raw events in, and says yes only once Redis has them.
+//!
+//! The cast:
+//!
+//! * [`Producer`]: what an existing app embeds. Raw events that arrive together share one push.
+//! * [`Intake`] (feature `intake`, on by default): the HTTP door of `latchhook`. It checks each signature over the exact
+//!   bytes, and hands those bytes to a [`Producer`] verbatim. No payload is parsed in this crate, so no shape of a
+//!   correctly signed body is ever refused.
+//! * [`SourceBook`]: what the door knows of the sources, from a snapshot in Redis. This crate knows no Postgres.
+//! * [`serve`]: the server below the door, with the deadlines that `axum::serve` does not have.
+//!
+//! One thing to know: every doubt is answered with an error. The sender then repeats, and a duplicate is harmless further
+//! down, where a raw event that was acknowledged and lost is not.
+
+mod counters;
+#[cfg(feature = "intake")]
+mod intake;
+mod producer;
+mod push;
+
+pub use counters::PushCounters;
+#[cfg(feature = "intake")]
+pub use intake::{
+    ConnectionLimits, Intake, IntakeCounters, IntakeSettings, Lookup, Refusal, SourceBook, Stopped, router, serve,
+};
+pub use producer::{EnqueueError, Producer, ProducerSettings};

@@ -1,0 +1,125 @@
+//! The HTTP door: `GET|POST /hooks/{source_id}`, `/healthz`, `/readyz`.
+//!
+//! * [`Intake`]: what the routes share. Once a second it looks at Redis and at the snapshot of the sources.
+//! * `hooks`: one request from a provider, step by step.
+//! * [`Refusal`]: every way to say no, and what the sender is told.
+//! * [`serve`]: the server, which a slow client cannot hold.
+
+mod body;
+mod book;
+mod counters;
+mod hooks;
+mod patience;
+mod pressure;
+mod refusal;
+mod server;
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    extract::State,
+    http::StatusCode,
+    routing::{MethodRouter, get},
+};
+use chrono::{DateTime, Utc};
+use queue::{Inbound, Redis};
+use tokio::{join, sync::Semaphore, time::sleep};
+use tokio_util::sync::CancellationToken;
+
+pub use book::{Lookup, SourceBook};
+pub use counters::IntakeCounters;
+pub use refusal::Refusal;
+pub use server::{ConnectionLimits, Stopped, serve};
+
+use crate::Producer;
+use pressure::Pressure;
+
+/// How often the door looks at Redis and at the snapshot.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// What the routes share. Cheap to clone.
+#[derive(Clone)]
+pub struct Intake(Arc<Shared>);
+
+struct Shared {
+    producer: Producer,
+    book: SourceBook,
+    inbound: Inbound,
+    pressure: Pressure,
+    reading: Arc<Semaphore>,
+    settings: IntakeSettings,
+    counters: IntakeCounters,
+}
+
+/// What the door allows a sender.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IntakeSettings {
+    /// How long a whole body may take, however steadily it drips.
+    pub body_deadline: Duration,
+    /// The most bytes of bodies in memory at one time, over all requests: signatures can only be checked on whole bodies,
+    /// so strangers may fill this. Above it requests get 503.
+    pub reading_bytes: usize,
+}
+
+impl Default for IntakeSettings {
+    fn default() -> Self {
+        Self { body_deadline: Duration::from_secs(30), reading_bytes: 256 << 20 }
+    }
+}
+
+impl Intake {
+    /// A door in front of `producer`, whose queue is in `redis`, for the sources in `book`. It answers 503 until the first
+    /// [`Intake::look`].
+    pub fn new(redis: &Redis, producer: Producer, book: SourceBook, settings: IntakeSettings) -> Self {
+        Self(Arc::new(Shared {
+            producer,
+            book,
+            inbound: Inbound::new(redis),
+            pressure: Pressure::default(),
+            reading: Arc::new(Semaphore::new(settings.reading_bytes)),
+            settings,
+            counters: IntakeCounters::default(),
+        }))
+    }
+
+    /// Looks once at Redis and at the snapshot of the sources.
+    pub async fn look(&self, now: DateTime<Utc>) {
+        join!(self.0.pressure.look(&self.0.inbound), self.0.book.refresh(now));
+    }
+
+    /// Looks every second, until `stop`.
+    pub async fn keep_looking(&self, stop: CancellationToken) {
+        let looking = async {
+            loop {
+                self.look(Utc::now()).await;
+                sleep(LOOK_EVERY).await;
+            }
+        };
+        let _ = stop.run_until_cancelled(looking).await;
+    }
+
+    /// Whether a raw event could be taken at `now`, as of the last look.
+    pub fn is_ready(&self, now: DateTime<Utc>) -> bool {
+        self.0.pressure.check().is_ok() && self.0.book.is_fresh(now)
+    }
+
+    /// What came in so far.
+    pub fn counters(&self) -> &IntakeCounters {
+        &self.0.counters
+    }
+}
+
+/// The routes. Others may be merged into them; there is no fallback.
+pub fn router(intake: Intake) -> Router {
+    let hooks = MethodRouter::new().get(hooks::handshake).post(hooks::receive).fallback(hooks::other_method);
+    Router::new()
+        .route("/hooks/{source_id}", hooks)
+        .route("/healthz", get(StatusCode::OK))
+        .route("/readyz", get(readiness))
+        .with_state(intake)
+}
+
+async fn readiness(State(intake): State<Intake>) -> StatusCode {
+    if intake.is_ready(Utc::now()) { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
+}

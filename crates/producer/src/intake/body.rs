@@ -1,0 +1,66 @@
+//! Reads a body whole, within a size, a time, and the memory that all requests share.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{body::Body, http::HeaderMap};
+use bytes::{Bytes, BytesMut};
+use http::header::CONTENT_LENGTH;
+use http_body_util::BodyExt;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
+
+use super::Refusal;
+
+/// What is reserved before a byte has come, at most: a promise of a length costs its sender nothing.
+const FIRST_CAPACITY: usize = 16 << 10;
+
+/// A whole body, and the share of the common memory that it takes until it is dropped.
+#[derive(Debug)]
+pub(super) struct Whole {
+    pub(super) bytes: Bytes,
+    _share: Option<OwnedSemaphorePermit>,
+}
+
+/// The bounds of a body.
+#[derive(Debug, Clone)]
+pub(super) struct Bounds {
+    pub(super) bytes: usize,
+    pub(super) deadline: Duration,
+    /// One permit a byte. Taken as bytes arrive, not as they are announced, so that a stranger has to send what he holds.
+    pub(super) shared: Arc<Semaphore>,
+}
+
+/// Refuses a body whose announced length is too large before any of it is read.
+pub(super) fn check_announced(headers: &HeaderMap, limit: usize) -> Result<usize, Refusal> {
+    let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    match announced {
+        Some(length) if length > limit => Err(Refusal::TooLarge),
+        length => Ok(length.unwrap_or(0)),
+    }
+}
+
+/// Reads `body` to its end. The deadline is for all of it: a client that drips gains nothing.
+pub(super) async fn read(body: Body, announced: usize, bounds: Bounds) -> Result<Whole, Refusal> {
+    let deadline = bounds.deadline;
+    timeout(deadline, gather(body, announced, bounds)).await.map_err(|_| Refusal::TooSlow)?
+}
+
+async fn gather(mut body: Body, announced: usize, bounds: Bounds) -> Result<Whole, Refusal> {
+    let mut bytes = BytesMut::with_capacity(announced.min(FIRST_CAPACITY));
+    let mut share: Option<OwnedSemaphorePermit> = None;
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(|_| Refusal::Broken)?.into_data() else { continue };
+        if bytes.len() + data.len() > bounds.bytes {
+            return Err(Refusal::TooLarge);
+        }
+        let taken = bounds.shared.clone().try_acquire_many_owned(data.len() as u32).map_err(|_| Refusal::Busy)?;
+        match &mut share {
+            Some(share) => share.merge(taken),
+            None => share = Some(taken),
+        }
+        bytes.extend_from_slice(&data);
+    }
+    Ok(Whole { bytes: bytes.freeze(), _share: share })
+}

@@ -1,0 +1,127 @@
+//! One request from a provider, step by step: who is meant, may it come in, the whole body, whose signature, enqueue.
+
+use std::{error::Error, sync::Arc};
+
+use axum::{
+    body::Body,
+    extract::{Path, Query, Request, State},
+    http::{
+        HeaderMap, StatusCode,
+        header::{CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS},
+    },
+    response::{IntoResponse, Response},
+};
+use chrono::Utc;
+use providers::{Handshake, Provider, Verdict};
+use tracing::{debug, warn};
+use vocabulary::{RawEvent, Source};
+
+use super::{
+    Intake, Lookup, Refusal,
+    body::{self, Bounds},
+};
+use crate::EnqueueError;
+
+/// `POST`: 200 once Redis has the raw event.
+pub(super) async fn receive(State(intake): State<Intake>, Path(id): Path<String>, request: Request) -> Response {
+    intake.counters().receive();
+    match intake.take(&id, request).await {
+        Ok(bytes) => {
+            intake.counters().accept(bytes);
+            StatusCode::OK.into_response()
+        }
+        Err(refusal) => intake.refuse(refusal),
+    }
+}
+
+/// `GET`: the provider's handshake, answered with the raw challenge.
+pub(super) async fn handshake(
+    State(intake): State<Intake>,
+    Path(id): Path<String>,
+    Query(query): Query<Vec<(String, String)>>,
+) -> Response {
+    match intake.shake_hands(&id, &query).await {
+        // Plain text, and no guessing: the challenge is a stranger's text on our address.
+        Ok(challenge) => {
+            ([(CONTENT_TYPE, "text/plain"), (X_CONTENT_TYPE_OPTIONS, "nosniff")], challenge).into_response()
+        }
+        Err(refusal) => intake.refuse(refusal),
+    }
+}
+
+/// Anything else.
+pub(super) async fn other_method(State(intake): State<Intake>) -> Response {
+    intake.refuse(Refusal::Method)
+}
+
+impl Intake {
+    async fn take(&self, id: &str, request: Request) -> Result<usize, Refusal> {
+        let (source, provider) = self.source(id).await?;
+        self.0.pressure.check()?;
+        let (parts, body) = request.into_parts();
+        let whole = self.read(&parts.headers, body, provider.body_limit()).await?;
+        if let Verdict::Forged(reason) = provider.verify(&source, &parts.headers, &whole.bytes) {
+            debug!(source.id = %source.id, ?reason, "{}: signature refused", source.id);
+            return Err(Refusal::Signature);
+        }
+        let raw_event = RawEvent {
+            source_id: source.id.clone(),
+            received_at: Utc::now(),
+            headers: kept(&parts.headers, provider.kept_headers()),
+            body: whole.bytes.clone(),
+        };
+        self.0.producer.enqueue(&raw_event).await.map_err(|error| refusal_for(&error))?;
+        Ok(whole.bytes.len())
+    }
+
+    async fn shake_hands(&self, id: &str, query: &[(String, String)]) -> Result<String, Refusal> {
+        let (source, provider) = self.source(id).await?;
+        match provider.handshake(&source, query) {
+            Handshake::Answer(challenge) => Ok(challenge),
+            Handshake::Refused | Handshake::None => Err(Refusal::Handshake),
+        }
+    }
+
+    async fn source(&self, id: &str) -> Result<(Arc<Source>, Provider), Refusal> {
+        let id = id.parse().map_err(|_| Refusal::NoSuchSource)?;
+        let source = match self.0.book.lookup(&id, Utc::now()).await {
+            Lookup::Known(source) => source,
+            Lookup::Unknown => return Err(Refusal::NoSuchSource),
+            Lookup::Stale => return Err(Refusal::Stale),
+        };
+        let provider = source.provider.parse().map_err(|_| {
+            warn!(source.id = %id, "source {id}: this binary does not know the provider {:?}; upgrade it", source.provider);
+            Refusal::UnknownProvider
+        })?;
+        Ok((source, provider))
+    }
+
+    async fn read(&self, headers: &HeaderMap, body: Body, limit: usize) -> Result<body::Whole, Refusal> {
+        let announced = body::check_announced(headers, limit)?;
+        let bounds = Bounds { bytes: limit, deadline: self.0.settings.body_deadline, shared: self.0.reading.clone() };
+        body::read(body, announced, bounds).await
+    }
+
+    fn refuse(&self, refusal: Refusal) -> Response {
+        self.counters().refuse(refusal);
+        refusal.into_response()
+    }
+}
+
+/// The headers that the provider needs later, names in lower case; one that came twice is kept twice.
+fn kept(headers: &HeaderMap, names: &[&str]) -> Vec<(String, String)> {
+    let values = |name: &str| headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
+    let pairs = names.iter().flat_map(|name| values(name).map(|value| (name.to_ascii_lowercase(), value.into_owned())));
+    pairs.collect()
+}
+
+fn refusal_for(error: &EnqueueError) -> Refusal {
+    match error {
+        EnqueueError::Busy | EnqueueError::TooLarge { .. } | EnqueueError::Closed => Refusal::Busy,
+        EnqueueError::Queue(cause) if matches!(**cause, queue::EnqueueError::Full(_)) => Refusal::RedisFull,
+        EnqueueError::Queue(_) | EnqueueError::Unconfirmed => {
+            debug!(error = error as &dyn Error, "raw event not taken");
+            Refusal::RedisDown
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! The server below the door: an accept loop whose every wait has an end.
+//!
+//! `axum::serve` sets no timer, so that hyper's own header deadline does nothing and one client can hold a connection for
+//! ever. hyper-util's `auto` builder waits without a deadline for the first bytes, to tell HTTP/1 from HTTP/2. So this is
+//! hyper's HTTP/1 connection itself.
+//!
+//! Connections above the cap wait in the kernel's backlog rather than being answered with 503: an answer needs a file
+//! descriptor, a task and the reading of a header, which is what has run out.
+
+use std::{
+    io::{Error, ErrorKind},
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
+
+use axum::Router;
+use hyper::{
+    body::Incoming,
+    server::conn::http1,
+    service::{Service, service_fn},
+};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use super::patience::{Patient, Phase};
+
+/// After an accept that failed for want of something (file descriptors), until some may have been given back.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What a connection may take, and how long it may keep us waiting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConnectionLimits {
+    /// The most connections at one time. Further ones wait in the kernel's backlog.
+    pub connections: usize,
+    /// The most headers of one request; above it 431.
+    pub headers: usize,
+    /// The most bytes of a request's header, 8 KiB at least; above it 431.
+    pub header_bytes: usize,
+    /// From the first byte of a request (for the first one: from the connection) to the end of its header.
+    pub header_deadline: Duration,
+    /// How long a connection may stay open between two requests. Longer than a load balancer's, so that it closes first.
+    pub idle_deadline: Duration,
+    /// How long a client may leave its responses unread.
+    pub write_deadline: Duration,
+    /// How long requests in flight may take to finish after `stop`.
+    pub drain_deadline: Duration,
+}
+
+impl Default for ConnectionLimits {
+    fn default() -> Self {
+        Self {
+            connections: 10_000,
+            headers: 64,
+            header_bytes: 32 << 10,
+            header_deadline: Duration::from_secs(10),
+            idle_deadline: Duration::from_secs(75),
+            write_deadline: Duration::from_secs(30),
+            drain_deadline: Duration::from_secs(20),
+        }
+    }
+}
+
+/// How a server ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stopped {
+    /// Connections that were still open at the drain deadline, and were cut off.
+    pub cut_off: usize,
+}
+
+/// Serves `router` on `listener` until `stop`; then takes no more connections, finishes the requests in flight, and returns.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    limits: ConnectionLimits,
+    stop: CancellationToken,
+) -> Stopped {
+    let server =
+        Arc::new(Server { routes: TowerToHyperService::new(router), http: http(&limits), limits, stop: stop.clone() });
+    let room = Arc::new(Semaphore::new(limits.connections));
+    let mut connections = JoinSet::new();
+    while let Some((stream, place)) = stop.run_until_cancelled(accept(&listener, &room)).await {
+        connections.spawn(server.clone().drive(stream, place));
+        while connections.try_join_next().is_some() {}
+    }
+    drop(listener);
+    drain(connections, limits.drain_deadline).await
+}
+
+fn http(limits: &ConnectionLimits) -> http1::Builder {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(limits.idle_deadline.max(limits.header_deadline))
+        .max_headers(limits.headers)
+        .max_buf_size(limits.header_bytes);
+    http
+}
+
+async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> (TcpStream, OwnedSemaphorePermit) {
+    let place = room.clone().acquire_owned().await.expect("the semaphore is never closed");
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return (stream, place),
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) => {
+                warn!(
+                    error = &error as &dyn std::error::Error,
+                    "cannot accept connections; raise the limit of open files"
+                );
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+fn is_of_one_connection(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset)
+}
+
+async fn drain(mut connections: JoinSet<()>, deadline: Duration) -> Stopped {
+    let all = async { while connections.join_next().await.is_some() {} };
+    let _ = timeout(deadline, all).await;
+    let cut_off = connections.len();
+    connections.shutdown().await;
+    Stopped { cut_off }
+}
+
+struct Server {
+    routes: TowerToHyperService<Router>,
+    http: http1::Builder,
+    limits: ConnectionLimits,
+    stop: CancellationToken,
+}
+
+impl Server {
+    async fn drive(self: Arc<Self>, stream: TcpStream, _place: OwnedSemaphorePermit) {
+        // Responses are a packet each: waiting for more to send would only delay them.
+        let _ = stream.set_nodelay(true);
+        let phase = Phase::fresh();
+        let io = Patient::new(stream, phase.clone(), self.limits.header_deadline, self.limits.write_deadline);
+        let service = service_fn(|request: http::Request<Incoming>| {
+            phase.busy();
+            let (answer, phase) = (self.routes.call(request), phase.clone());
+            async move {
+                let response = answer.await;
+                phase.idle();
+                response
+            }
+        });
+        let mut connection = pin!(self.http.serve_connection(TokioIo::new(io), service));
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = self.stop.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
+            debug!(error = &error as &dyn std::error::Error, "connection ended early");
+        }
+    }
+}

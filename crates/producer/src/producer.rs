@@ -1,0 +1,145 @@
+//! The library: what an app calls to hand a raw event to the queue.
+
+use std::{sync::Arc, time::Duration};
+
+use queue::{Inbound, Redis};
+use tokio::{
+    sync::{Semaphore, TryAcquireError, mpsc, oneshot},
+    time::timeout,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use vocabulary::{RawEvent, Stamp};
+
+use crate::{
+    PushCounters,
+    push::{Pusher, Waiting, weight},
+};
+
+/// Hands raw events to the queue. Cheap to clone; all clones share their pushes.
+#[derive(Debug, Clone)]
+pub struct Producer {
+    waiting: mpsc::UnboundedSender<Waiting>,
+    room: Arc<Semaphore>,
+    settings: ProducerSettings,
+    counters: Arc<PushCounters>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+/// What a producer may hold, and for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProducerSettings {
+    /// The most bytes that wait for Redis at one time, those in flight included. Above it callers get
+    /// [`EnqueueError::Busy`] at once. At most 4 GiB.
+    pub backlog_bytes: u32,
+    /// How many pushes are on their way at one time. With two, one travels while Redis works on the other.
+    pub pushes_in_flight: usize,
+    /// How long a caller waits for Redis before the outcome counts as unknown, which is an error.
+    pub deadline: Duration,
+}
+
+impl Default for ProducerSettings {
+    fn default() -> Self {
+        Self { backlog_bytes: 64 << 20, pushes_in_flight: 2, deadline: Duration::from_secs(5) }
+    }
+}
+
+/// Why a raw event counts as not enqueued. Hand it in again: if it was enqueued after all, the duplicate is found later.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum EnqueueError {
+    /// More waits for Redis already than the settings allow.
+    #[error("too many bytes wait for Redis already; try again in a few seconds")]
+    Busy,
+    /// It would not fit even if nothing waited.
+    #[error("{bytes} bytes at once are more than the {max} that may wait for Redis; hand in fewer at a time")]
+    TooLarge {
+        /// What was handed in.
+        bytes: usize,
+        /// What the settings allow.
+        max: u32,
+    },
+    /// Redis has not answered in time, or the push ended without an answer: the outcome is unknown.
+    #[error("Redis has not confirmed it in time; try again, a duplicate is harmless")]
+    Unconfirmed,
+    /// The queue refused it, or could not be reached.
+    #[error("the queue has not taken it; try again in a few seconds")]
+    Queue(#[source] Arc<queue::EnqueueError>),
+    /// [`Producer::close`] was called.
+    #[error("the producer is closed; hand it to another one")]
+    Closed,
+}
+
+impl Producer {
+    /// A producer for the queue in `redis`. It has a task of its own on the Tokio runtime that this is called in, which
+    /// ends with the last clone, or with [`Producer::close`].
+    ///
+    /// # Panics
+    /// Outside of a Tokio runtime.
+    pub fn new(redis: &Redis, settings: ProducerSettings) -> Self {
+        let (sender, waiting) = mpsc::unbounded_channel();
+        let counters = Arc::new(PushCounters::default());
+        let stop = CancellationToken::new();
+        let pusher = Pusher::new(Inbound::new(redis), waiting, settings, counters.clone());
+        let tasks = TaskTracker::new();
+        tasks.spawn(pusher.run(stop.clone()));
+        tasks.close();
+        let room = Arc::new(Semaphore::new(settings.backlog_bytes as usize));
+        Self { waiting: sender, room, settings, counters, stop, tasks }
+    }
+
+    /// Enqueues one raw event. `Ok` only once Redis has it.
+    ///
+    /// A caller that drops this future gives its raw event up: it may be enqueued or not. Others are not affected.
+    ///
+    /// # Errors
+    /// Whenever it is not certain that Redis has it.
+    pub async fn enqueue(&self, raw_event: &RawEvent) -> Result<Stamp, EnqueueError> {
+        let stamps = self.enqueue_batch(std::slice::from_ref(raw_event)).await?;
+        stamps.into_iter().next().ok_or(EnqueueError::Unconfirmed)
+    }
+
+    /// Enqueues several raw events in one push: all of them or, on an error, perhaps none. The stamps are in their order.
+    ///
+    /// # Errors
+    /// Whenever it is not certain that Redis has all of them.
+    pub async fn enqueue_batch(&self, raw_events: &[RawEvent]) -> Result<Vec<Stamp>, EnqueueError> {
+        if raw_events.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (answer, answered) = oneshot::channel();
+        let waiting = self.admit(raw_events, answer)?;
+        self.waiting.send(waiting).map_err(|_| EnqueueError::Closed)?;
+        match timeout(self.settings.deadline, answered).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) | Err(_) => Err(EnqueueError::Unconfirmed),
+        }
+    }
+
+    fn admit(
+        &self,
+        raw_events: &[RawEvent],
+        answer: oneshot::Sender<Result<Vec<Stamp>, EnqueueError>>,
+    ) -> Result<Waiting, EnqueueError> {
+        let bytes = raw_events.iter().map(weight).sum();
+        let max = self.settings.backlog_bytes;
+        let permits = u32::try_from(bytes).ok().filter(|permits| *permits <= max);
+        let permits = permits.ok_or(EnqueueError::TooLarge { bytes, max })?;
+        let room = self.room.clone().try_acquire_many_owned(permits).map_err(|error| match error {
+            TryAcquireError::NoPermits => EnqueueError::Busy,
+            TryAcquireError::Closed => EnqueueError::Closed,
+        })?;
+        Ok(Waiting { raw_events: raw_events.to_vec(), bytes, answer, _room: room })
+    }
+
+    /// Takes nothing more, and returns once everybody who waits has an answer.
+    pub async fn close(&self) {
+        self.room.close();
+        self.stop.cancel();
+        self.tasks.wait().await;
+    }
+
+    /// What was pushed so far.
+    pub fn counters(&self) -> &PushCounters {
+        &self.counters
+    }
+}

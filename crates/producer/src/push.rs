@@ -1,0 +1,235 @@
+//! Group commit: the task that pushes, in one go, whatever waits at that moment.
+//!
+//! No timer: while nothing is in flight a raw event goes out at once, alone. While pushes are in flight others gather, and
+//! the next push takes them all, up to a size. So groups form exactly when they save something.
+
+use std::sync::Arc;
+
+use queue::Inbound;
+use tokio::{
+    sync::{OwnedSemaphorePermit, mpsc, oneshot},
+    task::JoinSet,
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+use vocabulary::{Job, JobEntry, RawEvent, Stamp};
+
+use crate::{EnqueueError, ProducerSettings, PushCounters, counters::count};
+
+/// Jobs are what a worker takes, and what a retry repeats: large enough to be cheap, small enough to be spread.
+const RAW_EVENTS_PER_JOB: usize = 64;
+const BYTES_PER_JOB: usize = 1 << 20;
+/// A push is one script run, during which Redis does nothing else.
+const RAW_EVENTS_PER_PUSH: usize = 2048;
+const BYTES_PER_PUSH: usize = 8 << 20;
+/// What a raw event takes in memory beside its bytes, roughly; without it empty bodies would be free.
+const OVERHEAD_BYTES: usize = 256;
+
+/// What one caller has handed in.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    pub(crate) raw_events: Vec<RawEvent>,
+    pub(crate) bytes: usize,
+    pub(crate) answer: oneshot::Sender<Result<Vec<Stamp>, EnqueueError>>,
+    /// Held until the caller has its answer, even if it has stopped listening: what is in flight takes memory too.
+    pub(crate) _room: OwnedSemaphorePermit,
+}
+
+/// Takes what waits, groups it, and pushes it.
+pub(crate) struct Pusher {
+    inbound: Arc<Inbound>,
+    waiting: mpsc::UnboundedReceiver<Waiting>,
+    /// Taken, but too large for the push before it.
+    left_over: Option<Waiting>,
+    settings: ProducerSettings,
+    counters: Arc<PushCounters>,
+}
+
+impl Pusher {
+    pub(crate) fn new(
+        inbound: Inbound,
+        waiting: mpsc::UnboundedReceiver<Waiting>,
+        settings: ProducerSettings,
+        counters: Arc<PushCounters>,
+    ) -> Self {
+        Self { inbound: Arc::new(inbound), waiting, left_over: None, settings, counters }
+    }
+
+    /// Pushes until `stop`, or until the last producer is gone; then what still waits.
+    pub(crate) async fn run(mut self, stop: CancellationToken) {
+        let mut in_flight = JoinSet::new();
+        while let Some(first) = self.next(&stop).await {
+            // First a free slot, then the rest of the group: what arrives while we wait for the slot comes along.
+            while in_flight.len() >= self.settings.pushes_in_flight.max(1) {
+                in_flight.join_next().await;
+            }
+            let push = self.take_what_is_there(first);
+            in_flight.spawn(self.push(push));
+        }
+        while in_flight.join_next().await.is_some() {}
+    }
+
+    async fn next(&mut self, stop: &CancellationToken) -> Option<Waiting> {
+        if let Some(left_over) = self.left_over.take() {
+            return Some(left_over);
+        }
+        tokio::select! {
+            biased;
+            waiting = self.waiting.recv() => waiting,
+            () = stop.cancelled() => {
+                self.waiting.close();
+                self.waiting.recv().await
+            }
+        }
+    }
+
+    fn take_what_is_there(&mut self, first: Waiting) -> Push {
+        let mut push = Push::default();
+        push.add(first);
+        while let Ok(next) = self.waiting.try_recv() {
+            // Its caller has given up, and counts on nothing: during an outage this is what empties the backlog.
+            if next.answer.is_closed() {
+                continue;
+            }
+            if !push.has_room_for(&next) {
+                self.left_over = Some(next);
+                break;
+            }
+            push.add(next);
+        }
+        push
+    }
+
+    fn push(&self, push: Push) -> impl Future<Output = ()> + use<> {
+        let (inbound, counters, deadline) = (self.inbound.clone(), self.counters.clone(), self.settings.deadline);
+        async move {
+            let Push { raw_events, bytes, callers } = push;
+            let pushed = raw_events.len();
+            let jobs = group(raw_events);
+            let outcome = match timeout(deadline, inbound.enqueue(&jobs)).await {
+                Ok(Ok(stamps)) => Ok(stamps),
+                Ok(Err(error)) => Err(EnqueueError::Queue(Arc::new(error))),
+                Err(_) => Err(EnqueueError::Unconfirmed),
+            };
+            match &outcome {
+                Ok(_) => counters.accepted(pushed, bytes),
+                Err(_) => count(&counters.pushes_failed, 1),
+            }
+            answer(callers, outcome);
+        }
+    }
+}
+
+/// What goes to Redis in one script run, and who waits for it.
+#[derive(Debug, Default)]
+struct Push {
+    raw_events: Vec<RawEvent>,
+    bytes: usize,
+    callers: Vec<Caller>,
+}
+
+#[derive(Debug)]
+struct Caller {
+    raw_events: usize,
+    answer: oneshot::Sender<Result<Vec<Stamp>, EnqueueError>>,
+    _room: OwnedSemaphorePermit,
+}
+
+impl Push {
+    fn has_room_for(&self, next: &Waiting) -> bool {
+        self.bytes + next.bytes <= BYTES_PER_PUSH
+            && self.raw_events.len() + next.raw_events.len() <= RAW_EVENTS_PER_PUSH
+    }
+
+    fn add(&mut self, waiting: Waiting) {
+        let Waiting { raw_events, bytes, answer, _room } = waiting;
+        self.callers.push(Caller { raw_events: raw_events.len(), answer, _room });
+        self.raw_events.extend(raw_events);
+        self.bytes += bytes;
+    }
+}
+
+/// Gives each caller the stamps of its own raw events, or everybody the error. Who has stopped listening is passed over.
+fn answer(callers: Vec<Caller>, outcome: Result<Vec<Stamp>, EnqueueError>) {
+    match outcome {
+        Ok(stamps) => {
+            let mut stamps = stamps.into_iter();
+            for caller in callers {
+                let own = stamps.by_ref().take(caller.raw_events).collect();
+                let _ = caller.answer.send(Ok(own));
+            }
+        }
+        Err(error) => {
+            for caller in callers {
+                let _ = caller.answer.send(Err(error.clone()));
+            }
+        }
+    }
+}
+
+/// What a raw event counts for, in bytes.
+pub(crate) fn weight(raw_event: &RawEvent) -> usize {
+    let headers: usize = raw_event.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+    OVERHEAD_BYTES + headers + raw_event.body.len()
+}
+
+/// Groups raw events into jobs, in their order. One that is larger than a job may be travels alone.
+fn group(raw_events: Vec<RawEvent>) -> Vec<Job> {
+    let mut jobs: Vec<Job> = Vec::new();
+    let mut bytes = 0;
+    for raw_event in raw_events {
+        let added = weight(&raw_event);
+        match jobs.last_mut() {
+            Some(job) if job.entries.len() < RAW_EVENTS_PER_JOB && bytes + added <= BYTES_PER_JOB => {
+                job.entries.push(JobEntry { raw_event, replay: None });
+                bytes += added;
+            }
+            _ => {
+                jobs.push(Job::of([raw_event]));
+                bytes = added;
+            }
+        }
+    }
+    jobs
+}
+
+#[cfg(test)]
+mod tests {
+    use std::iter::repeat_n;
+
+    use bytes::Bytes;
+    use chrono::DateTime;
+
+    use super::*;
+
+    fn of_size(bytes: usize) -> RawEvent {
+        RawEvent {
+            source_id: "wa".parse().unwrap(),
+            received_at: DateTime::UNIX_EPOCH,
+            headers: Vec::new(),
+            body: Bytes::from(vec![b'x'; bytes]),
+        }
+    }
+
+    fn sizes(jobs: &[Job]) -> Vec<usize> {
+        jobs.iter().map(|job| job.entries.len()).collect()
+    }
+
+    #[test]
+    fn small_raw_events_fill_a_job_by_their_number() {
+        let jobs = group(repeat_n(of_size(10), 130).collect());
+
+        assert_eq!(sizes(&jobs), [64, 64, 2]);
+    }
+
+    #[test]
+    fn large_raw_events_fill_a_job_by_their_bytes_and_the_largest_travel_alone() {
+        let raw_events = [400_000, 400_000, 400_000, 3 << 20, 10, 10].map(of_size).to_vec();
+
+        let jobs = group(raw_events.clone());
+
+        assert_eq!(sizes(&jobs), [2, 1, 1, 2]);
+        let kept: Vec<_> = jobs.into_iter().flat_map(|job| job.entries).map(|entry| entry.raw_event).collect();
+        assert_eq!(kept, raw_events);
+    }
+}
