@@ -4,7 +4,7 @@ use std::{error::Error, sync::Arc};
 
 use axum::{
     body::Body,
-    extract::{Path, Query, Request, State},
+    extract::{Path, Query, Request, State, rejection::PathRejection},
     http::{
         HeaderMap, StatusCode,
         header::{CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS},
@@ -22,10 +22,13 @@ use super::{
 };
 use crate::EnqueueError;
 
+/// The last part of the path; what is no text is nobody's id.
+type Id = Result<Path<String>, PathRejection>;
+
 /// `POST`: 200 once Redis has the raw event.
-pub(super) async fn receive(State(intake): State<Intake>, Path(id): Path<String>, request: Request) -> Response {
+pub(super) async fn receive(State(intake): State<Intake>, id: Id, request: Request) -> Response {
     intake.counters().receive();
-    match intake.take(&id, request).await {
+    match intake.take(id, request).await {
         Ok(bytes) => {
             intake.counters().accept(bytes);
             StatusCode::OK.into_response()
@@ -37,10 +40,10 @@ pub(super) async fn receive(State(intake): State<Intake>, Path(id): Path<String>
 /// `GET`: the provider's handshake, answered with the raw challenge.
 pub(super) async fn handshake(
     State(intake): State<Intake>,
-    Path(id): Path<String>,
+    id: Id,
     Query(query): Query<Vec<(String, String)>>,
 ) -> Response {
-    match intake.shake_hands(&id, &query).await {
+    match intake.shake_hands(id, &query).await {
         // Plain text, and no guessing: the challenge is a stranger's text on our address.
         Ok(challenge) => {
             ([(CONTENT_TYPE, "text/plain"), (X_CONTENT_TYPE_OPTIONS, "nosniff")], challenge).into_response()
@@ -55,13 +58,13 @@ pub(super) async fn other_method(State(intake): State<Intake>) -> Response {
 }
 
 impl Intake {
-    async fn take(&self, id: &str, request: Request) -> Result<usize, Refusal> {
+    async fn take(&self, id: Id, request: Request) -> Result<usize, Refusal> {
         let (source, provider) = self.source(id).await?;
         self.0.pressure.check()?;
         let (parts, body) = request.into_parts();
         let whole = self.read(&parts.headers, body, provider.body_limit()).await?;
         if let Verdict::Forged(reason) = provider.verify(&source, &parts.headers, &whole.bytes) {
-            debug!(source.id = %source.id, ?reason, "{}: signature refused", source.id);
+            debug!(source.id = %source.id, "source {}: {reason}", source.id);
             return Err(Refusal::Signature);
         }
         let raw_event = RawEvent {
@@ -74,7 +77,7 @@ impl Intake {
         Ok(whole.bytes.len())
     }
 
-    async fn shake_hands(&self, id: &str, query: &[(String, String)]) -> Result<String, Refusal> {
+    async fn shake_hands(&self, id: Id, query: &[(String, String)]) -> Result<String, Refusal> {
         let (source, provider) = self.source(id).await?;
         match provider.handshake(&source, query) {
             Handshake::Answer(challenge) => Ok(challenge),
@@ -82,7 +85,8 @@ impl Intake {
         }
     }
 
-    async fn source(&self, id: &str) -> Result<(Arc<Source>, Provider), Refusal> {
+    async fn source(&self, id: Id) -> Result<(Arc<Source>, Provider), Refusal> {
+        let Path(id) = id.map_err(|_| Refusal::NoSuchSource)?;
         let id = id.parse().map_err(|_| Refusal::NoSuchSource)?;
         let source = match self.0.book.lookup(&id, Utc::now()).await {
             Lookup::Known(source) => source,

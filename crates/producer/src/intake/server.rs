@@ -45,7 +45,8 @@ pub struct ConnectionLimits {
     pub connections: usize,
     /// The most headers of one request; above it 431.
     pub headers: usize,
-    /// The most bytes of a request's header, 8 KiB at least; above it 431.
+    /// About the most bytes of a request's header, 8 KiB at least; above it 431. hyper reads in steps that double, so up
+    /// to twice as much may pass.
     pub header_bytes: usize,
     /// From the first byte of a request (for the first one: from the connection) to the end of its header.
     pub header_deadline: Duration,

@@ -1,0 +1,14 @@
+//! Promise 2, first half: what the producer has answered with 200 is in Redis, and what it cannot keep it refuses.
+
+#![expect(clippy::unwrap_used, reason = "a test says what went wrong by its panic, its helpers too")]
+
+mod producer {
+    mod answers;
+    mod door;
+    mod http;
+    mod library;
+    mod outage;
+    mod server;
+    mod signature;
+    mod snapshot;
+}
