@@ -126,3 +126,33 @@ pub async fn subscriptions(conn: &AsyncPgConnection, source_ids: &[&str]) -> Res
     };
     rows.into_iter().map(read).collect()
 }
+
+/// Enables an endpoint (`None`) or disables it for a reason; says whether there is one of that id.
+///
+/// # Errors
+/// As any query.
+pub async fn set_disabled(conn: &AsyncPgConnection, id: &EndpointId, reason: Option<&str>) -> QueryResult<bool> {
+    let changed = diesel::update(endpoints::table.find(id.as_str()))
+        .set((
+            endpoints::enabled.eq(reason.is_none()),
+            endpoints::disabled_reason.eq(reason),
+            endpoints::revision.eq(crate::sequences::next_revision()),
+        ))
+        .execute(&mut &*conn)
+        .await?;
+    Ok(changed == 1)
+}
+
+/// Opens the secrets of all endpoints and forgets them again: whether this master key is the right one. Says how many
+/// endpoints there are.
+///
+/// # Errors
+/// As any query, or when a secret does not open.
+pub async fn open_all(conn: &AsyncPgConnection, master: &MasterKey) -> Result<usize, OpenError> {
+    let rows: Vec<(String, Vec<Vec<u8>>)> =
+        endpoints::table.select((endpoints::id, endpoints::secrets)).load(&mut &*conn).await?;
+    for (id, sealed) in &rows {
+        open_secrets(master, id, sealed)?;
+    }
+    Ok(rows.len())
+}

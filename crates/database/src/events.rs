@@ -10,12 +10,16 @@
 use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
-use diesel::sql_types::{Array, BigInt, Binary, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::{
+    prelude::*,
+    sql_types::{Array, BigInt, Binary, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid},
+};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use serde::Serialize;
 use uuid::Uuid;
 use vocabulary::{Incarnation, KeyHash, Stamp};
 
-use crate::QueryResult;
+use crate::{QueryResult, schema::events};
 
 /// A row for the ledger.
 #[derive(Debug, Clone)]
@@ -138,4 +142,74 @@ pub async fn finish(conn: &AsyncPgConnection, finished: &[Finished<'_>]) -> Quer
         lifetime: std::marker::PhantomData,
     };
     statement.execute(&mut &*conn).await.map(drop)
+}
+
+/// An event as the ledger keeps it: what people look at.
+#[derive(Debug, Clone, Serialize, Queryable, Selectable)]
+#[diesel(table_name = events)]
+pub struct EventRow {
+    /// Its id here.
+    pub id: Uuid,
+    /// Its source.
+    pub source_id: String,
+    /// The provider's id for it.
+    pub key: String,
+    /// The provider's type.
+    pub kind: String,
+    /// What its webhook is called; `None` owes nobody anything.
+    pub event_type: Option<String>,
+    /// Its place among the events of its source.
+    pub sequence: Option<i64>,
+    /// How many deliveries its transaction wrote.
+    pub deliveries_owed: i32,
+    /// With `number`, the stamp of the raw event that committed it.
+    pub incarnation: String,
+    /// Which raw event of that incarnation.
+    pub number: i64,
+    /// By the provider's clock.
+    pub occurred_at: Option<DateTime<Utc>>,
+    /// By the producer's clock.
+    pub received_at: DateTime<Utc>,
+}
+
+/// Which events to look at; `None` is any.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted<'a> {
+    /// Of this source.
+    pub source_id: Option<&'a str>,
+    /// Of this kind.
+    pub kind: Option<&'a str>,
+    /// With this key.
+    pub key: Option<&'a str>,
+    /// Received no earlier than this.
+    pub since: Option<DateTime<Utc>>,
+}
+
+/// The newest `limit` events of those wanted, the newest first. Ids begin with the time they were made.
+///
+/// # Errors
+/// As any query.
+pub async fn list(conn: &AsyncPgConnection, wanted: &Wanted<'_>, limit: i64) -> QueryResult<Vec<EventRow>> {
+    let mut query = events::table.order(events::id.desc()).limit(limit).select(EventRow::as_select()).into_boxed();
+    if let Some(source_id) = wanted.source_id {
+        query = query.filter(events::source_id.eq(source_id));
+    }
+    if let Some(kind) = wanted.kind {
+        query = query.filter(events::kind.eq(kind));
+    }
+    if let Some(key) = wanted.key {
+        query = query.filter(events::key.eq(key));
+    }
+    if let Some(since) = wanted.since {
+        query = query.filter(events::received_at.ge(since));
+    }
+    query.load(&mut &*conn).await
+}
+
+/// One event.
+///
+/// # Errors
+/// As any query.
+pub async fn find(conn: &AsyncPgConnection, id: Uuid) -> QueryResult<Option<EventRow>> {
+    events::table.find(id).select(EventRow::as_select()).first(&mut &*conn).await.optional()
 }

@@ -19,6 +19,8 @@ pub mod due;
 pub mod endpoints;
 mod error;
 pub mod events;
+pub mod facts;
+pub mod listing;
 pub mod messages;
 mod migrate;
 pub mod quarantine;

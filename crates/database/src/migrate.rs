@@ -6,7 +6,7 @@ use diesel::sql_types::BigInt;
 use diesel_async::{AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
-const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations");
+pub(crate) const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations");
 
 /// Any number, the same for every replica.
 const LOCK: i64 = 0x6c61_7463_6868_6f6f;

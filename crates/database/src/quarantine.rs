@@ -6,12 +6,19 @@
 //! ```
 
 use chrono::{DateTime, Utc};
-use diesel::sql_types::{Array, BigInt, Binary, Bool, Integer, Jsonb, Text, Timestamptz};
+use diesel::{
+    prelude::*,
+    sql_types::{Array, BigInt, Binary, Bool, Integer, Jsonb, Text, Timestamptz},
+};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use serde::Serialize;
 use serde_json::Value;
-use vocabulary::{RawEvent, Rejection, Stamp};
+use vocabulary::{RawEvent, Rejection, Replay, Stamp};
 
-use crate::QueryResult;
+use crate::{
+    QueryError, QueryResult,
+    schema::{quarantine, quarantined_raw_events, receipts},
+};
 
 /// `item` of a raw event that is quarantined as a whole.
 pub const WHOLE: i32 = -1;
@@ -102,4 +109,146 @@ pub async fn settle(conn: &AsyncPgConnection, stamp: &Stamp, item: i32) -> Query
     let settle = Settle { incarnation, number, item, lifetime: std::marker::PhantomData };
     let closed: Vec<bool> = settle.load(&mut &*conn).await?;
     Ok(!closed.is_empty())
+}
+
+/// A row without the bytes behind it: what people look at.
+#[derive(Debug, Clone, Serialize, Queryable, Selectable)]
+#[diesel(table_name = quarantine)]
+pub struct QuarantinedRow {
+    /// Its number in commands.
+    pub id: i64,
+    /// With `number`, the stamp of the raw event that it came in.
+    pub incarnation: String,
+    /// Which raw event of that incarnation.
+    pub number: i64,
+    /// Which item of it, from 0, or [`WHOLE`].
+    pub item: i32,
+    /// Where it came from.
+    pub source_id: String,
+    /// Why, in the few words that rows are grouped by.
+    pub reason: String,
+    /// What exactly is wrong with this one.
+    pub detail: String,
+    /// When it was rejected.
+    pub created_at: DateTime<Utc>,
+    /// When a person last asked for it to be processed again.
+    pub replayed_at: Option<DateTime<Utc>>,
+    /// When it was settled or discarded.
+    pub closed_at: Option<DateTime<Utc>>,
+    /// `settled` or `discarded`.
+    pub resolution: Option<String>,
+    /// Why it was discarded.
+    pub note: Option<String>,
+    /// Whether its raw event has ended: only then may it be replayed.
+    #[diesel(select_expression = receipts::ended_at.nullable().is_not_null())]
+    pub ended: bool,
+}
+
+impl QuarantinedRow {
+    /// What a job says to have it processed again.
+    pub fn as_replay(&self) -> Replay {
+        Replay { stamp: stamp(&self.incarnation, self.number), item: u32::try_from(self.item).ok() }
+    }
+}
+
+fn stamp(incarnation: &str, number: i64) -> Stamp {
+    Stamp { incarnation: vocabulary::Incarnation::new(incarnation), number: number.cast_unsigned() }
+}
+
+/// Which rows to look at; `None` and empty are any.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted<'a> {
+    /// Named by their numbers.
+    pub ids: &'a [i64],
+    /// Of this reason.
+    pub reason: Option<&'a str>,
+    /// Of this source.
+    pub source_id: Option<&'a str>,
+    /// Rejected no earlier than this.
+    pub since: Option<DateTime<Utc>>,
+    /// Closed ones too.
+    pub closed: bool,
+}
+
+/// The rows wanted, the oldest first.
+///
+/// # Errors
+/// As any query.
+pub async fn list(conn: &AsyncPgConnection, wanted: &Wanted<'_>) -> QueryResult<Vec<QuarantinedRow>> {
+    use quarantine::dsl as q;
+    let receipt = receipts::incarnation.eq(q::incarnation).and(receipts::number.eq(q::number));
+    let mut query = quarantine::table
+        .left_join(receipts::table.on(receipt))
+        .order(q::id)
+        .select(QuarantinedRow::as_select())
+        .into_boxed();
+    if !wanted.ids.is_empty() {
+        query = query.filter(q::id.eq_any(wanted.ids));
+    }
+    if let Some(reason) = wanted.reason {
+        query = query.filter(q::reason.eq(reason));
+    }
+    if let Some(source_id) = wanted.source_id {
+        query = query.filter(q::source_id.eq(source_id));
+    }
+    if let Some(since) = wanted.since {
+        query = query.filter(q::created_at.ge(since));
+    }
+    if !wanted.closed {
+        query = query.filter(q::closed_at.is_null());
+    }
+    query.load(&mut &*conn).await
+}
+
+/// The bytes of a row, and the whole raw event behind it, byte for byte.
+///
+/// # Errors
+/// As any query, or when a row holds what latchhook would not have written.
+pub async fn whole(conn: &AsyncPgConnection, row: &QuarantinedRow) -> QueryResult<(Vec<u8>, RawEvent)> {
+    use quarantined_raw_events::dsl as r;
+    let raw = quarantine::table.find(row.id).select(quarantine::raw).first(&mut &*conn).await?;
+    let (source_id, received_at, headers, body): (String, DateTime<Utc>, Value, Vec<u8>) = r::quarantined_raw_events
+        .find((&row.incarnation, row.number))
+        .select((r::source_id, r::received_at, r::headers, r::body))
+        .first(&mut &*conn)
+        .await?;
+    let raw_event = RawEvent {
+        source_id: source_id.parse().map_err(foreign)?,
+        received_at,
+        headers: serde_json::from_value(headers).map_err(foreign)?,
+        body: body.into(),
+    };
+    Ok((raw, raw_event))
+}
+
+fn foreign(error: impl std::error::Error + Send + Sync + 'static) -> QueryError {
+    QueryError::DeserializationError(Box::new(error))
+}
+
+/// Notes that a person asked for these to be processed again.
+///
+/// # Errors
+/// As any query.
+pub async fn replayed(conn: &AsyncPgConnection, ids: &[i64]) -> QueryResult<()> {
+    diesel::update(quarantine::table.filter(quarantine::id.eq_any(ids)))
+        .set(quarantine::replayed_at.eq(diesel::dsl::now))
+        .execute(&mut &*conn)
+        .await
+        .map(drop)
+}
+
+/// Closes rows because a person gives them up, and why. Gives back those that were still open.
+///
+/// # Errors
+/// As any query.
+pub async fn discard(conn: &AsyncPgConnection, ids: &[i64], why: &str) -> QueryResult<Vec<i64>> {
+    diesel::update(quarantine::table.filter(quarantine::id.eq_any(ids)).filter(quarantine::closed_at.is_null()))
+        .set((
+            quarantine::closed_at.eq(diesel::dsl::now),
+            quarantine::resolution.eq("discarded"),
+            quarantine::note.eq(why),
+        ))
+        .returning(quarantine::id)
+        .get_results(&mut &*conn)
+        .await
 }

@@ -145,3 +145,21 @@ diesel::table! {
         ended_at -> Nullable<Timestamptz>,
     }
 }
+
+diesel::allow_tables_to_appear_in_same_query!(quarantine, receipts);
+
+diesel::table! {
+    messages (id) {
+        id -> Uuid,
+        source_id -> Text,
+        external_id -> Text,
+        direction -> Text,
+        kind -> Nullable<Text>,
+        status -> Nullable<Text>,
+        content -> Nullable<Binary>,
+        state -> Binary,
+        provider_timestamp -> Nullable<Timestamptz>,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+    }
+}

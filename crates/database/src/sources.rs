@@ -143,3 +143,15 @@ impl Sealed {
         })
     }
 }
+
+/// Enables or disables a source; says whether there is one of that id.
+///
+/// # Errors
+/// As any query.
+pub async fn set_enabled(conn: &AsyncPgConnection, id: &SourceId, enabled: bool) -> QueryResult<bool> {
+    let changed = diesel::update(sources::table.find(id.as_str()))
+        .set((sources::enabled.eq(enabled), sources::revision.eq(crate::sequences::next_revision())))
+        .execute(&mut &*conn)
+        .await?;
+    Ok(changed == 1)
+}

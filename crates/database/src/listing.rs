@@ -1,0 +1,130 @@
+//! What people look at of one event beside its own row: its message, its body, its attempts.
+
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::{
+    QueryResult,
+    events::EventRow,
+    schema::{attempts, bodies, due, messages, receipts},
+};
+
+/// An HTTP request that was made for a delivery, and what came of it.
+#[derive(Debug, Clone, Serialize, Queryable, Selectable)]
+#[diesel(table_name = attempts)]
+pub struct AttemptRow {
+    /// To whom.
+    pub endpoint_id: String,
+    /// The lease that it was made under.
+    pub lease: i64,
+    /// The id that it carried.
+    pub webhook_id: String,
+    /// `delivered`, or the cause of failure in a word.
+    pub outcome: String,
+    /// What the customer answered.
+    pub http_status: Option<i16>,
+    /// More about a failure.
+    pub detail: Option<String>,
+    /// When it began.
+    pub started_at: DateTime<Utc>,
+    /// How long it took, in µs.
+    pub duration_us: i64,
+}
+
+/// All attempts of an event's deliveries, in the order in which they began.
+///
+/// # Errors
+/// As any query.
+pub async fn attempts_of(conn: &AsyncPgConnection, event_id: Uuid) -> QueryResult<Vec<AttemptRow>> {
+    attempts::table
+        .filter(attempts::event_id.eq(event_id))
+        .order((attempts::started_at, attempts::lease))
+        .select(AttemptRow::as_select())
+        .load(&mut &*conn)
+        .await
+}
+
+/// What customers are told of an event; `None` where it owes nobody anything.
+///
+/// # Errors
+/// As any query.
+pub async fn body_of(conn: &AsyncPgConnection, event_id: Uuid) -> QueryResult<Option<Vec<u8>>> {
+    bodies::table.find((event_id, "full")).select(bodies::body).first(&mut &*conn).await.optional()
+}
+
+/// A message as it stands.
+#[derive(Debug, Clone, Serialize, Queryable, Selectable)]
+#[diesel(table_name = messages)]
+pub struct MessageState {
+    /// Its id here.
+    pub id: Uuid,
+    /// The provider's id of it.
+    pub external_id: String,
+    /// `incoming` or `outgoing`.
+    pub direction: String,
+    /// The provider's type; `None` while only a status is known of it.
+    pub kind: Option<String>,
+    /// How far it got; `None` for incoming ones.
+    pub status: Option<String>,
+    /// By the provider's clock.
+    pub provider_timestamp: Option<DateTime<Utc>>,
+    /// When it was first heard of.
+    pub created_at: DateTime<Utc>,
+    /// When it last changed.
+    pub updated_at: DateTime<Utc>,
+}
+
+/// The message that an event is about: the one that its body names, else the one whose id is its key.
+///
+/// # Errors
+/// As any query.
+pub async fn message_of(
+    conn: &AsyncPgConnection,
+    event: &EventRow,
+    named: Option<Uuid>,
+) -> QueryResult<Option<MessageState>> {
+    let query = messages::table.select(MessageState::as_select()).into_boxed();
+    let query = match named {
+        Some(id) => query.filter(messages::id.eq(id)),
+        None => query.filter(messages::source_id.eq(&event.source_id)).filter(messages::external_id.eq(&event.key)),
+    };
+    query.first(&mut &*conn).await.optional()
+}
+
+/// How many deliveries are owed to an endpoint, and when the first of them is due.
+///
+/// # Errors
+/// As any query.
+pub async fn owed_to(conn: &AsyncPgConnection, endpoint_id: &str) -> QueryResult<(i64, Option<DateTime<Utc>>)> {
+    due::table
+        .filter(due::endpoint_id.eq(endpoint_id))
+        .select((diesel::dsl::count_star(), diesel::dsl::min(due::due_at)))
+        .first(&mut &*conn)
+        .await
+}
+
+/// What became of a raw event.
+#[derive(Debug, Clone, Serialize, Queryable, Selectable)]
+#[diesel(table_name = receipts)]
+pub struct ReceiptRow {
+    /// How many items it holds.
+    pub items: i32,
+    /// How many of them the ledger has by this very raw event.
+    pub committed: i32,
+    /// How many of them are in quarantine.
+    pub quarantined: i32,
+    /// When all were settled; the rest of them are duplicates then.
+    pub ended_at: Option<DateTime<Utc>>,
+}
+
+/// The receipt of the raw event that committed an event.
+///
+/// # Errors
+/// As any query.
+pub async fn receipt_of(conn: &AsyncPgConnection, event: &EventRow) -> QueryResult<Option<ReceiptRow>> {
+    let query = receipts::table.find((&event.incarnation, event.number)).select(ReceiptRow::as_select());
+    query.first(&mut &*conn).await.optional()
+}
