@@ -1,4 +1,5 @@
 //! The binary's library: what the subcommands do.
 
 pub mod dev;
+pub mod cli;
 pub mod servers;

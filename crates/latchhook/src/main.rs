@@ -1,1 +1,21 @@
-fn main() {}
+//! The binary: parses, runs, and ends with one line on stderr where that failed.
+
+use std::{io, process::ExitCode};
+
+use latchhook::cli;
+
+fn main() -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return ended(1, &format!("latchhook: no threads to run on: {error}")),
+    };
+    match runtime.block_on(cli::run(std::env::args_os(), &mut io::stdout())) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => ended(failure.status, &failure.to_string()),
+    }
+}
+
+fn ended(status: u8, line: &str) -> ExitCode {
+    eprintln!("{line}");
+    ExitCode::from(status)
+}

@@ -1,0 +1,143 @@
+//! `latchhook endpoint`: where deliveries go.
+
+use anyhow::{Context as _, bail, ensure};
+use clap::{Args, Subcommand};
+use database::{AsyncPgConnection, endpoints, listing};
+use secrecy::ExposeSecret;
+use serde_json::{Value, json};
+use vocabulary::{AccountId, EndpointId, EventTypes};
+
+use super::{
+    account,
+    context::{Context, fresh_id},
+};
+
+/// Customers' URLs: where deliveries go
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Add one, or give the one of that id this URL and these event types
+    Add(Add),
+    /// List them, without their secrets
+    List,
+    /// Show one, and what it is owed
+    Show(Which),
+    /// Send to it again, what was held first
+    Enable(Which),
+    /// Hold what it is owed
+    Disable(Disable),
+}
+
+/// What an endpoint is made of.
+#[derive(Debug, Args)]
+pub(super) struct Add {
+    /// Who owns it
+    #[arg(long, value_name = "A")]
+    account: AccountId,
+    /// Where to POST
+    #[arg(long, value_name = "U")]
+    url: String,
+    /// What it wants to hear of: event types with commas, or * for all
+    #[arg(long, value_name = "E")]
+    events: EventTypes,
+    /// Its name in other commands; a random one if not given
+    #[arg(long, value_name = "I")]
+    id: Option<EndpointId>,
+}
+
+/// Which endpoint.
+#[derive(Debug, Args)]
+pub(super) struct Which {
+    /// Which endpoint
+    id: EndpointId,
+}
+
+/// Which endpoint, and why.
+#[derive(Debug, Args)]
+pub(super) struct Disable {
+    /// Which endpoint
+    id: EndpointId,
+    /// Why, for whoever looks at it later
+    #[arg(long, value_name = "WHY", default_value = "disabled by hand")]
+    reason: String,
+}
+
+/// Runs it.
+pub(super) async fn run(command: Command, context: &mut Context<'_>) -> anyhow::Result<()> {
+    match command {
+        Command::Add(add) => add.run(context).await,
+        Command::List => list(context).await,
+        Command::Show(Which { id }) => show(context, &id).await,
+        Command::Enable(Which { id }) => set_disabled(context, &id, None).await,
+        Command::Disable(Disable { id, reason }) => set_disabled(context, &id, Some(&reason)).await,
+    }
+}
+
+impl Add {
+    async fn run(self, context: &mut Context<'_>) -> anyhow::Result<()> {
+        let (conn, master) = (context.postgres().await?, context.master_key()?);
+        let id = self.id.map_or_else(fresh_id, Ok)?;
+        account::must_exist(&conn, &self.account).await?;
+        must_be_same(&conn, &id, &self.account).await?;
+        let secret = dispatcher::signing::SigningSecret::generate();
+        let new = endpoints::NewEndpoint {
+            id: &id,
+            account_id: &self.account,
+            url: &self.url,
+            secrets: std::slice::from_ref(&secret),
+            event_types: &self.events,
+        };
+        let is_new = endpoints::put(&conn, &master, &new).await?;
+        let secret = is_new.then(|| secret.expose_secret().to_owned());
+        context.out.object(&json!({
+            "id": id, "account_id": self.account, "url": self.url, "event_types": self.events, "secret": secret,
+        }))
+    }
+}
+
+/// Nothing crosses accounts: an endpoint stays with its own.
+async fn must_be_same(conn: &AsyncPgConnection, id: &EndpointId, account: &AccountId) -> anyhow::Result<()> {
+    let there = endpoints::list(conn).await?.into_iter().find(|endpoint| endpoint.id == id.as_str());
+    if let Some(owner) = there.map(|there| there.account_id) {
+        ensure!(
+            owner == account.as_str(),
+            "there is an endpoint {id} already, of account {owner}: choose another --id"
+        );
+    }
+    Ok(())
+}
+
+fn shown(endpoint: &endpoints::EndpointRow) -> Value {
+    json!({
+        "id": endpoint.id, "account_id": endpoint.account_id, "url": endpoint.url,
+        "event_types": endpoint.event_types, "enabled": endpoint.enabled,
+        "disabled_reason": endpoint.disabled_reason, "created_at": endpoint.created_at,
+    })
+}
+
+async fn list(context: &mut Context<'_>) -> anyhow::Result<()> {
+    let endpoints = endpoints::list(&*context.postgres().await?).await?;
+    let columns = ["id", "account_id", "url", "event_types", "enabled", "disabled_reason"];
+    context.out.list(&columns, &endpoints.iter().map(shown).collect::<Vec<_>>())
+}
+
+async fn show(context: &mut Context<'_>, id: &EndpointId) -> anyhow::Result<()> {
+    let conn = context.postgres().await?;
+    let all = endpoints::list(&conn).await?;
+    let endpoint = all.iter().find(|endpoint| endpoint.id == id.as_str()).with_context(|| unknown(id))?;
+    let (pending, next_due_at) = listing::owed_to(&conn, id.as_str()).await?;
+    let mut endpoint = shown(endpoint);
+    endpoint["pending"] = json!(pending);
+    endpoint["next_due_at"] = json!(next_due_at);
+    context.out.object(&endpoint)
+}
+
+async fn set_disabled(context: &mut Context<'_>, id: &EndpointId, reason: Option<&str>) -> anyhow::Result<()> {
+    if !endpoints::set_disabled(&*context.postgres().await?, id, reason).await? {
+        bail!(unknown(id));
+    }
+    context.out.object(&json!({"id": id, "enabled": reason.is_none(), "disabled_reason": reason}))
+}
+
+fn unknown(id: &EndpointId) -> String {
+    format!("there is no endpoint {id}: latchhook endpoint list names them")
+}

@@ -1,0 +1,228 @@
+//! `latchhook events`: the ledger, one event's whole story, and delivering an event once more.
+
+use anyhow::{Context as _, bail, ensure};
+use chrono::{DateTime, Utc};
+use clap::{Args, Subcommand};
+use database::{AsyncPgConnection, deliveries, events, listing};
+use serde::Serialize;
+use serde_json::{Value, json};
+use uuid::Uuid;
+use vocabulary::{EndpointId, SourceId};
+
+use super::{context::Context, since::Since};
+
+/// What is shown of each, to people.
+const COLUMNS: [&str; 7] = ["id", "source_id", "sequence", "kind", "key", "deliveries_owed", "received_at"];
+
+/// The ledger: every event that was recorded
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// List them, the newest first
+    List(List),
+    /// Tell the whole story of one
+    Show(Show),
+    /// Deliver one again, under the same webhook ids
+    Replay(Replay),
+}
+
+/// Which events, and how many of them.
+#[derive(Debug, Args)]
+pub(super) struct List {
+    /// Only those of this source
+    #[arg(long, value_name = "ID")]
+    source: Option<SourceId>,
+    /// Only those of this kind
+    #[arg(long, value_name = "KIND")]
+    kind: Option<String>,
+    /// Only the one with this key
+    #[arg(long, value_name = "KEY")]
+    key: Option<String>,
+    /// Only those received since (2026-11-23T20:00:00Z, or 15m, 6h, 2d ago)
+    #[arg(long, value_name = "WHEN")]
+    since: Option<Since>,
+    /// At most so many
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    limit: u32,
+}
+
+/// Which event.
+#[derive(Debug, Args)]
+pub(super) struct Show {
+    /// Its id, or its key
+    event: String,
+    /// The source, where two have that key
+    #[arg(long, value_name = "ID")]
+    source: Option<SourceId>,
+}
+
+/// Which event, and to whom.
+#[derive(Debug, Args)]
+pub(super) struct Replay {
+    #[command(flatten)]
+    which: Show,
+    /// Only to this endpoint
+    #[arg(long, value_name = "ID")]
+    endpoint: Option<EndpointId>,
+    /// Only say to whom
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// Runs it.
+pub(super) async fn run(command: Command, context: &mut Context<'_>) -> anyhow::Result<()> {
+    match command {
+        Command::List(list) => list.run(context).await,
+        Command::Show(show) => show.run(context).await,
+        Command::Replay(replay) => replay.run(context).await,
+    }
+}
+
+impl List {
+    async fn run(self, context: &mut Context<'_>) -> anyhow::Result<()> {
+        let wanted = events::Wanted {
+            source_id: self.source.as_ref().map(SourceId::as_str),
+            kind: self.kind.as_deref(),
+            key: self.key.as_deref(),
+            since: self.since.map(|since| since.as_of(context.now)),
+        };
+        let rows = events::list(&*context.postgres().await?, &wanted, self.limit.into()).await?;
+        context.out.list(&COLUMNS, &rows)
+    }
+}
+
+impl Show {
+    async fn find(&self, conn: &AsyncPgConnection) -> anyhow::Result<events::EventRow> {
+        let by_id = match self.event.parse() {
+            Ok(id) => events::find(conn, id).await?,
+            Err(_) => None,
+        };
+        if let Some(event) = by_id {
+            return Ok(event);
+        }
+        let source_id = self.source.as_ref().map(SourceId::as_str);
+        let wanted = events::Wanted { source_id, key: Some(&self.event), ..events::Wanted::default() };
+        let mut found = events::list(conn, &wanted, 2).await?;
+        match (found.pop(), found.pop()) {
+            (Some(_), Some(_)) => bail!("several sources have an event {}: say which by --source", self.event),
+            (event, _) => event.with_context(|| format!("no event has the id or the key {}", self.event)),
+        }
+    }
+
+    async fn run(self, context: &mut Context<'_>) -> anyhow::Result<()> {
+        let conn = context.postgres().await?;
+        let story = Story::of(&conn, self.find(&conn).await?).await?;
+        if context.out.is_json() {
+            return context.out.json(&story);
+        }
+        context.out.object(&story.event)?;
+        if let Some(message) = &story.message {
+            context.out.text("\nits message, as it stands")?;
+            context.out.object(message)?;
+        }
+        context.out.text("\nwhat happened")?;
+        context.out.list(&["at", "what"], &story.timeline)
+    }
+}
+
+impl Replay {
+    async fn run(self, context: &mut Context<'_>) -> anyhow::Result<()> {
+        let conn = context.postgres().await?;
+        let event = self.which.find(&conn).await?;
+        let endpoint_id = self.endpoint.as_ref().map(EndpointId::as_str);
+        let wanted = deliveries::Wanted { event_id: Some(event.id), endpoint_id, ..deliveries::Wanted::default() };
+        let rows = deliveries::list(&conn, &wanted, i64::MAX).await?;
+        ensure!(!rows.is_empty(), "event {} owes nothing there: no endpoint wanted it when it was recorded", event.id);
+        if self.dry_run {
+            context.note(&format!("would make {} deliveries due", rows.len()));
+            return context.out.list(&["webhook_id", "endpoint_id", "state", "held", "attempts"], &rows);
+        }
+        let every = ["pending", "delivered", "abandoned"];
+        let due = super::deliveries::make_due(context, "events replay", &rows, &every).await?;
+        context.out.object(&json!({"event_id": event.id, "wanted": rows.len(), "due": due}))
+    }
+}
+
+/// Everything that is known of one event.
+#[derive(Debug, Serialize)]
+struct Story {
+    #[serde(flatten)]
+    event: events::EventRow,
+    raw_event: String,
+    receipt: Option<listing::ReceiptRow>,
+    message: Option<listing::MessageState>,
+    /// What customers are told, as JSON if it is that.
+    body: Option<Value>,
+    deliveries: Vec<deliveries::DeliveryRow>,
+    attempts: Vec<listing::AttemptRow>,
+    timeline: Vec<Moment>,
+}
+
+#[derive(Debug, Serialize)]
+struct Moment {
+    at: DateTime<Utc>,
+    what: String,
+}
+
+impl Story {
+    async fn of(conn: &AsyncPgConnection, event: events::EventRow) -> anyhow::Result<Self> {
+        let body: Option<Value> =
+            listing::body_of(conn, event.id).await?.and_then(|body| serde_json::from_slice(&body).ok());
+        let named = body.as_ref().and_then(|body| body.pointer("/data/message/id")?.as_str()?.parse::<Uuid>().ok());
+        let wanted = deliveries::Wanted { event_id: Some(event.id), ..deliveries::Wanted::default() };
+        let story = Self {
+            raw_event: format!("{}-{}", event.incarnation, event.number),
+            receipt: listing::receipt_of(conn, &event).await?,
+            message: listing::message_of(conn, &event, named).await?,
+            deliveries: deliveries::list(conn, &wanted, i64::MAX).await?,
+            attempts: listing::attempts_of(conn, event.id).await?,
+            timeline: Vec::new(),
+            body,
+            event,
+        };
+        let mut timeline = story.inbound();
+        timeline.extend(story.deliveries.iter().flat_map(Moment::of_delivery));
+        timeline.extend(story.attempts.iter().map(Moment::of_attempt));
+        timeline.sort_by_key(|moment| moment.at);
+        Ok(Self { timeline, ..story })
+    }
+
+    fn inbound(&self) -> Vec<Moment> {
+        let happened = self.event.occurred_at.map(|at| Moment { at, what: "happened, says the provider".to_owned() });
+        let received = Moment { at: self.event.received_at, what: format!("received in raw event {}", self.raw_event) };
+        let ended =
+            self.receipt.as_ref().and_then(|receipt| Some((receipt, receipt.ended_at?))).map(|(receipt, at)| {
+                let (items, committed, quarantined) = (receipt.items, receipt.committed, receipt.quarantined);
+                Moment {
+                    at,
+                    what: format!(
+                        "its raw event ended: {items} items, {committed} committed, {quarantined} quarantined"
+                    ),
+                }
+            });
+        happened.into_iter().chain([received]).chain(ended).collect()
+    }
+}
+
+impl Moment {
+    fn of_delivery(delivery: &deliveries::DeliveryRow) -> Vec<Self> {
+        let (endpoint, id) = (&delivery.endpoint_id, &delivery.webhook_id);
+        let owed = Self { at: delivery.created_at, what: format!("recorded, and owed to {endpoint} as {id}") };
+        let ended = delivery.finished_at.map(|at| Self { at, what: format!("{} for {endpoint}", delivery.state) });
+        let next = delivery.due_at.map(|at| {
+            let what = match (delivery.held, delivery.lease) {
+                (true, _) => format!("held: {endpoint} is disabled"),
+                (_, Some(lease)) => format!("lease {lease} on it for {endpoint} ends"),
+                _ => format!("due for {endpoint}"),
+            };
+            Self { at, what }
+        });
+        [Some(owed), ended, next].into_iter().flatten().collect()
+    }
+
+    fn of_attempt(attempt: &listing::AttemptRow) -> Self {
+        let status = attempt.http_status.map(|status| format!(" {status}")).unwrap_or_default();
+        let detail = attempt.detail.as_ref().map(|detail| format!(" ({detail})")).unwrap_or_default();
+        let (endpoint, outcome, ms) = (&attempt.endpoint_id, &attempt.outcome, attempt.duration_us / 1_000);
+        Self { at: attempt.started_at, what: format!("attempt to {endpoint}: {outcome}{status} in {ms} ms{detail}") }
+    }
+}

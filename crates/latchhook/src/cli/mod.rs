@@ -1,0 +1,136 @@
+//! The command line: one file a noun, and what they share.
+//!
+//! [`Settings`] come from flags or the environment; a [`Context`](context::Context) holds them with the two stores;
+//! [`Output`](output::Output) prints data to stdout; a [`Failure`] is the one line on stderr and the status that a process
+//! ends with.
+
+use std::{ffi::OsString, io::Write};
+
+use chrono::Utc;
+use clap::{Parser, Subcommand};
+
+mod account;
+mod audit;
+mod context;
+mod deliveries;
+mod doctor;
+mod endpoint;
+mod enqueue;
+mod events;
+mod failure;
+mod migrate;
+mod output;
+mod quarantine;
+mod secret;
+mod settings;
+mod since;
+mod source;
+
+pub use failure::Failure;
+use settings::Settings;
+
+/// Takes in webhooks that repeat themselves, records each message once, and tells your endpoints of it
+#[derive(Debug, Parser)]
+#[command(name = "latchhook", version)]
+struct Cli {
+    #[command(flatten)]
+    settings: Settings,
+
+    /// Print data as JSON
+    #[arg(long, global = true)]
+    json: bool,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What latchhook can be told to do.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Bring the schema of Postgres up to date
+    Migrate,
+    #[command(subcommand)]
+    Account(account::Command),
+    #[command(subcommand)]
+    Source(source::Command),
+    #[command(subcommand)]
+    Endpoint(endpoint::Command),
+    #[command(subcommand)]
+    Events(events::Command),
+    #[command(subcommand)]
+    Deliveries(deliveries::Command),
+    #[command(subcommand)]
+    Quarantine(quarantine::Command),
+    /// Check the four promises on the live stores; status 1 on a breach
+    Audit,
+    /// Check Redis, Postgres and the settings, and say what to do; status 1 if anything fails
+    Doctor,
+    /// Put raw events from files into the queue
+    Enqueue(enqueue::Enqueue),
+}
+
+/// Does what the command line says; data goes to `out`.
+///
+/// # Errors
+/// When it could not; or when a check (`audit`, `doctor`) found what it looked for.
+pub async fn run<I, T>(arguments: I, out: &mut (dyn Write + Send)) -> Result<(), Failure>
+where
+    I: IntoIterator<Item = T>,
+    T: Into<OsString> + Clone,
+{
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(asked) if failure::is_help(&asked) => {
+            let text = asked.render().to_string();
+            return Ok(output::Output::new(false, out).text(text.trim_end())?);
+        }
+        Err(wrong) => return Err(wrong.into()),
+    };
+    let out = output::Output::new(cli.json, out);
+    let mut context = context::Context { settings: cli.settings, out, now: Utc::now() };
+    Ok(cli.command.run(&mut context).await?)
+}
+
+impl Command {
+    async fn run(self, context: &mut context::Context<'_>) -> anyhow::Result<()> {
+        match self {
+            Self::Migrate => migrate::run(context).await,
+            Self::Account(command) => account::run(command, context).await,
+            Self::Source(command) => source::run(command, context).await,
+            Self::Endpoint(command) => endpoint::run(command, context).await,
+            Self::Events(command) => events::run(command, context).await,
+            Self::Deliveries(command) => deliveries::run(command, context).await,
+            Self::Quarantine(command) => quarantine::run(command, context).await,
+            Self::Audit => audit::run(context).await,
+            Self::Doctor => doctor::run(context).await,
+            Self::Enqueue(enqueue) => enqueue.run(context).await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_without_contradictions() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn help_shows_no_secret_that_the_environment_holds() {
+        fn secret_looking(command: &clap::Command) -> Vec<String> {
+            let shown = command.get_arguments().filter(|argument| {
+                let name = argument.get_id().as_str();
+                let may_hold_one = ["key", "url", "secret", "token"].iter().any(|word| name.contains(word));
+                may_hold_one && argument.get_env().is_some() && !argument.is_hide_env_values_set()
+            });
+            let own = shown.map(|argument| argument.get_id().to_string());
+            own.chain(command.get_subcommands().flat_map(secret_looking)).collect()
+        }
+
+        assert_eq!(secret_looking(&Cli::command()), Vec::<String>::new());
+    }
+}

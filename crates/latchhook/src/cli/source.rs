@@ -1,0 +1,210 @@
+//! `latchhook source`: where raw events come from.
+//!
+//! Producers know sources only from the snapshot in Redis, so whatever changes one returns once the new snapshot is
+//! published: what one does next (pasting the URL into the provider's console) then works.
+
+use anyhow::{Context as _, bail, ensure};
+use clap::{Args, Subcommand};
+use database::{AsyncPgConnection, sources};
+use providers::Provider;
+use queue::{Redis, Snapshots};
+use serde_json::{Map, Value, json};
+use vocabulary::{AccountId, MasterKey, SourceId};
+
+use super::{
+    account,
+    context::{Context, fresh_id},
+    secret::{AppSecrets, VerifyToken},
+};
+
+/// Where raw events come from
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Add one, or give the one of that id these values
+    Add(Add),
+    /// List them, without their secrets
+    List,
+    /// Replace the secrets of one; give the old one too while the provider still signs with it
+    Rotate(Rotate),
+    /// Answer the provider again
+    Enable(Switch),
+    /// Answer as if it did not exist
+    Disable(Switch),
+}
+
+/// What a source is made of.
+#[derive(Debug, Args)]
+pub(super) struct Add {
+    /// Whose rules apply (whatsapp)
+    #[arg(long, value_name = "P")]
+    provider: Provider,
+    /// Who owns it
+    #[arg(long, value_name = "A")]
+    account: AccountId,
+    /// What people call it
+    #[arg(long, value_name = "N")]
+    name: String,
+    #[command(flatten)]
+    secrets: AppSecrets,
+    #[command(flatten)]
+    verify_token: VerifyToken,
+    /// Quarantine what is for another phone number than this (WhatsApp)
+    #[arg(long, value_name = "P")]
+    phone_number_id: Option<String>,
+    /// The last part of its URL; a random one if not given
+    #[arg(long, value_name = "I")]
+    id: Option<SourceId>,
+}
+
+/// Which source, and what its secrets are from now on.
+#[derive(Debug, Args)]
+pub(super) struct Rotate {
+    /// Which source
+    id: SourceId,
+    #[command(flatten)]
+    secrets: AppSecrets,
+    #[command(flatten)]
+    verify_token: VerifyToken,
+}
+
+/// Which source.
+#[derive(Debug, Args)]
+pub(super) struct Switch {
+    /// Which source
+    id: SourceId,
+}
+
+/// Runs it.
+pub(super) async fn run(command: Command, context: &mut Context<'_>) -> anyhow::Result<()> {
+    match command {
+        Command::Add(add) => add.run(context).await,
+        Command::List => list(context).await,
+        Command::Rotate(rotate) => rotate.run(context).await,
+        Command::Enable(Switch { id }) => set_enabled(context, &id, true).await,
+        Command::Disable(Switch { id }) => set_enabled(context, &id, false).await,
+    }
+}
+
+impl Add {
+    async fn run(self, context: &mut Context<'_>) -> anyhow::Result<()> {
+        let (change, id) = (Change::begin(context).await?, self.id.map_or_else(fresh_id, Ok)?);
+        account::must_exist(&change.postgres, &self.account).await?;
+        must_be_same(&change.postgres, &id, &self.account, self.provider).await?;
+        let settings = settings_of(self.provider, self.phone_number_id)?;
+        let (secrets, token) = (self.secrets.read()?, self.verify_token.read()?);
+        let new = sources::NewSource {
+            id: &id,
+            account_id: &self.account,
+            name: &self.name,
+            provider: self.provider.as_str(),
+            secrets: &secrets,
+            verify_token: token.as_ref(),
+            settings: &settings,
+        };
+        sources::put(&change.postgres, &change.master, &new).await?;
+        change.publish(context).await?;
+        context.out.object(&json!({"id": id, "account_id": self.account, "name": self.name, "path": path(id.as_str())}))
+    }
+}
+
+fn settings_of(provider: Provider, phone_number_id: Option<String>) -> anyhow::Result<Map<String, Value>> {
+    let given = phone_number_id.map(|id| ("phone_number_id".to_owned(), Value::String(id)));
+    let settings = given.into_iter().collect();
+    provider.check_settings(&settings)?;
+    Ok(settings)
+}
+
+/// A source's keys are unique under its account and provider, so these are for ever.
+async fn must_be_same(
+    conn: &AsyncPgConnection,
+    id: &SourceId,
+    account: &AccountId,
+    provider: Provider,
+) -> anyhow::Result<()> {
+    let there = sources::list(conn).await?.into_iter().find(|source| source.id == id.as_str());
+    if let Some(there) = there {
+        let is_same = there.account_id == account.as_str() && there.provider == provider.as_str();
+        let (owner, whose) = (there.account_id, there.provider);
+        ensure!(
+            is_same,
+            "there is a source {id} already, of account {owner} and provider {whose}: choose another --id"
+        );
+    }
+    Ok(())
+}
+
+impl Rotate {
+    async fn run(self, context: &mut Context<'_>) -> anyhow::Result<()> {
+        let change = Change::begin(context).await?;
+        let all = sources::open_all(&change.postgres, &change.master).await?;
+        let there = all.into_iter().find(|source| source.id == self.id).with_context(|| unknown(&self.id))?;
+        let (secrets, token) = (self.secrets.read()?, self.verify_token.read()?);
+        let new = sources::NewSource {
+            id: &there.id,
+            account_id: &there.account_id,
+            name: &there.name,
+            provider: &there.provider,
+            secrets: &secrets,
+            verify_token: token.as_ref().or(there.verify_token.as_ref()),
+            settings: &there.settings,
+        };
+        sources::put(&change.postgres, &change.master, &new).await?;
+        change.publish(context).await?;
+        context.out.object(&json!({"id": there.id, "secrets": secrets.len()}))
+    }
+}
+
+async fn list(context: &mut Context<'_>) -> anyhow::Result<()> {
+    let sources = sources::list(&*context.postgres().await?).await?;
+    let row = |source: &sources::SourceRow| {
+        json!({
+            "id": source.id, "account_id": source.account_id, "name": source.name, "provider": source.provider,
+            "enabled": source.enabled, "settings": source.settings, "path": path(&source.id),
+            "created_at": source.created_at,
+        })
+    };
+    let columns = ["id", "account_id", "name", "provider", "enabled", "path", "created_at"];
+    context.out.list(&columns, &sources.iter().map(row).collect::<Vec<_>>())
+}
+
+async fn set_enabled(context: &mut Context<'_>, id: &SourceId, enabled: bool) -> anyhow::Result<()> {
+    let change = Change::begin(context).await?;
+    if !sources::set_enabled(&change.postgres, id, enabled).await? {
+        bail!(unknown(id));
+    }
+    change.publish(context).await?;
+    context.out.object(&json!({"id": id, "enabled": enabled}))
+}
+
+/// What a provider's console asks for, behind the address that producers are reached at.
+fn path(id: &str) -> String {
+    format!("/hooks/{id}")
+}
+
+fn unknown(id: &SourceId) -> String {
+    format!("there is no source {id}: latchhook source list names them")
+}
+
+/// A change of sources: everything that it needs is at hand before it begins, so that it is not left half done.
+struct Change {
+    postgres: database::Connection,
+    redis: Redis,
+    master: MasterKey,
+}
+
+impl Change {
+    async fn begin(context: &Context<'_>) -> anyhow::Result<Self> {
+        let master = context.master_key()?;
+        Ok(Self { postgres: context.postgres().await?, redis: context.redis().await?, master })
+    }
+
+    /// The revision is read before the sources: a snapshot may be newer than it says, never older.
+    async fn publish(&self, context: &Context<'_>) -> anyhow::Result<()> {
+        let (_, revision) = sources::newest(&self.postgres).await?;
+        let all = sources::open_all(&self.postgres, &self.master).await?;
+        let publishing = Snapshots::new(&self.redis).publish(&self.master, revision, &all, context.now).await;
+        publishing
+            .context("saved, but producers do not know yet: they will once `latchhook run` runs, or repeat this")?;
+        Ok(())
+    }
+}
