@@ -15,7 +15,7 @@ use crate::{
 
 /// The lists that we know, in the order in which they are read.
 const LISTS: [&str; 8] =
-    ["messages", "message_echoes", "statuses", "errors", "user_actions", "calls", "automatic_events", "history"];
+    ["messages", "statuses", "errors", "user_actions", "message_echoes", "calls", "automatic_events", "history"];
 
 /// Lists that only describe the items beside them.
 const DESCRIPTIONS: [&str; 1] = ["contacts"];

@@ -60,7 +60,7 @@ pub(crate) fn verify(source: &Source, headers: &HeaderMap, body: &[u8]) -> Verdi
 
 /// Meta's subscription handshake: whoever knows the verify token gets the challenge back.
 pub(crate) fn handshake(source: &Source, query: &[(String, String)]) -> Handshake {
-    let expected = source.verify_token.as_ref().map(ExposeSecret::expose_secret).filter(|token| !token.is_empty());
+    let expected = source.verify_token.as_ref().map(ExposeSecret::expose_secret);
     match (only(query, "hub.mode"), only(query, "hub.verify_token"), only(query, "hub.challenge"), expected) {
         (Some("subscribe"), Some(given), Some(challenge), Some(expected)) if signature::same(given, expected) => {
             Handshake::Answer(challenge.to_owned())
@@ -69,7 +69,7 @@ pub(crate) fn handshake(source: &Source, query: &[(String, String)]) -> Handshak
     }
 }
 
-/// The value of a parameter that is there once, and not empty.
+/// The value of a parameter that is there once, and not empty: a blank token would match a blank one.
 fn only<'q>(query: &'q [(String, String)], name: &str) -> Option<&'q str> {
     let mut values = query.iter().filter(|(given, _)| given == name).map(|(_, value)| value.as_str());
     let value = values.next().filter(|value| !value.is_empty())?;

@@ -126,7 +126,7 @@ fn copies_of_what_another_app_handles_are_notices_under_keys_of_their_own() {
     let events = events(request("standby", &value));
 
     let keys: Vec<_> = events.iter().map(|event| event.key.as_str()).collect();
-    assert_eq!(keys, ["standby:wamid.1", "standby:echo:wamid.2", "standby:wamid.0:read"]);
+    assert_eq!(keys, ["standby:wamid.1", "standby:wamid.0:read", "standby:echo:wamid.2"]);
     assert!(events.iter().all(|event| event.kind == "standby" && event.effect == Effect::Notice));
 }
 
@@ -188,7 +188,8 @@ fn the_file_of_a_placeholder_comes_later_under_the_same_wamid_and_is_not_taken_f
 
 #[test]
 fn a_history_that_is_not_shared_is_told_with_its_error() {
-    let refused = json!([{"errors": [{"code": 2_593_109, "title": "History sync is turned off"}]}]);
+    let refused =
+        json!([{"metadata": {"phase": 0}, "errors": [{"code": 2_593_109, "title": "History sync is turned off"}]}]);
 
     let event = event(request("history", &value("history", refused)));
 

@@ -43,6 +43,13 @@ fn a_failure_keeps_all_its_errors() {
 }
 
 #[test]
+fn errors_of_a_message_that_did_not_fail_are_no_reason_for_a_failure() {
+    let event = event(told(&json!({"id": "wamid.0", "status": "sent", "timestamp": "1", "errors": [{"code": 1}]})));
+
+    assert_eq!(status(&event).errors, None);
+}
+
+#[test]
 fn played_is_the_furthest_and_an_unknown_word_moves_nothing_but_is_recorded() {
     let played = event(told(&json!({"id": "wamid.0", "status": "played", "timestamp": 1_771_000_000})));
     assert_eq!(status(&played).progress, Some(Progress::Played));
