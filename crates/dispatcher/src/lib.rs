@@ -20,7 +20,7 @@ mod guard;
 mod in_flight;
 mod outcome;
 mod recorder;
-mod signing;
+pub mod signing;
 
 pub use address::{AllowedPrivate, Cidr, CidrError};
 pub use client::Client;
@@ -28,4 +28,3 @@ pub use counters::{Counters, CountersSnapshot};
 pub use dispatcher::{DispatchError, Dispatched, Dispatcher, Settings};
 pub use guard::{Guard, Refusal, UrlRefused};
 pub use outcome::{Cause, Next, Outcome, Schedule, judge};
-pub use signing::{SigningSecret, SigningSecretError, VerifyError, signature, verify};

@@ -1,0 +1,21 @@
+//! What the dispatcher promises: told once it is true, delivered at least once and recognisably, and nobody waits for
+//! somebody else's customer.
+
+#![expect(clippy::unwrap_used, reason = "a test says what went wrong by its panic")]
+
+#[path = "dispatcher/answers.rs"]
+mod answers;
+#[path = "dispatcher/customer.rs"]
+mod customer;
+#[path = "dispatcher/deaths.rs"]
+mod deaths;
+#[path = "dispatcher/fairness.rs"]
+mod fairness;
+#[path = "dispatcher/latency.rs"]
+mod latency;
+#[path = "dispatcher/leases.rs"]
+mod leases;
+#[path = "dispatcher/promises.rs"]
+mod promises;
+#[path = "dispatcher/setting.rs"]
+mod setting;

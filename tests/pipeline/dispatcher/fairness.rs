@@ -1,0 +1,116 @@
+//! Nobody waits for somebody else's customer, and first attempts do not wait for retries.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use database::due::{self, LeaseRequest, Leased, Room};
+use dispatcher::Settings;
+use tokio::{sync::Notify, time::timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::{customer::Customer, setting::Setting};
+
+async fn lease(setting: &Setting, room: Room, per_endpoint: Room, busy: &[(String, Room)]) -> Vec<Leased> {
+    let request = LeaseRequest { room, per_endpoint, busy, lease: Duration::from_secs(60) };
+    due::lease(&setting.database.connection().await.unwrap(), &request).await.unwrap()
+}
+
+fn by_endpoint(leased: &[Leased]) -> HashMap<&str, usize> {
+    let mut counts = HashMap::new();
+    for leased in leased {
+        *counts.entry(leased.endpoint_id.as_str()).or_default() += 1;
+    }
+    counts
+}
+
+fn room(all: usize, retries: usize) -> Room {
+    Room { all, retries }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_customer_who_never_answers_holds_his_own_share_and_delays_nobody_else() {
+    let (hanging, prompt) = (Customer::hanging().await, Customer::content().await);
+    let setting = Setting::with_endpoint(&hanging.url).await;
+    setting.add_endpoint("prompt", &prompt.url).await;
+    setting.owe_many("bot", 100).await;
+    let stop = CancellationToken::new();
+    let settings = Settings { deadline: Duration::from_secs(3), ..Settings::default() };
+    let running = tokio::spawn(setting.dispatcher_with(settings).run(Arc::new(Notify::new()), stop.clone()));
+    hanging.has_received(16).await;
+
+    setting.owe_many("prompt", 200).await;
+    prompt.has_received(200).await;
+
+    assert_eq!(hanging.received().len(), 16);
+    stop.cancel();
+    timeout(Duration::from_secs(10), running).await.unwrap().unwrap();
+    assert_eq!(setting.number("SELECT count(*) FROM attempts WHERE outcome = 'timeout'").await, 16);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn first_attempts_are_found_behind_any_backlog_of_retries() {
+    let setting = Setting::with_endpoint("http://127.0.0.1:9/").await;
+    setting.owe_many("bot", 2000).await;
+    setting.execute("UPDATE due SET attempts = 1, due_at = now() - interval '1 hour'").await;
+    let first = setting.owe("bot", "first").await;
+
+    let leased = lease(&setting, room(64, 32), room(16, 8), &[]).await;
+
+    assert_eq!(leased.iter().filter(|leased| leased.attempts > 0).count(), 8);
+    assert!(leased.iter().any(|leased| leased.event_id == first));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn retries_of_all_endpoints_together_leave_room_for_first_attempts() {
+    let setting = Setting::new().await;
+    for endpoint in ["a", "b", "c", "d"] {
+        setting.add_endpoint(endpoint, "http://127.0.0.1:9/").await;
+        setting.owe_many(endpoint, 100).await;
+    }
+    setting.execute("UPDATE due SET attempts = 1 WHERE endpoint_id <> 'd'").await;
+
+    let leased = lease(&setting, room(16, 8), room(16, 8), &[]).await;
+
+    assert_eq!(leased.iter().filter(|leased| leased.attempts > 0).count(), 8);
+    assert_eq!(by_endpoint(&leased)["d"], 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backlog_shares_a_lease_with_those_who_are_owed_little() {
+    let setting = Setting::new().await;
+    for (endpoint, owed) in [("a", 1000), ("b", 1000), ("z", 2)] {
+        setting.add_endpoint(endpoint, "http://127.0.0.1:9/").await;
+        setting.owe_many(endpoint, owed).await;
+    }
+
+    let leased = lease(&setting, room(12, 6), room(16, 8), &[]).await;
+
+    assert_eq!(by_endpoint(&leased), HashMap::from([("a", 4), ("b", 4), ("z", 2)]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_has_least_in_flight_comes_first_and_nobody_gets_more_than_his_room() {
+    let setting = Setting::new().await;
+    for endpoint in ["a", "b", "idle"] {
+        setting.add_endpoint(endpoint, "http://127.0.0.1:9/").await;
+        setting.owe_many(endpoint, 100).await;
+    }
+    let busy = [("a".to_owned(), room(0, 0)), ("b".to_owned(), room(3, 1))];
+
+    let scarce = lease(&setting, room(1, 1), room(16, 8), &busy).await;
+    let ample = lease(&setting, room(64, 32), room(16, 8), &busy).await;
+
+    assert_eq!(by_endpoint(&scarce), HashMap::from([("idle", 1)]));
+    assert_eq!(by_endpoint(&ample), HashMap::from([("b", 3), ("idle", 16)]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_is_never_larger_than_the_room_for_it() {
+    let setting = Setting::with_endpoint("http://127.0.0.1:9/").await;
+    setting.owe_many("bot", 20).await;
+    setting.execute("UPDATE due SET attempts = 1 WHERE ctid IN (SELECT ctid FROM due LIMIT 10)").await;
+
+    assert!(lease(&setting, room(0, 0), room(16, 8), &[]).await.is_empty());
+    assert_eq!(lease(&setting, room(1, 1), room(16, 8), &[]).await.len(), 1);
+    assert_eq!(lease(&setting, room(5, 0), room(16, 8), &[]).await.iter().filter(|l| l.attempts > 0).count(), 0);
+    assert_eq!(lease(&setting, room(64, 32), room(3, 2), &[]).await.len(), 3);
+}
