@@ -1,0 +1,290 @@
+//! What the claim promises, on a real Redis: one winner, and nobody but the owner lets go.
+
+#![expect(clippy::unwrap_used, reason = "a test says what went wrong by its panic, its helpers too")]
+
+use std::{
+    process::Command,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use queue::{Claim, ClaimSettings, Claims, Owner, Redis, Run, Wanted};
+use tests::TestRedis;
+use tokio::sync::Barrier;
+use vocabulary::Key;
+
+/// So long that no machine is too slow for it, and a test that should not wait does not notice.
+fn patient() -> ClaimSettings {
+    ClaimSettings { deadline: Duration::from_secs(20), ..ClaimSettings::default() }
+}
+
+/// Each has a connection of its own.
+fn claims(redis: &TestRedis, settings: ClaimSettings) -> Claims {
+    Claims::new(&Redis::new(&redis.url, &redis.prefix).unwrap(), settings)
+}
+
+/// A run of a raw event that wants a key of source `wa`.
+fn wanted(key: &str, raw_event: &str) -> Wanted {
+    let owner = Owner { stamp: raw_event.into(), run: Run::random() };
+    Wanted { source: "wa".parse().unwrap(), key: Key::new(key).unwrap(), owner }
+}
+
+async fn take(claims: &Claims, wanted: &Wanted) -> Claim {
+    claims.take(std::slice::from_ref(wanted)).await[0]
+}
+
+async fn one_of_so_many_wins(tasks: usize) {
+    let redis = tests::redis().await;
+    let connections: Vec<Claims> = (0..tasks.min(16)).map(|_| claims(&redis, patient())).collect();
+    let barrier = Arc::new(Barrier::new(tasks));
+
+    let takers: Vec<_> = (0..tasks)
+        .map(|n| {
+            let (claims, barrier) = (connections[n % connections.len()].clone(), barrier.clone());
+            tokio::spawn(async move {
+                let mine = wanted("wamid.1", &format!("inc-{n}"));
+                barrier.wait().await;
+                take(&claims, &mine).await
+            })
+        })
+        .collect();
+    let mut taken = Vec::new();
+    for taker in takers {
+        taken.push(taker.await.unwrap());
+    }
+
+    assert_eq!(taken.iter().filter(|claim| **claim == Claim::Won).count(), 1);
+    assert_eq!(taken.iter().filter(|claim| **claim == Claim::Held).count(), tasks - 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_2_that_want_a_key_at_once_one_wins() {
+    one_of_so_many_wins(2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_16_that_want_a_key_at_once_one_wins() {
+    one_of_so_many_wins(16).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_200_that_want_a_key_at_once_one_wins() {
+    one_of_so_many_wins(200).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_runs_of_one_raw_event_that_come_at_once_only_the_last_can_finish() {
+    let redis = tests::redis().await;
+    let claims = claims(&redis, patient());
+    let barrier = Arc::new(Barrier::new(50));
+
+    let runs: Vec<_> = (0..50)
+        .map(|_| {
+            let (claims, barrier) = (claims.clone(), barrier.clone());
+            tokio::spawn(async move {
+                let mine = wanted("wamid.1", "inc-1");
+                barrier.wait().await;
+                (take(&claims, &mine).await, mine)
+            })
+        })
+        .collect();
+    let mut finished = 0;
+    for run in runs {
+        let (claim, mine) = run.await.unwrap();
+        if matches!(claim, Claim::Won | Claim::TakenOver) {
+            finished += 1 - claims.renew(&[mine]).await;
+        }
+    }
+
+    assert_eq!(finished, 1);
+}
+
+#[tokio::test]
+async fn a_key_that_nobody_works_on_is_won_and_a_group_is_answered_in_order() {
+    let redis = tests::redis().await;
+    let claims = claims(&redis, patient());
+    let (held, done) = (wanted("held", "inc-1"), wanted("done", "inc-1"));
+    claims.take(&[held, done.clone()]).await;
+    claims.finish(&[done]).await;
+
+    let group = ["free", "held", "done", "free too"].map(|key| wanted(key, "inc-2"));
+
+    assert_eq!(claims.take(&group).await, [Claim::Won, Claim::Held, Claim::Done, Claim::Won]);
+    assert!(claims.take(&[]).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_key_that_another_raw_event_works_on_is_held_until_it_lets_go() {
+    let redis = tests::redis().await;
+    let claims = claims(&redis, patient());
+    let (one, other) = (wanted("wamid.1", "inc-1"), wanted("wamid.1", "inc-11"));
+    assert_eq!(take(&claims, &one).await, Claim::Won);
+    assert_eq!(take(&claims, &other).await, Claim::Held);
+
+    assert_eq!(claims.release(&[one]).await, 0);
+
+    assert_eq!(take(&claims, &other).await, Claim::Won);
+}
+
+#[tokio::test]
+async fn a_key_whose_holder_died_is_won_when_its_lease_has_ended() {
+    let redis = tests::redis().await;
+    let claims = claims(&redis, ClaimSettings { lease: Duration::from_millis(100), ..patient() });
+    assert_eq!(take(&claims, &wanted("wamid.1", "inc-1")).await, Claim::Won);
+    let other = wanted("wamid.1", "inc-2");
+
+    let taking = Instant::now();
+    while take(&claims, &other).await == Claim::Held {
+        assert!(taking.elapsed() < Duration::from_secs(20));
+    }
+
+    assert!(taking.elapsed() > Duration::from_millis(50));
+}
+
+#[tokio::test]
+async fn a_later_run_takes_over_and_the_earlier_one_can_do_nothing_more() {
+    let redis = tests::redis().await;
+    let claims = claims(&redis, patient());
+    let (earlier, later) = (wanted("wamid.1", "inc-1"), wanted("wamid.1", "inc-1"));
+    assert_eq!(take(&claims, &earlier).await, Claim::Won);
+
+    assert_eq!(take(&claims, &later).await, Claim::TakenOver);
+
+    let earlier = [earlier];
+    assert_eq!(
+        [claims.renew(&earlier).await, claims.release(&earlier).await, claims.finish(&earlier).await],
+        [1, 1, 1]
+    );
+    assert_eq!(take(&claims, &wanted("wamid.1", "inc-2")).await, Claim::Held, "the later run still has it");
+    assert_eq!(claims.finish(&[later]).await, 0);
+}
+
+#[tokio::test]
+async fn a_run_that_asks_twice_still_has_what_it_won() {
+    let redis = tests::redis().await;
+    let claims = claims(&redis, patient());
+    let mine = wanted("wamid.1", "inc-1");
+
+    assert_eq!((take(&claims, &mine).await, take(&claims, &mine).await), (Claim::Won, Claim::Won));
+}
+
+#[tokio::test]
+async fn a_committed_key_is_done_for_everybody_and_stays_so_whatever_anybody_does() {
+    let redis = tests::redis().await;
+    let claims = claims(&redis, patient());
+    let (mine, later, other) = (wanted("wamid.1", "inc-1"), wanted("wamid.1", "inc-1"), wanted("wamid.1", "inc-2"));
+    take(&claims, &mine).await;
+
+    assert_eq!(claims.finish(std::slice::from_ref(&mine)).await, 0);
+
+    for wanted in [&mine, &later, &other] {
+        assert_eq!(take(&claims, wanted).await, Claim::Done);
+    }
+    let all = [mine, later, other];
+    assert_eq!([claims.renew(&all).await, claims.release(&all).await, claims.finish(&all).await], [3, 3, 3]);
+    assert_eq!(take(&claims, &all[2]).await, Claim::Done);
+}
+
+#[tokio::test]
+async fn only_the_owner_renews_releases_and_finishes() {
+    let redis = tests::redis().await;
+    let claims = claims(&redis, patient());
+    let (owner, stranger) = (wanted("wamid.1", "inc-1"), [wanted("wamid.1", "inc-2")]);
+    take(&claims, &owner).await;
+
+    let refused = [claims.renew(&stranger).await, claims.release(&stranger).await, claims.finish(&stranger).await];
+
+    assert_eq!(refused, [1, 1, 1]);
+    assert_eq!(claims.renew(&[owner.clone(), wanted("never taken", "inc-1")]).await, 1);
+    assert_eq!(claims.release(&[owner]).await, 0);
+}
+
+#[tokio::test]
+async fn a_renewed_claim_outlives_the_lease_it_was_taken_with() {
+    let redis = tests::redis().await;
+    let short = claims(&redis, ClaimSettings { lease: Duration::from_millis(50), ..patient() });
+    let long = claims(&redis, patient());
+    let mine = wanted("wamid.1", "inc-1");
+    take(&short, &mine).await;
+    assert_eq!(long.renew(&[mine]).await, 0);
+
+    let watching = Instant::now();
+    while watching.elapsed() < Duration::from_millis(200) {
+        assert_eq!(take(&long, &wanted("wamid.1", "inc-2")).await, Claim::Held);
+    }
+}
+
+#[tokio::test]
+async fn two_different_keys_or_sources_never_share_a_claim() {
+    let redis = tests::redis().await;
+    let claims = claims(&redis, patient());
+    let long = "k".repeat(1000);
+    let keys = ["a", "a:b", ":", "done", "💬", &long, &long[1..], &format!("{}x", &long[1..])];
+    let in_source = |source: &str| {
+        let wanted = keys.map(|key| Wanted { source: source.parse().unwrap(), ..wanted(key, "inc-1") });
+        wanted.to_vec()
+    };
+
+    let all = [in_source("wa"), in_source("wa-1"), in_source("wa_1")].concat();
+
+    assert_eq!(claims.take(&all).await, vec![Claim::Won; all.len()]);
+}
+
+#[tokio::test]
+async fn a_redis_that_is_silent_is_gone_around_within_the_deadline_and_used_again_when_it_speaks() {
+    let server = tests::private_redis();
+    let redis = TestRedis { url: server.url(), prefix: "p".into() };
+    let claims = claims(&redis, ClaimSettings::default());
+    let mine = [wanted("wamid.1", "inc-1"), wanted("wamid.2", "inc-1")];
+    claims.release(&mine).await;
+
+    signal("-STOP", server.pid());
+    let asking = Instant::now();
+    let unanswered = claims.take(&mine).await;
+    let took = asking.elapsed();
+    let refused = claims.finish(&mine).await;
+    signal("-CONT", server.pid());
+
+    assert_eq!(unanswered, [Claim::Unanswered, Claim::Unanswered]);
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    assert_eq!(refused, 0, "what was not answered was not refused");
+    let asking = Instant::now();
+    while take(&claims, &wanted("wamid.3", "inc-1")).await == Claim::Unanswered {
+        assert!(asking.elapsed() < Duration::from_secs(20));
+    }
+}
+
+#[tokio::test]
+async fn a_redis_that_was_killed_is_gone_around_and_used_again_when_it_is_back() {
+    let mut server = tests::private_redis();
+    let redis = TestRedis { url: server.url(), prefix: "p".into() };
+    let claims = claims(&redis, ClaimSettings::default());
+    let mine = wanted("wamid.1", "inc-1");
+    take(&claims, &mine).await;
+
+    server.kill();
+    assert_eq!(take(&claims, &mine).await, Claim::Unanswered);
+    server.restart().unwrap();
+
+    let asking = Instant::now();
+    while take(&claims, &mine).await != Claim::Won {
+        assert!(asking.elapsed() < Duration::from_secs(20));
+    }
+}
+
+#[tokio::test]
+async fn nobody_listening_is_unanswered_too() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let redis = TestRedis { url: format!("redis://{}", silent.local_addr().unwrap()), prefix: "p".into() };
+    let claims = claims(&redis, ClaimSettings::default());
+
+    let asking = Instant::now();
+    let taken = take(&claims, &wanted("wamid.1", "inc-1")).await;
+
+    assert_eq!(taken, Claim::Unanswered);
+    assert!(asking.elapsed() < Duration::from_secs(2));
+}
+
+fn signal(signal: &str, pid: u32) {
+    assert!(Command::new("kill").args([signal, &pid.to_string()]).status().unwrap().success());
+}

@@ -1,0 +1,206 @@
+//! Every job comes out, whatever lies beside it.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use apalis_core::backend::TaskSink;
+use apalis_redis::{Config, RedisStorage};
+use queue::{ConsumerSettings, Held, consume};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use vocabulary::Job;
+
+use super::support::{Consumer, connection, enqueue, inbound, job, raw_event, run, short_lived, until};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backlog_of_20_000_jobs_is_worked_off_when_the_workers_are_back() {
+    let redis = tests::redis().await;
+    let inbound = inbound(&redis);
+    enqueue(&inbound, 20_000).await;
+
+    let mut consumer = Consumer::start(&inbound, ConsumerSettings::default());
+
+    assert_eq!(consumer.names(20_000).await.len(), 20_000);
+    until(async || inbound.depth().await.unwrap().inflight == 0).await;
+    consumer.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_thousand_jobs_that_fall_due_at_once_are_worked_off() {
+    let redis = tests::redis().await;
+    let inbound = inbound(&redis);
+    enqueue(&inbound, 10_000).await;
+    let mut connection = connection(&redis.url).await;
+    let (active, scheduled) =
+        (format!("{}:inbound:active", redis.prefix), format!("{}:inbound:scheduled", redis.prefix));
+    let ids: Vec<String> = run(&mut connection, &format!("LRANGE {active} 0 -1")).await;
+    for chunk in ids.chunks(500) {
+        let due: Vec<(f64, &String)> = chunk.iter().map(|id| (1.5, id)).collect();
+        redis::cmd("ZADD").arg(&scheduled).arg(due).exec_async(&mut connection).await.unwrap();
+    }
+    let () = run(&mut connection, &format!("DEL {active}")).await;
+
+    let mut consumer = Consumer::start(&inbound, ConsumerSettings::default());
+
+    assert_eq!(consumer.names(10_000).await.len(), 10_000);
+    consumer.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_job_stops_no_job() {
+    let redis = tests::redis().await;
+    let inbound = inbound(&redis);
+    let q = format!("{}:inbound", redis.prefix);
+    let mut connection = connection(&redis.url).await;
+    inbound.enqueue(&[job("first")]).await.unwrap();
+    // Without bytes; foreign, without metadata; with metadata of another type; not text; the same again.
+    let () = run(&mut connection, &format!("HSET {q}:data foreign not-a-job odd odd-bytes 00042 number")).await;
+    let () = run(&mut connection, &format!("SET {q}:meta:odd text")).await;
+    let () = run(&mut connection, &format!("RPUSH {q}:active no-bytes foreign odd 00042 foreign")).await;
+    let not_text = b"\xff\xfe".as_slice();
+    redis::cmd("HSET").arg(format!("{q}:data")).arg(not_text).arg("x").exec_async(&mut connection).await.unwrap();
+    redis::cmd("RPUSH").arg(format!("{q}:active")).arg(not_text).exec_async(&mut connection).await.unwrap();
+    inbound.enqueue(&[job("last")]).await.unwrap();
+
+    let mut consumer = Consumer::start(&inbound, ConsumerSettings::default());
+
+    let names = consumer.names(6).await;
+    assert!(["foreign", "odd", "00042", "\u{fffd}\u{fffd}"].iter().all(|name| names.contains(*name)), "{names:?}");
+    until(async || inbound.depth().await.unwrap().inflight == 0).await;
+    assert_eq!(inbound.counts().dropped, 2);
+    assert!(consumer.stop().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_job_that_plain_apalis_redis_pushed_comes_out_without_a_stamp() {
+    let redis = tests::redis().await;
+    let inbound = inbound(&redis);
+    let config = Config::default().queue(format!("{}:inbound", redis.prefix));
+    let mut storage = RedisStorage::new(apalis_redis::connect(&*redis.url).await.unwrap()).with_config(config);
+    storage.push("theirs".to_owned()).await.unwrap();
+
+    let mut consumer = Consumer::start(&inbound, ConsumerSettings::default());
+
+    let held = consumer.next().await;
+    assert_eq!((held.payload.as_ref(), held.first, held.count), (&b"\"theirs\""[..], None, 0));
+    consumer.stop().await;
+}
+
+#[tokio::test]
+async fn a_job_comes_out_with_the_bytes_and_the_stamps_that_it_went_in_with() {
+    let redis = tests::redis().await;
+    let inbound = inbound(&redis);
+    let two = Job::of([raw_event("a"), raw_event("b\0\u{1f}")]);
+
+    let stamps = inbound.enqueue(&[job("before"), two.clone()]).await.unwrap();
+    let mut consumer = Consumer::start(&inbound, ConsumerSettings::default());
+
+    let (_, held) = (consumer.next().await, consumer.next().await);
+    assert_eq!((held.first.as_ref(), held.count, held.unclean_starts), (Some(&stamps[1]), 2, 0));
+    assert_eq!(Job::decode(&held.payload).unwrap(), two);
+    consumer.stop().await;
+}
+
+#[tokio::test]
+async fn an_idle_worker_is_woken_by_an_enqueue_however_seldom_it_polls() {
+    let redis = tests::redis().await;
+    let inbound = inbound(&redis);
+    let seldom = ConsumerSettings { poll_floor: Duration::from_secs(3600), ..ConsumerSettings::default() };
+    let mut consumer = Consumer::start(&inbound, seldom);
+
+    for n in 0..20 {
+        inbound.enqueue(&[job(n)]).await.unwrap();
+        consumer.next().await;
+    }
+
+    consumer.stop().await;
+}
+
+#[tokio::test]
+async fn nothing_is_fetched_while_paused() {
+    let redis = tests::redis().await;
+    let inbound = inbound(&redis);
+    let mut consumer = Consumer::start_paused(&inbound, ConsumerSettings::default(), true);
+    enqueue(&inbound, 3).await;
+
+    assert!(consumer.is_idle_for(Duration::from_millis(1500)).await);
+    assert_eq!(inbound.depth().await.unwrap().ready, 3);
+
+    consumer.pause.send(false).unwrap();
+    consumer.names(3).await;
+    consumer.stop().await;
+}
+
+#[tokio::test]
+async fn a_deferred_job_comes_back_once_it_is_due_and_not_before() {
+    let redis = tests::redis().await;
+    let inbound = inbound(&redis);
+    let mut consumer = Consumer::start_holding(&inbound, ConsumerSettings::default());
+    enqueue(&inbound, 1).await;
+    let held = consumer.next().await;
+
+    let deferred_at = std::time::Instant::now();
+    inbound.defer(&[(held.id.clone(), Duration::from_millis(300))]).await.unwrap();
+
+    let again = consumer.next().await;
+    assert!(deferred_at.elapsed() >= Duration::from_millis(299));
+    assert_eq!((again.id, again.first, again.unclean_starts), (held.id, held.first, 0));
+    consumer.let_go();
+    consumer.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_in_a_handler_defers_its_own_job_and_no_other() {
+    let redis = tests::redis().await;
+    let inbound = inbound(&redis);
+    enqueue(&inbound, 50).await;
+    let (tell, mut done) = mpsc::unbounded_channel();
+    let (settling, has_panicked) = (inbound.clone(), Arc::new(AtomicBool::new(false)));
+    let handle = move |held: Held| {
+        let (inbound, has_panicked, tell) = (settling.clone(), has_panicked.clone(), tell.clone());
+        async move {
+            let panics = held.first.unwrap().number == 7 && !has_panicked.swap(true, Relaxed);
+            assert!(!panics, "a bug in a handler");
+            inbound.settle(std::slice::from_ref(&held.id)).await.unwrap();
+            tell.send(held.id.job().into_owned()).unwrap();
+        }
+    };
+
+    let (stop, (_pause, is_paused)) = (CancellationToken::new(), watch::channel(false));
+    let task = tokio::spawn(consume(inbound.clone(), ConsumerSettings::default(), is_paused, stop.clone(), handle));
+    let mut names = Vec::new();
+    for _ in 0..50 {
+        names.push(done.recv().await.unwrap());
+    }
+
+    assert!(names.last().unwrap().ends_with("-7-1"), "it came last, because it was put off");
+    assert_eq!(inbound.counts().panicked, 1);
+    stop.cancel();
+    task.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_handler_that_settles_nothing_has_its_job_back_in_the_queue() {
+    let redis = tests::redis().await;
+    let inbound = inbound(&redis);
+    enqueue(&inbound, 1).await;
+    let (tell, mut starts) = mpsc::unbounded_channel();
+    let handle = move |held: Held| {
+        let tell = tell.clone();
+        async move { tell.send(held.id).unwrap() }
+    };
+
+    let (stop, (_pause, is_paused)) = (CancellationToken::new(), watch::channel(false));
+    let task = tokio::spawn(consume(inbound.clone(), short_lived(), is_paused, stop.clone(), handle));
+
+    let (first, second) = (starts.recv().await.unwrap(), starts.recv().await.unwrap());
+    assert_eq!(first, second);
+    assert!(inbound.counts().stranded >= 1);
+    stop.cancel();
+    task.await.unwrap();
+}

@@ -1,0 +1,156 @@
+//! What becomes of a worker's jobs when it dies, or is taken for dead.
+
+use std::{collections::HashSet, time::Duration};
+
+use queue::ConsumerSettings;
+
+use super::support::{Consumer, connection, enqueue, inbound, job, run, short_lived, until};
+
+fn short_lived_and_narrow() -> ConsumerSettings {
+    ConsumerSettings { concurrency: 1, ..short_lived() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_busy_worker_is_not_robbed_by_an_idle_one() {
+    let redis = tests::redis().await;
+    let inbound = inbound(&redis);
+    enqueue(&inbound, 2).await;
+    let mut busy = Consumer::start_holding(&inbound, short_lived_and_narrow());
+    busy.next().await;
+    until(async || inbound.depth().await.unwrap().inflight == 2).await;
+
+    let mut idle = Consumer::start(&inbound, short_lived());
+
+    assert!(idle.is_idle_for(4 * short_lived().lease).await);
+    assert_eq!(inbound.counts().stranded, 0);
+    busy.let_go();
+    busy.stop().await;
+    idle.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_workers_jobs_come_to_another_and_its_death_is_counted_on_them() {
+    let redis = tests::redis().await;
+    let inbound = inbound(&redis);
+    enqueue(&inbound, 1200).await;
+    let wide = ConsumerSettings { concurrency: 600, ..short_lived() };
+    let mut first = Consumer::start_holding(&inbound, wide);
+    first.names(600).await;
+    until(async || inbound.depth().await.unwrap().inflight == 1200).await;
+
+    first.die().await;
+    let mut second = Consumer::start_holding(&inbound, ConsumerSettings { concurrency: 1200, ..short_lived() });
+    let mut unclean = HashSet::new();
+    for _ in 0..1200 {
+        let held = second.next().await;
+        assert_eq!(held.unclean_starts, 1);
+        unclean.insert(held.id.job().into_owned());
+    }
+
+    assert_eq!((unclean.len(), inbound.counts().recovered), (1200, 1200));
+    let mut connection = connection(&redis.url).await;
+    assert_eq!(run::<usize>(&mut connection, &format!("ZCARD {}:inbound:workers", redis.prefix)).await, 1);
+    second.let_go();
+    second.stop().await;
+}
+
+#[tokio::test]
+async fn a_settle_that_comes_after_the_job_was_taken_away_is_counted_and_harms_nothing() {
+    let redis = tests::redis().await;
+    let inbound = inbound(&redis);
+    enqueue(&inbound, 1).await;
+    let mut first = Consumer::start_holding(&inbound, short_lived());
+    let before = first.next().await;
+    first.die().await;
+    let mut second = Consumer::start_holding(&inbound, short_lived());
+    let after = second.next().await;
+
+    let late = inbound.settle(&[before.id]).await.unwrap();
+    let in_time = inbound.settle(&[after.id]).await.unwrap();
+
+    assert_eq!((late.settled, late.taken_away), (0, 1));
+    assert_eq!((in_time.settled, in_time.taken_away), (1, 0));
+    second.let_go();
+    second.stop().await;
+}
+
+#[tokio::test]
+async fn a_worker_that_was_taken_for_dead_goes_on_under_another_name() {
+    let redis = tests::redis().await;
+    let inbound = inbound(&redis);
+    let mut consumer = Consumer::start(&inbound, ConsumerSettings::default());
+    enqueue(&inbound, 1).await;
+    let before = consumer.next().await.id.worker().to_owned();
+
+    let mut connection = connection(&redis.url).await;
+    let () = run(&mut connection, &format!("DEL {}:inbound:workers", redis.prefix)).await;
+    inbound.enqueue(&[job("after")]).await.unwrap();
+
+    let after = consumer.next().await.id.worker().to_owned();
+    assert_ne!(before, after);
+    assert_eq!(inbound.counts().taken_for_dead, 1);
+    consumer.stop().await;
+}
+
+#[tokio::test]
+async fn a_fetch_whose_answer_was_lost_leaves_nothing_stranded() {
+    let redis = tests::redis().await;
+    let inbound = inbound(&redis);
+    let mut consumer = Consumer::start(&inbound, short_lived());
+    enqueue(&inbound, 1).await;
+    let worker = consumer.next().await.id.worker().to_owned();
+
+    // As if Redis had moved the job, and its answer had not arrived.
+    consumer.pause.send(true).unwrap();
+    enqueue(&inbound, 1).await;
+    let mut connection = connection(&redis.url).await;
+    let q = format!("{}:inbound", redis.prefix);
+    let id: String = run(&mut connection, &format!("LPOP {q}:active")).await;
+    let () = run(&mut connection, &format!("SADD {q}:inflight:{worker} {id}")).await;
+    consumer.pause.send(false).unwrap();
+
+    assert_eq!(consumer.next().await.id.job(), id);
+    assert_eq!(inbound.counts().stranded, 1);
+    consumer.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_go_on_by_themselves_after_redis_was_killed_and_came_back() {
+    let mut server = tests::private_redis();
+    let redis = tests::TestRedis { url: server.url(), prefix: "p".into() };
+    let inbound = inbound(&redis);
+    enqueue(&inbound, 500).await;
+    let mut consumer = Consumer::start_holding(&inbound, ConsumerSettings { concurrency: 100, ..short_lived() });
+    let mut names = consumer.names(100).await;
+
+    server.kill();
+    assert!(inbound.enqueue(&[job("refused")]).await.is_err());
+    consumer.let_go();
+    server.restart().unwrap();
+    inbound.enqueue(&[job("after")]).await.unwrap();
+
+    while names.len() < 501 {
+        names.insert(consumer.next().await.id.job().into_owned());
+    }
+    until(async || {
+        let depth = inbound.depth().await.unwrap();
+        depth.inflight + depth.ready + depth.scheduled + depth.unreachable == 0
+    })
+    .await;
+    consumer.stop().await;
+}
+
+#[tokio::test]
+async fn a_holder_that_no_longer_beats_is_named() {
+    let redis = tests::redis().await;
+    let inbound = inbound(&redis);
+    enqueue(&inbound, 3).await;
+    let mut consumer = Consumer::start_holding(&inbound, ConsumerSettings::default());
+    let worker = consumer.names(3).await.len();
+    assert!(inbound.dead_workers(Duration::from_secs(30)).await.unwrap().is_empty());
+
+    consumer.die().await;
+
+    let dead = inbound.dead_workers(Duration::ZERO).await.unwrap();
+    assert_eq!((dead.len(), dead[0].holds, dead[0].silent_for.is_some()), (1, worker as u64, true));
+}

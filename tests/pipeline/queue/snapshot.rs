@@ -1,0 +1,98 @@
+//! The snapshot of the sources, and the dispatcher's doorbell.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Duration, Utc};
+use queue::{Published, Read, Redis, Snapshots, Wake};
+use secrecy::ExposeSecret;
+use tokio::{sync::Notify, time::timeout};
+use tokio_util::sync::CancellationToken;
+use vocabulary::{MasterKey, Source};
+
+use super::support::{SOON, connection, run};
+
+fn source(revision: i64) -> Source {
+    Source {
+        id: "wa".parse().unwrap(),
+        account_id: "acme".parse().unwrap(),
+        name: "Support".into(),
+        provider: "whatsapp".into(),
+        enabled: true,
+        secrets: vec!["the app secret".to_owned().into()],
+        verify_token: Some("the token".to_owned().into()),
+        settings: serde_json::from_str(r#"{"phone_number_id": "1"}"#).unwrap(),
+        revision,
+    }
+}
+
+fn at(second: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(1_771_000_000 + second, 0).unwrap()
+}
+
+fn master() -> MasterKey {
+    MasterKey::parse(&MasterKey::generate()).unwrap()
+}
+
+async fn snapshots() -> (Snapshots, tests::TestRedis) {
+    let redis = tests::redis().await;
+    (Snapshots::new(&Redis::new(&redis.url, &redis.prefix).unwrap()), redis)
+}
+
+#[tokio::test]
+async fn a_producer_reads_what_was_published_and_nobody_reads_it_in_redis() {
+    let ((snapshots, redis), master) = (snapshots().await, master());
+    assert!(matches!(snapshots.read(&master, None).await.unwrap(), Read::Missing));
+
+    snapshots.publish(&master, 7, &[source(7)], at(0)).await.unwrap();
+
+    let Read::Newer(snapshot) = snapshots.read(&master, Some(6)).await.unwrap() else { panic!("nothing newer") };
+    assert_eq!((snapshot.revision, snapshot.published_at, snapshot.sources.len()), (7, at(0), 1));
+    assert_eq!(snapshot.sources[0].secrets[0].expose_secret(), "the app secret");
+    assert_eq!(snapshot.sources[0].settings, source(7).settings);
+    let blob: Vec<u8> = run(&mut connection(&redis.url).await, &format!("HGET {}:sources blob", redis.prefix)).await;
+    assert!(!blob.windows(6).any(|window| window == b"secret"));
+    assert!(snapshots.read(&self::master(), None).await.is_err(), "another master key opens nothing");
+}
+
+#[tokio::test]
+async fn publishing_the_same_revision_again_makes_it_fresh_and_sends_nothing() {
+    let ((snapshots, _redis), master) = (snapshots().await, master());
+    assert_eq!(snapshots.publish(&master, 7, &[source(7)], at(0)).await.unwrap(), Published::Rewritten);
+
+    assert_eq!(snapshots.publish(&master, 7, &[source(7)], at(2)).await.unwrap(), Published::Refreshed);
+
+    let read = snapshots.read(&master, Some(7)).await.unwrap();
+    assert!(matches!(read, Read::Unchanged { published_at } if published_at == at(2)), "{read:?}");
+}
+
+#[tokio::test]
+async fn a_lower_revision_waits_until_nobody_publishes_the_higher_one_any_more() {
+    let ((snapshots, _redis), master) = (snapshots().await, master());
+    snapshots.publish(&master, 7, &[source(7)], at(0)).await.unwrap();
+
+    let soon = snapshots.publish(&master, 3, &[], at(10)).await.unwrap();
+    let later = snapshots.publish(&master, 3, &[], at(0) + Duration::minutes(2)).await.unwrap();
+
+    assert_eq!((soon, later), (Published::Outdated, Published::Rewritten));
+    assert!(matches!(snapshots.read(&master, Some(7)).await.unwrap(), Read::Newer(now) if now.revision == 3));
+}
+
+#[tokio::test]
+async fn a_ring_is_heard_after_redis_was_restarted_too() {
+    let mut server = tests::private_redis();
+    let wake = Wake::new(&Redis::new(&server.url(), "p").unwrap());
+    let (notify, stop) = (Arc::new(Notify::new()), CancellationToken::new());
+    let listening = wake.listen(notify.clone(), stop.clone());
+    timeout(SOON, notify.notified()).await.expect("a ring, because one may have been missed before it listened");
+
+    wake.announce().await;
+    timeout(SOON, notify.notified()).await.expect("the ring");
+    server.kill();
+    server.restart().unwrap();
+    timeout(SOON, notify.notified()).await.expect("a ring, because one may have been missed meanwhile");
+    wake.announce().await;
+    timeout(SOON, notify.notified()).await.expect("the ring");
+
+    stop.cancel();
+    listening.await.unwrap();
+}
