@@ -22,7 +22,10 @@
 
 mod key;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use redis::{
     Pipeline, RedisResult, Value,
@@ -35,10 +38,10 @@ pub use key::{Owner, Run};
 
 use crate::Redis;
 
-const TAKE_OVER: Lua = Lua(include_str!("../../lua/take_over.lua"));
-const RENEW: Lua = Lua(include_str!("../../lua/renew.lua"));
-const RELEASE: Lua = Lua(include_str!("../../lua/release.lua"));
-const FINISH: Lua = Lua(include_str!("../../lua/finish.lua"));
+static TAKE_OVER: LazyLock<Lua> = LazyLock::new(|| Lua::new(include_str!("../../lua/take_over.lua")));
+static RENEW: LazyLock<Lua> = LazyLock::new(|| Lua::new(include_str!("../../lua/renew.lua")));
+static RELEASE: LazyLock<Lua> = LazyLock::new(|| Lua::new(include_str!("../../lua/release.lua")));
+static FINISH: LazyLock<Lua> = LazyLock::new(|| Lua::new(include_str!("../../lua/finish.lua")));
 
 /// Times of a claim.
 #[derive(Debug, Clone, Copy)]
@@ -120,19 +123,19 @@ impl Claims {
     /// Makes the leases full again. Returns how many were refused, because the claim is no longer the owner's. What Redis
     /// did not answer is not counted: it ends by itself, and the ledger decides.
     pub async fn renew(&self, claimed: &[Wanted]) -> usize {
-        self.refused(RENEW, claimed, Some(self.settings.lease)).await
+        self.refused(&RENEW, claimed, Some(self.settings.lease)).await
     }
 
     /// Lets go of claims whose work failed, so that whoever waits need not wait for the lease. Returns how many were
     /// refused, as [`Claims::renew`] does.
     pub async fn release(&self, claimed: &[Wanted]) -> usize {
-        self.refused(RELEASE, claimed, None).await
+        self.refused(&RELEASE, claimed, None).await
     }
 
     /// Marks keys as committed for a while. Only after Postgres has answered COMMIT. Returns how many were refused, as
     /// [`Claims::renew`] does; a refusal changes nothing, because the commit has decided.
     pub async fn finish(&self, claimed: &[Wanted]) -> usize {
-        self.refused(FINISH, claimed, Some(self.settings.remember_done)).await
+        self.refused(&FINISH, claimed, Some(self.settings.remember_done)).await
     }
 
     fn name(&self, wanted: &Wanted) -> String {
@@ -172,7 +175,7 @@ impl Claims {
         }
     }
 
-    async fn refused(&self, lua: Lua, claimed: &[Wanted], time: Option<Duration>) -> usize {
+    async fn refused(&self, lua: &Lua, claimed: &[Wanted], time: Option<Duration>) -> usize {
         if claimed.is_empty() {
             return 0;
         }
@@ -245,17 +248,23 @@ fn millis(duration: Duration) -> u64 {
 
 /// A script of one claim, called by its hash in a pipeline that loads it first: no second round trip, and one key a call,
 /// so that a cluster can split the pipeline by slot.
-#[derive(Clone, Copy)]
-struct Lua(&'static str);
+struct Lua {
+    text: &'static str,
+    hash: String,
+}
 
 impl Lua {
-    fn loaded(self) -> Pipeline {
+    fn new(text: &'static str) -> Self {
+        Self { text, hash: redis::Script::new(text).get_hash().to_owned() }
+    }
+
+    fn loaded(&self) -> Pipeline {
         let mut pipeline = redis::pipe();
-        pipeline.cmd("SCRIPT").arg("LOAD").arg(self.0).ignore();
+        pipeline.cmd("SCRIPT").arg("LOAD").arg(self.text).ignore();
         pipeline
     }
 
-    fn call(self, pipeline: &mut Pipeline, key: String) -> &mut Pipeline {
-        pipeline.cmd("EVALSHA").arg(redis::Script::new(self.0).get_hash()).arg(1).arg(key)
+    fn call<'a>(&self, pipeline: &'a mut Pipeline, key: String) -> &'a mut Pipeline {
+        pipeline.cmd("EVALSHA").arg(&self.hash).arg(1).arg(key)
     }
 }

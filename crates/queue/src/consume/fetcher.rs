@@ -48,13 +48,15 @@ impl Fetcher {
         }
     }
 
-    /// Waits until there is something to fetch for. `None` when nobody wants jobs any more.
+    /// Waits until half of the channel is free (a fetch for every single job would be dear) and nobody has paused us.
+    /// `None` when nobody wants jobs any more.
     async fn room(&mut self) -> Option<usize> {
+        let half = self.settings.concurrency.div_ceil(2);
+        self.jobs.reserve_many(half).await.ok().map(drop)?;
         if self.pause.wait_for(|paused| !paused).await.is_err() {
             // Whoever could pause us is gone, with the pause.
             tracing::debug!("queue.pause.abandoned");
         }
-        self.jobs.reserve().await.ok().map(drop)?;
         Some(self.jobs.capacity())
     }
 
