@@ -1,5 +1,5 @@
 //! The binary's library: what the subcommands do.
 
-pub mod dev;
 pub mod cli;
+pub mod dev;
 pub mod servers;

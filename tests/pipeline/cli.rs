@@ -1,0 +1,80 @@
+//! What the command line promises: the same result twice, data on stdout, one line when it fails, and nothing half done.
+
+#![expect(clippy::unwrap_used, reason = "a test says what went wrong by its panic")]
+
+#[path = "cli/audit.rs"]
+mod audit;
+#[path = "cli/looking.rs"]
+mod looking;
+#[path = "cli/repair.rs"]
+mod repair;
+#[path = "cli/setup.rs"]
+mod setup;
+
+use latchhook::cli::Failure;
+use secrecy::ExposeSecret;
+use serde_json::Value;
+use tests::{Pipeline, TestDatabase, TestRedis};
+use vocabulary::MasterKey;
+
+/// The binary's own code, given its arguments, and flags that name the test's stores.
+struct CommandLine {
+    settings: Vec<String>,
+}
+
+/// What a command printed, and how it ended.
+struct Said {
+    out: String,
+    ended: Result<(), Failure>,
+}
+
+impl CommandLine {
+    fn new(database_url: &str, redis: &TestRedis) -> Self {
+        let master = MasterKey::generate();
+        let settings = [
+            ("database-url", database_url),
+            ("redis-url", &redis.url),
+            ("prefix", &redis.prefix),
+            ("master-key", master.expose_secret()),
+        ];
+        Self { settings: settings.map(|(name, value)| format!("--{name}={value}")).to_vec() }
+    }
+
+    fn of(pipeline: &Pipeline) -> Self {
+        Self::new(&pipeline.test_database.url, &pipeline.test_redis)
+    }
+
+    /// Runs a line: words, and what stands between quotes as one.
+    async fn run(&self, line: &str) -> Said {
+        let parts = line.split('\'').enumerate();
+        let words = parts.flat_map(|(n, part)| match n % 2 {
+            0 => part.split_whitespace().map(str::to_owned).collect(),
+            _ => vec![part.to_owned()],
+        });
+        let words = ["latchhook".to_owned()].into_iter().chain(words).chain(self.settings.clone());
+        let mut out = Vec::new();
+        let ended = latchhook::cli::run(words, &mut out).await;
+        Said { out: String::from_utf8(out).unwrap(), ended }
+    }
+
+    /// What it prints for scripts.
+    async fn json(&self, line: &str) -> Value {
+        let said = self.run(&format!("{line} --json")).await;
+        said.ended.unwrap();
+        serde_json::from_str(&said.out).unwrap()
+    }
+
+    /// What it says when it fails: one line, and nothing on stdout.
+    async fn fails(&self, line: &str) -> String {
+        let said = self.run(line).await;
+        let failure = said.ended.unwrap_err().to_string();
+        assert_eq!((said.out.as_str(), failure.lines().count()), ("", 1), "{failure}");
+        failure
+    }
+}
+
+async fn stores() -> (TestDatabase, TestRedis, CommandLine) {
+    let (database, redis) = (tests::database().await, tests::redis().await);
+    let latchhook = CommandLine::new(&database.url, &redis);
+    (database, redis, latchhook)
+}

@@ -1,0 +1,146 @@
+//! Repairing: retry, replay, discard. Each under the ids that there are, once, and written down.
+
+use serde_json::json;
+use tests::{Pipeline, a_text};
+
+use super::CommandLine;
+
+const ABANDON: &str = "UPDATE deliveries SET state = 'abandoned', finished_at = now(); DELETE FROM due";
+const DELIVER: &str = "UPDATE deliveries SET state = 'delivered', finished_at = now(); DELETE FROM due";
+
+async fn deeds(pipeline: &Pipeline) -> Vec<(String, String)> {
+    let rows = pipeline.rows("SELECT action, detail FROM audit_log ORDER BY id", &[]).await;
+    rows.iter().map(|row| (row.get(0), row.get(1))).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_abandoned_delivery_is_due_again_under_the_same_id_on_a_persons_word() {
+    let pipeline = Pipeline::new().await;
+    let latchhook = CommandLine::of(&pipeline);
+    pipeline.receive(a_text("wamid.1", "hello")).await;
+    pipeline.receive(a_text("wamid.2", "hello")).await;
+    let before = latchhook.json("deliveries list").await;
+    pipeline.execute(ABANDON).await;
+
+    let planned = latchhook.json("deliveries retry --state abandoned --dry-run").await;
+    assert_eq!(planned.as_array().unwrap().len(), 2);
+    assert_eq!(pipeline.number("SELECT count(*) FROM due").await, 0, "a dry run changes nothing");
+
+    let one = before[0]["webhook_id"].as_str().unwrap();
+    assert_eq!(latchhook.json(&format!("deliveries retry {one}")).await, json!({"wanted": 1, "due": 1}));
+    assert_eq!(pipeline.number("SELECT count(*) FROM due WHERE due_at <= now() AND lease IS NULL").await, 1);
+    assert_eq!(latchhook.json("deliveries retry --endpoint bot --since 1h").await, json!({"wanted": 1, "due": 1}));
+
+    let after = latchhook.json("deliveries list").await;
+    let ids = |rows: &serde_json::Value| {
+        rows.as_array().unwrap().iter().map(|it| it["webhook_id"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(ids(&after), ids(&before));
+    assert!(after.as_array().unwrap().iter().all(|it| it["state"] == "pending"));
+    assert_eq!(
+        deeds(&pipeline).await,
+        [("deliveries retry".into(), String::new()), ("deliveries retry".into(), "".into())]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pending_delivery_is_tried_at_once_unless_it_is_being_sent() {
+    let pipeline = Pipeline::new().await;
+    let latchhook = CommandLine::of(&pipeline);
+    pipeline.receive(a_text("wamid.1", "hello")).await;
+
+    pipeline.execute("UPDATE due SET due_at = now() + interval '1 hour', lease = 7, attempts = 3").await;
+    assert_eq!(latchhook.json("deliveries retry --state pending").await, json!({"wanted": 1, "due": 0}));
+    assert_eq!(pipeline.number("SELECT count(*) FROM due WHERE lease = 7 AND attempts = 3").await, 1);
+
+    pipeline.execute("UPDATE due SET lease = NULL").await;
+    assert_eq!(latchhook.json("deliveries retry --state pending").await, json!({"wanted": 1, "due": 1}));
+    assert_eq!(pipeline.number("SELECT count(*) FROM due WHERE due_at <= now() AND attempts = 0").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_delivered_is_sent_again_only_when_its_event_is_replayed() {
+    let pipeline = Pipeline::new().await;
+    let latchhook = CommandLine::of(&pipeline);
+    pipeline.receive(a_text("wamid.1", "hello")).await;
+    pipeline.execute(DELIVER).await;
+    let id = latchhook.json("deliveries list").await[0]["webhook_id"].clone();
+
+    assert!(
+        latchhook.fails(&format!("deliveries retry {}", id.as_str().unwrap())).await.contains("abandoned or pending")
+    );
+    assert!(latchhook.fails("deliveries retry --state delivered").await.contains("latchhook events replay"));
+    assert_eq!(latchhook.json("events replay wamid.1 --dry-run").await[0]["webhook_id"], id);
+    assert_eq!(pipeline.number("SELECT count(*) FROM due").await, 0);
+
+    assert_eq!(latchhook.json("events replay wamid.1").await["due"], 1);
+
+    let delivery = &latchhook.json("deliveries list").await[0];
+    assert_eq!((&delivery["webhook_id"], &delivery["state"]), (&id, &json!("pending")));
+    assert_eq!(pipeline.number("SELECT count(*) FROM due").await, 1);
+    assert!(latchhook.fails("events replay wamid.1 --endpoint nobody").await.contains("owes nothing there"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_settles_what_can_be_processed_by_now_and_records_it_once() {
+    let pipeline = Pipeline::new().await;
+    let latchhook = CommandLine::of(&pipeline);
+    pipeline.execute("ALTER TABLE messages ADD CONSTRAINT bug CHECK (external_id <> 'wamid.1')").await;
+    let stamp = pipeline.receive(a_text("wamid.1", "hello")).await;
+    let id = latchhook.json("quarantine list").await[0]["ids"][0].to_string();
+    assert_eq!(latchhook.json("quarantine replay --all --dry-run").await[0]["id"].to_string(), id);
+    assert_eq!(pipeline.inbound.depth().await.unwrap().ready, 0, "a dry run pushes nothing");
+    pipeline.execute("ALTER TABLE messages DROP CONSTRAINT bug").await;
+
+    for _ in 0..2 {
+        assert_eq!(latchhook.json(&format!("quarantine replay {id}")).await["replayed"], 1);
+    }
+    let again = [pipeline.take().await, pipeline.take().await];
+    pipeline.worker.work(again.into()).await;
+
+    assert_eq!(pipeline.keys().await, ["wamid.1"]);
+    assert_eq!(pipeline.receipt(&stamp).await, Some((1, 1, 0, true)));
+    let closed = &latchhook.json("quarantine list --each --closed").await[0];
+    assert_eq!(closed["resolution"], "settled");
+    assert!(closed["replayed_at"].is_string());
+    assert!(latchhook.fails(&format!("quarantine replay {id}")).await.contains("nothing open in quarantine"));
+    assert_eq!(deeds(&pipeline).await.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_item_whose_raw_event_has_not_ended_is_not_replayed_yet() {
+    let pipeline = Pipeline::new().await;
+    let latchhook = CommandLine::of(&pipeline);
+    pipeline.receive("{not json").await;
+    pipeline.execute("UPDATE receipts SET ended_at = NULL").await;
+
+    let failure = latchhook.fails("quarantine replay --all").await;
+
+    assert!(failure.contains("still being worked on"), "{failure}");
+    assert_eq!(pipeline.inbound.depth().await.unwrap().ready, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_discarded_keeps_the_reason_and_the_bytes() {
+    let pipeline = Pipeline::new().await;
+    let latchhook = CommandLine::of(&pipeline);
+    pipeline.receive("{not json").await;
+    pipeline.receive("{nor this").await;
+    let groups = latchhook.json("quarantine list").await;
+    let reason = groups[0]["reason"].as_str().unwrap();
+
+    assert!(latchhook.fails("quarantine discard --all").await.contains("--reason"));
+    assert!(latchhook.fails("quarantine discard --all --reason ' '").await.contains("--reason is empty"));
+    assert!(latchhook.fails("quarantine discard 1 99 --reason test").await.contains("nothing was done"));
+    let planned = latchhook.json(&format!("quarantine discard --group '{reason}' --reason test --dry-run")).await;
+    assert_eq!(planned.as_array().unwrap().len(), 2);
+    assert_eq!(latchhook.json("quarantine list").await, groups);
+
+    let discarded = latchhook.json(&format!("quarantine discard --group '{reason}' --reason 'a test of theirs'")).await;
+
+    assert_eq!(discarded["discarded"], 2);
+    assert_eq!(latchhook.json("quarantine list").await, json!([]));
+    let kept = latchhook.json(&format!("quarantine show {}", discarded["ids"][0])).await;
+    assert_eq!((&kept["note"], &kept["raw_event"]["body"]["text"]), (&json!("a test of theirs"), &json!("{not json")));
+    assert_eq!(deeds(&pipeline).await, [("quarantine discard".into(), "a test of theirs".into())]);
+}

@@ -1,0 +1,205 @@
+//! Configuring: accounts, sources, endpoints, and what they stand on.
+
+use queue::{Read, Redis, Snapshots};
+use secrecy::ExposeSecret;
+use serde_json::json;
+use vocabulary::{MasterKey, Source};
+
+use super::{CommandLine, stores};
+
+const ADD_SOURCE: &str = "source add --provider whatsapp --account acme --name Support --id wa --app-secret first \
+                          --verify-token token --phone-number-id 990000000000042";
+const ADD_ENDPOINT: &str =
+    "endpoint add --account acme --url https://bot.example/hook --events message_created,message_updated --id bot";
+
+/// The sources as a producer would read them now.
+async fn published(latchhook: &CommandLine, redis: &tests::TestRedis) -> Vec<Source> {
+    let key = latchhook.settings.iter().find_map(|flag| flag.strip_prefix("--master-key=")).unwrap();
+    let master = MasterKey::parse(&key.to_owned().into()).unwrap();
+    let redis = Redis::new(&redis.url, &redis.prefix).unwrap();
+    match Snapshots::new(&redis).read(&master, None).await.unwrap() {
+        Read::Newer(snapshot) => snapshot.sources,
+        other => panic!("nothing is published: {other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn setting_up_twice_has_the_same_result() {
+    let (_database, _redis, latchhook) = stores().await;
+    let mut endpoints = Vec::new();
+
+    for _ in 0..2 {
+        latchhook.json("account add --id acme --name Acme").await;
+        latchhook.json(ADD_SOURCE).await;
+        endpoints.push(latchhook.json(ADD_ENDPOINT).await);
+    }
+
+    let names =
+        |list: serde_json::Value| list.as_array().unwrap().iter().map(|it| it["id"].clone()).collect::<Vec<_>>();
+    assert_eq!(names(latchhook.json("account list").await), ["acme"]);
+    assert_eq!(names(latchhook.json("source list").await), ["wa"]);
+    assert_eq!(names(latchhook.json("endpoint list").await), ["bot"]);
+    assert!(endpoints[0]["secret"].as_str().unwrap().starts_with("whsec_"));
+    assert_eq!(endpoints[1]["secret"], json!(null), "the customer goes on verifying with the first one");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_gets_no_id_gets_a_short_one_of_its_own() {
+    let (_database, _redis, latchhook) = stores().await;
+
+    let first = latchhook.json("account add --name First").await;
+    let second = latchhook.json("account add --name Second").await;
+
+    assert_ne!(first["id"], second["id"]);
+    assert_eq!(first["id"].as_str().unwrap().len(), 10);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn producers_know_of_a_change_when_its_command_returns() {
+    let (_database, redis, latchhook) = stores().await;
+    latchhook.json("account add --id acme").await;
+
+    let added = latchhook.json(ADD_SOURCE).await;
+    assert_eq!(added["path"], "/hooks/wa");
+    let sources = published(&latchhook, &redis).await;
+    assert_eq!((sources[0].secrets[0].expose_secret(), sources[0].enabled), ("first", true));
+
+    latchhook.json("source rotate wa --app-secret second --app-secret first").await;
+    let sources = published(&latchhook, &redis).await;
+    let secrets: Vec<_> = sources[0].secrets.iter().map(ExposeSecret::expose_secret).collect();
+    assert_eq!(secrets, ["second", "first"]);
+    assert_eq!(sources[0].verify_token.as_ref().unwrap().expose_secret(), "token", "what is not given stays");
+
+    latchhook.json("source disable wa").await;
+    assert!(!published(&latchhook, &redis).await[0].enabled);
+    latchhook.json("source enable wa").await;
+    assert!(published(&latchhook, &redis).await[0].enabled);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_may_come_from_a_file_and_is_never_shown_again() {
+    let (_database, redis, latchhook) = stores().await;
+    latchhook.json("account add --id acme").await;
+    let dir = latchhook::servers::ScratchDir::new().unwrap();
+    let file = dir.path().join("secret");
+    std::fs::write(&file, "from a file\n").unwrap();
+
+    let add = "source add --provider whatsapp --account acme --name N --id wa --verify-token T --app-secret-file";
+    latchhook.json(&format!("{add} {}", file.display())).await;
+    let secret = latchhook.json(ADD_ENDPOINT).await["secret"].as_str().unwrap().to_owned();
+
+    assert_eq!(published(&latchhook, &redis).await[0].secrets[0].expose_secret(), "from a file");
+    for command in ["source list", "endpoint list", "endpoint show bot"] {
+        let shown = latchhook.json(command).await.to_string();
+        assert!(!shown.contains("from a file") && !shown.contains(&secret), "{command}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_set_up_is_refused_in_a_line_that_says_what_to_do_and_leaves_nothing() {
+    let (_database, _redis, latchhook) = stores().await;
+    latchhook.json("account add --id acme").await;
+    latchhook.json("account add --id other").await;
+    latchhook.json(ADD_SOURCE).await;
+    latchhook.json(ADD_ENDPOINT).await;
+
+    let refusals = [
+        (ADD_SOURCE.replace("acme", "nobody"), "latchhook account add --id nobody"),
+        (ADD_SOURCE.replace("acme", "other"), "there is a source wa already, of account acme"),
+        (ADD_SOURCE.replace("whatsapp", "fax"), "fax"),
+        (ADD_SOURCE.replace("--id wa", "--id a:b"), "\"a:b\" is no id"),
+        (ADD_ENDPOINT.replace("acme", "other"), "there is an endpoint bot already, of account acme"),
+        (ADD_ENDPOINT.replace("message_created", "message-created"), "\"message-created\" is no event type"),
+        (ADD_ENDPOINT.replace("https://bot.example", "http://127.0.0.1:9").replace("bot", "b"), "127.0.0.1"),
+        ("source rotate nobody --app-secret S".into(), "there is no source nobody"),
+        ("endpoint disable nobody".into(), "there is no endpoint nobody"),
+        ("enqueue --source nobody Cargo.toml".into(), "there is no source nobody"),
+    ];
+
+    for (line, what) in refusals {
+        let failure = latchhook.fails(&line).await;
+        assert!(failure.starts_with("latchhook: ") && failure.contains(what), "{failure}");
+    }
+    assert_eq!(latchhook.json("source list").await.as_array().unwrap().len(), 1);
+    assert_eq!(latchhook.json("endpoint list").await.as_array().unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_is_not_left_half_added_when_redis_is_away() {
+    let (database, mut redis, _) = stores().await;
+    redis.url = "redis://127.0.0.1:1".into();
+    let latchhook = CommandLine::new(&database.url, &redis);
+    latchhook.json("account add --id acme").await;
+
+    let failure = latchhook.fails(ADD_SOURCE).await;
+
+    assert!(failure.contains("Redis cannot be reached: check that it runs and that REDIS_URL is right"), "{failure}");
+    assert_eq!(latchhook.json("source list").await, json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_setting_and_a_missing_server_are_told_apart() {
+    let nothing = CommandLine { settings: Vec::new() };
+    let nowhere = CommandLine { settings: vec!["--database-url=postgres://a:pass@127.0.0.1:1/x".into()] };
+
+    assert!(nothing.fails("account list --database-url=").await.contains("DATABASE_URL is not set: say where"));
+    let failure = nowhere.fails("account list").await;
+    assert!(failure.contains("Postgres gives no connection: check that it runs"), "{failure}");
+    assert!(!failure.contains("pass"), "{failure}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_migrated_database_has_nothing_left_to_migrate() {
+    let (_database, _redis, latchhook) = stores().await;
+
+    assert_eq!(latchhook.json("migrate").await, json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn doctor_says_of_each_check_what_it_found_and_what_to_do() {
+    let (database, _, _) = stores().await;
+    let redis = tests::private_redis();
+    let latchhook = CommandLine::new(&database.url, &tests::TestRedis { url: redis.url(), prefix: "p".into() });
+    latchhook.json("account add --id acme").await;
+    latchhook.json(ADD_ENDPOINT).await;
+    let another_key = CommandLine::new(&database.url, &tests::TestRedis { url: redis.url(), prefix: "p".into() });
+
+    let verdicts = |said: super::Said| -> Vec<(String, String)> {
+        let checks: Vec<serde_json::Value> = serde_json::from_str(&said.out).unwrap();
+        let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+        checks.iter().map(|check| (text(&check["check"]), text(&check["verdict"]))).collect()
+    };
+
+    let right = verdicts(latchhook.run("doctor --json").await);
+    let wrong = another_key.run("doctor --json").await;
+    assert_eq!(wrong.ended.as_ref().unwrap_err().status, 1);
+    let wrong = verdicts(wrong);
+    let key = "the master key opens every secret".to_owned();
+    assert!(
+        right.contains(&(key.clone(), "ok".into())) && wrong.contains(&(key, "fail".into())),
+        "{right:?} {wrong:?}"
+    );
+    assert!(right.contains(&("the schema is up to date".into(), "ok".into())));
+    assert!(right.contains(&("redis is reachable".into(), "ok".into())));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_are_enqueued_under_numbers_that_follow_each_other() {
+    let (_database, redis, latchhook) = stores().await;
+    latchhook.json("account add --id acme").await;
+    latchhook.json(ADD_SOURCE).await;
+    let dir = latchhook::servers::ScratchDir::new().unwrap();
+    let files = ["a", "b", "c"].map(|name| dir.path().join(name));
+    files.iter().for_each(|file| std::fs::write(file, b"\xff{}").unwrap());
+    let [a, b, c] = files.map(|file| file.display().to_string());
+
+    let enqueued = latchhook.json(&format!("enqueue --source wa {a} {b} {c}")).await;
+
+    let numbers: Vec<_> = enqueued.as_array().unwrap().iter().map(|it| it["raw_event"].as_str().unwrap()).collect();
+    let numbers: Vec<_> = numbers.iter().map(|stamp| stamp.rsplit_once('-').unwrap().1).collect();
+    assert_eq!(numbers, ["1", "2", "3"]);
+    let inbound = queue::Inbound::new(&Redis::new(&redis.url, &redis.prefix).unwrap());
+    assert_eq!(inbound.depth().await.unwrap().ready, 3);
+    assert!(latchhook.fails(&format!("enqueue --source wa {a} missing")).await.contains("nothing was enqueued"));
+    assert_eq!(inbound.depth().await.unwrap().ready, 3);
+}
