@@ -117,8 +117,11 @@ const CHECKS: [Check; 16] = [
     Check {
         promise: 3,
         must: "no lease has ended unnoticed for five minutes",
-        breaches: "SELECT event_id || ' ' || endpoint_id AS offender FROM due \
-            WHERE lease IS NOT NULL AND due_at < now() - interval '5 minutes'",
+        // One that waits behind others of its endpoint has not been passed over, and a disabled endpoint's are held.
+        breaches: "SELECT d.event_id || ' ' || d.endpoint_id AS offender FROM due d \
+            JOIN endpoints e ON e.id = d.endpoint_id AND e.enabled \
+            WHERE d.lease IS NOT NULL AND d.due_at < now() - interval '5 minutes' AND NOT EXISTS (SELECT FROM due earlier \
+            WHERE earlier.endpoint_id = d.endpoint_id AND earlier.retry = d.retry AND earlier.due_at < d.due_at)",
     },
     Check {
         promise: 4,

@@ -137,13 +137,22 @@ pub async fn list(conn: &AsyncPgConnection, wanted: &Wanted<'_>, limit: i64) -> 
 }
 
 statement! {
-    /// A lease that somebody holds is left to end: a second request beside the one under way would help nobody.
+    /// A lease that somebody holds is left to end: a second request beside the one under way would help nobody. Rows of `due`
+    /// are locked before those of `deliveries`, as `attempts::record` does, so that the two never wait for each other.
     Again {
         events: Vec<Uuid> => Array<SqlUuid>,
         endpoints: Vec<&'a str> => Array<Text>,
         states: &'a [&'a str] => Array<Text>,
     } -> (SqlUuid, Text),
-    "WITH again AS (UPDATE deliveries d SET state = 'pending', finished_at = NULL      FROM unnest(?, ?) AS wanted (event_id, endpoint_id)      WHERE d.event_id = wanted.event_id AND d.endpoint_id = wanted.endpoint_id AND d.state = ANY(?)      RETURNING d.event_id, d.endpoint_id)      INSERT INTO due AS u (event_id, endpoint_id) SELECT event_id, endpoint_id FROM again ORDER BY 1, 2      ON CONFLICT (event_id, endpoint_id) DO UPDATE SET due_at = now(), attempts = 0      WHERE u.lease IS NULL OR u.due_at <= now() RETURNING event_id, endpoint_id"
+    "WITH wanted AS MATERIALIZED (SELECT * FROM unnest(?, ?) AS w (event_id, endpoint_id)), \
+     locked AS MATERIALIZED (SELECT u.event_id FROM due u JOIN wanted USING (event_id, endpoint_id) \
+         ORDER BY u.event_id, u.endpoint_id FOR UPDATE OF u), \
+     again AS (UPDATE deliveries d SET state = 'pending', finished_at = NULL FROM wanted w \
+         WHERE d.event_id = w.event_id AND d.endpoint_id = w.endpoint_id AND d.state = ANY(?) \
+         AND (SELECT count(*) FROM locked) >= 0 RETURNING d.event_id, d.endpoint_id) \
+     INSERT INTO due AS u (event_id, endpoint_id) SELECT event_id, endpoint_id FROM again ORDER BY 1, 2 \
+     ON CONFLICT (event_id, endpoint_id) DO UPDATE SET due_at = now(), attempts = 0, lease = NULL \
+     WHERE u.lease IS NULL OR u.due_at <= now() RETURNING event_id, endpoint_id"
 }
 
 /// Makes deliveries due again from the start of their schedule, under the same ids, if they are still in one of `states`.
