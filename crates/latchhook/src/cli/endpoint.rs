@@ -1,8 +1,9 @@
 //! `latchhook endpoint`: where deliveries go.
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, anyhow, bail, ensure};
 use clap::{Args, Subcommand};
 use database::{AsyncPgConnection, endpoints, listing};
+use dispatcher::{Guard, SigningSecret};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use vocabulary::{AccountId, EndpointId, EventTypes};
@@ -78,7 +79,8 @@ impl Add {
         let id = self.id.map_or_else(fresh_id, Ok)?;
         account::must_exist(&conn, &self.account).await?;
         must_be_same(&conn, &id, &self.account).await?;
-        let secret = dispatcher::signing::SigningSecret::generate();
+        must_be_allowed(&self.url, context).await?;
+        let secret = SigningSecret::generate();
         let new = endpoints::NewEndpoint {
             id: &id,
             account_id: &self.account,
@@ -92,6 +94,12 @@ impl Add {
             "id": id, "account_id": self.account, "url": self.url, "event_types": self.events, "secret": secret,
         }))
     }
+}
+
+/// The reason is not for a customer's eyes, but an operator is who types this.
+async fn must_be_allowed(url: &str, context: &Context<'_>) -> anyhow::Result<()> {
+    let guard = Guard::new(context.settings.allow_private_endpoints.clone().unwrap_or_default());
+    guard.check_url(url).await.map_err(|refused| anyhow!("{refused}: {}", refused.detail()))
 }
 
 /// Nothing crosses accounts: an endpoint stays with its own.

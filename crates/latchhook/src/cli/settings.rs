@@ -1,6 +1,7 @@
 //! Settings: flags, and environment variables of the same names. `--help` is their reference.
 
 use clap::{Args, builder::NonEmptyStringValueParser};
+use dispatcher::AllowedPrivate;
 use secrecy::SecretString;
 
 /// What every command may need to know.
@@ -28,7 +29,7 @@ pub(crate) struct Settings {
 
     /// Private networks that endpoints may be in, as CIDRs with commas (127.0.0.0/8)
     #[arg(long, env = "LATCHHOOK_ALLOW_PRIVATE_ENDPOINTS", value_name = "CIDRS", global = true)]
-    pub(crate) allow_private_endpoints: Option<String>,
+    pub(crate) allow_private_endpoints: Option<AllowedPrivate>,
 
     /// What is logged to stderr: error, warn, info, debug, or per module (worker=debug,info)
     #[arg(long, env = "LATCHHOOK_LOG", value_name = "FILTER", default_value = "warn", global = true)]
