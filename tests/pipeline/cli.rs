@@ -36,6 +36,7 @@ impl CommandLine {
             ("redis-url", &redis.url),
             ("prefix", &redis.prefix),
             ("master-key", master.expose_secret()),
+            ("allow-private-endpoints", "127.0.0.0/8"),
         ];
         Self { settings: settings.map(|(name, value)| format!("--{name}={value}")).to_vec() }
     }

@@ -10,7 +10,7 @@ use super::{CommandLine, stores};
 const ADD_SOURCE: &str = "source add --provider whatsapp --account acme --name Support --id wa --app-secret first \
                           --verify-token token --phone-number-id 990000000000042";
 const ADD_ENDPOINT: &str =
-    "endpoint add --account acme --url https://bot.example/hook --events message_created,message_updated --id bot";
+    "endpoint add --account acme --url http://127.0.0.1:9000/hook --events message_created,message_updated --id bot";
 
 /// The sources as a producer would read them now.
 async fn published(latchhook: &CommandLine, redis: &tests::TestRedis) -> Vec<Source> {
@@ -110,7 +110,10 @@ async fn what_cannot_be_set_up_is_refused_in_a_line_that_says_what_to_do_and_lea
         (ADD_SOURCE.replace("--id wa", "--id a:b"), "\"a:b\" is no id"),
         (ADD_ENDPOINT.replace("acme", "other"), "there is an endpoint bot already, of account acme"),
         (ADD_ENDPOINT.replace("message_created", "message-created"), "\"message-created\" is no event type"),
-        (ADD_ENDPOINT.replace("https://bot.example", "http://127.0.0.1:9").replace("bot", "b"), "127.0.0.1"),
+        (
+            ADD_ENDPOINT.replace("http://127.0.0.1:9000", "https://10.0.0.1").replace("bot", "b"),
+            "10.0.0.1 is not public",
+        ),
         ("source rotate nobody --app-secret S".into(), "there is no source nobody"),
         ("endpoint disable nobody".into(), "there is no endpoint nobody"),
         ("enqueue --source nobody Cargo.toml".into(), "there is no source nobody"),
