@@ -4,7 +4,8 @@
 
 use std::{
     env,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read},
+    mem,
     os::unix::net::UnixStream,
     path::Path,
     process::{Child, Command, Stdio},
@@ -126,16 +127,43 @@ fn a_data_dir_is_used_by_one_at_a_time() {
 }
 
 #[test]
-fn servers_and_their_scratch_directory_vanish_with_a_process_that_is_killed() {
-    let mut other = Stranger::start(&[]);
-    let dir = other.says();
-    let sockets = ["redis/redis.sock", "postgres/.s.PGSQL.5432"].map(|name| Path::new(&dir).join(name));
-    assert!(sockets.iter().all(|socket| UnixStream::connect(socket).is_ok()));
+fn servers_end_with_a_process_that_is_killed() {
+    let scratch = ScratchDir::new().unwrap();
+    let mut other = Stranger::start(&[(DIRECTORY, scratch.path())]);
+    other.says();
+    let takes_connections = |socket: &str| UnixStream::connect(scratch.path().join(socket)).is_ok();
+    assert!(SOCKETS.into_iter().all(takes_connections));
 
     other.dies();
 
-    eventually(|| sockets.iter().all(|socket| UnixStream::connect(socket).is_err()));
+    eventually(|| !SOCKETS.into_iter().any(takes_connections));
+}
+
+#[test]
+fn a_scratch_directory_vanishes_with_a_process_that_is_killed() {
+    let mut other = Stranger::start(&[]);
+    let dir = other.says();
+    assert!(Path::new(&dir).is_dir());
+
+    other.dies();
+
     eventually(|| !Path::new(&dir).exists());
+}
+
+#[test]
+fn servers_that_nobody_stopped_are_stopped_by_the_next_start() {
+    let scratch = ScratchDir::new().unwrap();
+    let (redis, postgres) = (scratch.path().join("redis"), scratch.path().join("postgres"));
+    let start_redis = || RedisServer::start(&redis, &RedisSettings::durable()).unwrap();
+    let start_postgres = || PostgresServer::start(&postgres, Durability::Fast).unwrap();
+    mem::forget((start_redis(), start_postgres()));
+    let mut connection = UnixStream::connect(redis.join("redis.sock")).unwrap();
+
+    // Two servers of Postgres on the same data do not start; two of Redis do, and ruin it.
+    let _others = (start_redis(), start_postgres());
+
+    connection.set_nonblocking(true).unwrap();
+    assert_eq!(connection.read(&mut [0]).unwrap(), 0, "the first Redis has closed its end");
 }
 
 #[test]
@@ -162,6 +190,7 @@ async fn a_command_runs_with_both_servers_and_its_exit_status_is_ours() {
     assert_eq!(exit_code(status), 7);
 }
 
+const SOCKETS: [&str; 2] = ["redis/redis.sock", "postgres/.s.PGSQL.5432"];
 /// Where a stranger keeps its servers' data; in memory, if this is not set.
 const DIRECTORY: &str = "STRANGERS_DIRECTORY";
 
