@@ -65,6 +65,8 @@ pub struct Dispatcher {
     lease: Duration,
     poll: Duration,
     in_flight: Arc<InFlight>,
+    /// Whether the last look into `due` was limited by what is in flight.
+    short_of_room: bool,
     ended: UnboundedSender<Ended>,
     counters: Arc<Counters>,
 }
@@ -109,6 +111,7 @@ impl Dispatcher {
             lease: deadline + settings.slack,
             poll: settings.poll,
             in_flight: InFlight::new(settings.in_flight, settings.per_endpoint),
+            short_of_room: false,
             ended,
             counters,
         }
@@ -188,6 +191,7 @@ impl Dispatcher {
     /// in Postgres.
     async fn lease_due(&mut self) -> Result<Vec<Taken>, DispatchError> {
         let rooms = self.in_flight.rooms();
+        self.short_of_room = rooms.are_short();
         if rooms.all.all == 0 {
             return Ok(Vec::new());
         }
@@ -218,15 +222,10 @@ impl Dispatcher {
         Ok(due::release(&connection, &unused).await?)
     }
 
-    /// Waits for room, if the want of it may be why nothing was leased.
+    /// Waits for room, if the want of it may be why nothing was leased: as it was then, because by now it may have been made,
+    /// and nobody would tell.
     async fn room_made(&self, given_back: &mut GivenBack) {
-        let rooms = self.in_flight.rooms();
-        let full = |room: &due::Room| room.all == 0 || room.retries == 0;
-        if full(&rooms.all) || rooms.busy.iter().any(|(_, room)| full(room)) {
-            given_back.wait().await;
-        } else {
-            std::future::pending().await
-        }
+        if self.short_of_room { given_back.wait().await } else { std::future::pending().await }
     }
 }
 

@@ -44,6 +44,14 @@ pub(crate) struct Rooms {
     pub(crate) busy: Vec<(String, Room)>,
 }
 
+impl Rooms {
+    /// Whether somebody may be owed more than there is room for.
+    pub(crate) fn are_short(&self) -> bool {
+        let full = |room: &Room| room.all == 0 || room.retries == 0;
+        full(&self.all) || self.busy.iter().any(|(_, room)| full(room))
+    }
+}
+
 impl InFlight {
     pub(crate) fn new(limit: usize, per_endpoint: usize) -> Arc<Self> {
         Arc::new(Self { limit, per_endpoint, load: watch::Sender::default() })

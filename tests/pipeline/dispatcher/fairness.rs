@@ -46,6 +46,23 @@ async fn a_customer_who_never_answers_holds_his_own_share_and_delays_nobody_else
     assert_eq!(setting.number("SELECT count(*) FROM attempts WHERE outcome = 'timeout'").await, 16);
 }
 
+/// Room that is made while the loop looks into `due` must not be missed: the next word would be the poll, an hour later.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backlog_for_one_customer_is_worked_off_without_a_pause() {
+    let customer = Customer::content().await;
+    let setting = Setting::with_endpoint(&customer.url).await;
+    setting.owe_many("bot", 300).await;
+    let settings = Settings { per_endpoint: 2, poll: Duration::from_secs(3600), ..Settings::default() };
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(setting.dispatcher_with(settings).run(Arc::new(Notify::new()), stop.clone()));
+
+    customer.has_received(300).await;
+
+    stop.cancel();
+    timeout(Duration::from_secs(10), running).await.unwrap().unwrap();
+    assert_eq!(setting.number("SELECT count(*) FROM deliveries WHERE state = 'delivered'").await, 300);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn first_attempts_are_found_behind_any_backlog_of_retries() {
     let setting = Setting::with_endpoint("http://127.0.0.1:9/").await;
