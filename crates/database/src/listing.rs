@@ -128,3 +128,27 @@ pub async fn receipt_of(conn: &AsyncPgConnection, event: &EventRow) -> QueryResu
     let query = receipts::table.find((&event.incarnation, event.number)).select(ReceiptRow::as_select());
     query.first(&mut &*conn).await.optional()
 }
+
+/// From receipt to delivery, in milliseconds.
+#[derive(Debug, Clone, Copy, QueryableByName)]
+pub struct Latency {
+    /// Half of the deliveries were faster.
+    #[diesel(sql_type = diesel::sql_types::Double)]
+    pub p50: f64,
+    /// All but one in a hundred were faster.
+    #[diesel(sql_type = diesel::sql_types::Double)]
+    pub p99: f64,
+}
+
+/// How long customers waited, over everything that was ever delivered: from the producer's clock at receipt to the end of
+/// the attempt that succeeded, by the dispatcher's. Reads all attempts.
+///
+/// # Errors
+/// As any query.
+pub async fn latency(conn: &AsyncPgConnection) -> QueryResult<Latency> {
+    let query = "SELECT coalesce(percentile_cont(0.5) WITHIN GROUP (ORDER BY ms), 0) AS p50, \
+                 coalesce(percentile_cont(0.99) WITHIN GROUP (ORDER BY ms), 0) AS p99 FROM \
+                 (SELECT extract(epoch FROM a.started_at - e.received_at)::float8 * 1000 + a.duration_us / 1000.0 AS ms \
+                 FROM attempts a JOIN events e ON e.id = a.event_id WHERE a.outcome = 'delivered') AS waited";
+    diesel::sql_query(query).get_result(&mut &*conn).await
+}

@@ -10,7 +10,7 @@ fn main() -> ExitCode {
         Err(error) => return ended(1, &format!("latchhook: no threads to run on: {error}")),
     };
     match runtime.block_on(cli::run(std::env::args_os(), &mut io::stdout())) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(status) => ExitCode::from(status),
         Err(failure) => ended(failure.status, &failure.to_string()),
     }
 }

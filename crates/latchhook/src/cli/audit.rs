@@ -23,32 +23,53 @@ type Range = (u64, u64);
 /// Somebody else has taken over from the dead by then.
 const SILENCE: Duration = Duration::from_secs(300);
 
+/// What an audit found.
 #[derive(Debug, Serialize)]
-struct Report {
-    kept: bool,
+pub(crate) struct Report {
+    /// Whether every promise is kept.
+    pub(crate) kept: bool,
     sums: Value,
     checks: Vec<Finding>,
+}
+
+impl Report {
+    /// What must be true, and is not.
+    pub(crate) fn broken(&self) -> impl Iterator<Item = &Finding> {
+        self.checks.iter().filter(|finding| finding.breaches > 0)
+    }
+
+    /// How many checks there were.
+    pub(crate) fn checks(&self) -> usize {
+        self.checks.len()
+    }
 }
 
 /// Runs it.
 pub(super) async fn run(context: &mut Context<'_>) -> anyhow::Result<()> {
     let redis =
         context.redis().await.context("what the queue holds cannot be asked, so nothing can be said of promise 2")?;
-    let (inbound, mut conn) = (Inbound::new(&redis), context.postgres().await?);
-    audit::prepare(&mut conn).await?;
-    let numbers = Numbers::read(&inbound, &conn).await?;
-    let sums = numbers.beside(audit::sums(&conn).await?)?;
-    let mut checks = audit::check(&conn).await?;
-    checks.extend([numbers.forgotten(), numbers.missing()]);
-    checks.extend(queue_findings(&inbound).await?);
-    checks.sort_by_key(|finding| finding.promise);
-    let broken = checks.iter().filter(|finding| finding.breaches > 0).count();
-    print(context, &Report { kept: broken == 0, sums, checks })?;
+    let mut conn = context.postgres().await?;
+    let report = check(&Inbound::new(&redis), &mut conn).await?;
+    print(context, &report)?;
     ensure!(
-        broken == 0,
-        "{broken} of the checks found a breach: the ids are above; latchhook events show tells of each"
+        report.kept,
+        "{} of the checks found a breach: the ids are above; latchhook events show tells of each",
+        report.broken().count()
     );
     Ok(())
+}
+
+/// Checks the promises on these stores.
+pub(crate) async fn check(inbound: &Inbound, conn: &mut AsyncPgConnection) -> anyhow::Result<Report> {
+    audit::prepare(conn).await?;
+    let numbers = Numbers::read(inbound, conn).await?;
+    let sums = numbers.beside(audit::sums(conn).await?)?;
+    let mut checks = audit::check(conn).await?;
+    checks.extend([numbers.forgotten(), numbers.missing()]);
+    checks.extend(queue_findings(inbound).await?);
+    checks.sort_by_key(|finding| finding.promise);
+    let kept = checks.iter().all(|finding| finding.breaches == 0);
+    Ok(Report { kept, sums, checks })
 }
 
 fn print(context: &mut Context<'_>, report: &Report) -> anyhow::Result<()> {

@@ -34,10 +34,15 @@ impl Context<'_> {
         given(&self.settings.database_url).context(advice)
     }
 
+    /// Where Redis is.
+    pub(crate) fn redis_url(&self) -> anyhow::Result<&str> {
+        let advice = "REDIS_URL is not set: say where Redis is, as redis://HOST:PORT/DB or redis+unix:///PATH";
+        given(&self.settings.redis_url).context(advice)
+    }
+
     /// Redis, which answers.
     pub(crate) async fn redis(&self) -> anyhow::Result<Redis> {
-        let advice = "REDIS_URL is not set: say where Redis is, as redis://HOST:PORT/DB or redis+unix:///PATH";
-        let redis = Redis::new(given(&self.settings.redis_url).context(advice)?, &self.settings.prefix)?;
+        let redis = Redis::new(self.redis_url()?, &self.settings.prefix)?;
         redis.ping().await.context("Redis cannot be reached: check that it runs and that REDIS_URL is right")?;
         Ok(redis)
     }

@@ -3,7 +3,7 @@
 use anyhow::{Context as _, anyhow, bail, ensure};
 use clap::{Args, Subcommand};
 use database::{AsyncPgConnection, endpoints, listing};
-use dispatcher::{Guard, SigningSecret};
+use dispatcher::{Guard, signing::SigningSecret};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use vocabulary::{AccountId, EndpointId, EventTypes};

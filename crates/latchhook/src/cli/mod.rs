@@ -10,9 +10,11 @@ use chrono::Utc;
 use clap::{Parser, Subcommand};
 
 mod account;
-mod audit;
+pub(crate) mod audit;
 mod context;
 mod deliveries;
+mod demo;
+mod dev;
 mod doctor;
 mod endpoint;
 mod enqueue;
@@ -21,6 +23,7 @@ mod failure;
 mod migrate;
 mod output;
 mod quarantine;
+mod run;
 mod secret;
 mod settings;
 mod since;
@@ -28,6 +31,8 @@ mod source;
 
 pub use failure::Failure;
 use settings::Settings;
+
+use crate::telemetry;
 
 /// Takes in webhooks that repeat themselves, records each message once, and tells your endpoints of it
 #[derive(Debug, Parser)]
@@ -47,6 +52,9 @@ struct Cli {
 /// What latchhook can be told to do.
 #[derive(Debug, Subcommand)]
 enum Command {
+    Run(run::Run),
+    Dev(dev::Dev),
+    Demo(demo::Demo),
     /// Bring the schema of Postgres up to date
     Migrate,
     #[command(subcommand)]
@@ -69,11 +77,12 @@ enum Command {
     Enqueue(enqueue::Enqueue),
 }
 
-/// Does what the command line says; data goes to `out`.
+/// Does what the command line says; data goes to `out`. Gives what the process is to end with: 0, or the status of the
+/// command that `dev exec` ran.
 ///
 /// # Errors
 /// When it could not; or when a check (`audit`, `doctor`) found what it looked for.
-pub async fn run<I, T>(arguments: I, out: &mut (dyn Write + Send)) -> Result<(), Failure>
+pub async fn run<I, T>(arguments: I, out: &mut (dyn Write + Send)) -> Result<u8, Failure>
 where
     I: IntoIterator<Item = T>,
     T: Into<OsString> + Clone,
@@ -82,18 +91,23 @@ where
         Ok(cli) => cli,
         Err(asked) if failure::is_help(&asked) => {
             let text = asked.render().to_string();
-            return Ok(output::Output::new(false, out).text(text.trim_end())?);
+            output::Output::new(false, out).text(text.trim_end())?;
+            return Ok(0);
         }
         Err(wrong) => return Err(wrong.into()),
     };
+    telemetry::start(&cli.settings.log)?;
     let out = output::Output::new(cli.json, out);
     let mut context = context::Context { settings: cli.settings, out, now: Utc::now() };
     Ok(cli.command.run(&mut context).await?)
 }
 
 impl Command {
-    async fn run(self, context: &mut context::Context<'_>) -> anyhow::Result<()> {
+    async fn run(self, context: &mut context::Context<'_>) -> anyhow::Result<u8> {
         match self {
+            Self::Dev(dev) => return dev.run(context).await,
+            Self::Run(run) => run.run(context).await,
+            Self::Demo(demo) => demo.run(context).await,
             Self::Migrate => migrate::run(context).await,
             Self::Account(command) => account::run(command, context).await,
             Self::Source(command) => source::run(command, context).await,
@@ -105,6 +119,7 @@ impl Command {
             Self::Doctor => doctor::run(context).await,
             Self::Enqueue(enqueue) => enqueue.run(context).await,
         }
+        .map(|()| 0)
     }
 }
 

@@ -1,0 +1,75 @@
+//! `latchhook run`: the stages, until told to stop.
+
+use std::net::SocketAddr;
+
+use clap::Args;
+use queue::ClaimSettings;
+use secrecy::ExposeSecret;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use super::context::Context;
+use crate::run::{self, Role, Settings};
+
+/// Run the stages: SIGTERM drains, a second one ends
+#[derive(Debug, Args)]
+pub(super) struct Run {
+    /// Which stages
+    #[arg(long, value_delimiter = ',', default_value = "producer,worker,dispatcher")]
+    roles: Vec<Role>,
+
+    #[command(flatten)]
+    listen: Listen,
+}
+
+/// Where HTTP is served.
+#[derive(Debug, Clone, Args)]
+pub(super) struct Listen {
+    /// Where /hooks (producer) and /healthz (every role) are served
+    #[arg(long, env = "LATCHHOOK_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    pub(super) listen: SocketAddr,
+}
+
+impl Run {
+    /// Runs it.
+    pub(super) async fn run(self, context: &mut Context<'_>) -> anyhow::Result<()> {
+        let settings = settings(context, self.listen.listen)?;
+        until_told_to_stop(context, &settings, &self.roles).await
+    }
+}
+
+/// What the stages need to know, from the settings of the command line.
+pub(super) fn settings(context: &Context<'_>, listen: SocketAddr) -> anyhow::Result<Settings> {
+    context.master_key()?;
+    let given = &context.settings;
+    Ok(Settings {
+        database_url: context.database_url()?.to_owned(),
+        redis_url: context.redis_url()?.to_owned(),
+        prefix: given.prefix.clone(),
+        listen,
+        master_key: given.master_key.as_ref().map(|key| key.expose_secret().into()).unwrap_or_default(),
+        allow_private: given.allow_private_endpoints.clone().unwrap_or_default(),
+        claims: ClaimSettings::default(),
+    })
+}
+
+/// Runs stages until a signal; drains them; ends at once with the second signal.
+pub(super) async fn until_told_to_stop(
+    context: &Context<'_>,
+    settings: &Settings,
+    roles: &[Role],
+) -> anyhow::Result<()> {
+    let mut terminations = signal(SignalKind::terminate())?;
+    let mut interrupts = signal(SignalKind::interrupt())?;
+    let stop = CancellationToken::new();
+    let stages = run::start(settings, roles, stop.clone()).await?;
+    context.note(&format!("latchhook listens on http://{}", stages.address));
+    tokio::select! { _ = terminations.recv() => {} _ = interrupts.recv() => {} }
+    context.note("latchhook drains; a second signal ends it at once");
+    stop.cancel();
+    tokio::select! {
+        () = stages.ended() => Ok(()),
+        _ = terminations.recv() => anyhow::bail!("ended before everything was drained: what was in hand comes back by itself"),
+        _ = interrupts.recv() => anyhow::bail!("ended before everything was drained: what was in hand comes back by itself"),
+    }
+}

@@ -1,0 +1,111 @@
+//! The sender: posts the stream as Meta would, over many connections, and again whatever was not accepted.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use anyhow::Context;
+use http_body_util::Full;
+use hyper::{Request as HttpRequest, StatusCode, body::Bytes};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use tokio::sync::{Barrier, Mutex, mpsc};
+
+use super::stream::{Request, Stream};
+
+const CONNECTIONS: usize = 32;
+/// A sender that was told 503 comes again; this one is less patient than Meta.
+const AGAIN: Duration = Duration::from_millis(100);
+
+/// What the intake answered.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Answers {
+    /// 200: ours to keep from here on.
+    pub(super) accepted: usize,
+    /// 401.
+    pub(super) refused: usize,
+    /// Anything else, sent again until it was one of the above.
+    pub(super) again: usize,
+}
+
+struct Post {
+    request: Request,
+    /// Those that are sent at the same instant wait for each other here.
+    together: Option<Arc<Barrier>>,
+}
+
+/// Posts everything; `tick` is called for each answer.
+///
+/// # Errors
+/// When the intake cannot be reached.
+pub(super) async fn send(
+    to: SocketAddr,
+    path: &str,
+    stream: &Stream,
+    tick: impl Fn() + Clone + Send + 'static,
+) -> anyhow::Result<Answers> {
+    let (posts, received) = mpsc::channel(CONNECTIONS);
+    let received = Arc::new(Mutex::new(received));
+    let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(CONNECTIONS).build(HttpConnector::new());
+    let connections: Vec<_> = (0..CONNECTIONS)
+        .map(|_| {
+            let (client, received, tick) = (client.clone(), received.clone(), tick.clone());
+            let url = format!("http://{to}{path}");
+            tokio::spawn(async move { connection(client, url, received, tick).await })
+        })
+        .collect();
+    for request in &stream.requests {
+        let together = (request.at_once > 1).then(|| Arc::new(Barrier::new(request.at_once)));
+        for _ in 0..request.at_once {
+            posts
+                .send(Post { request: request.clone(), together: together.clone() })
+                .await
+                .context("the sender is gone")?;
+        }
+    }
+    drop(posts);
+    let mut sum = Answers::default();
+    for connection in connections {
+        let answers = connection.await.context("a connection of the sender broke")??;
+        sum.accepted += answers.accepted;
+        sum.refused += answers.refused;
+        sum.again += answers.again;
+    }
+    Ok(sum)
+}
+
+async fn connection(
+    client: Client<HttpConnector, Full<Bytes>>,
+    url: String,
+    posts: Arc<Mutex<mpsc::Receiver<Post>>>,
+    tick: impl Fn(),
+) -> anyhow::Result<Answers> {
+    let mut answers = Answers::default();
+    loop {
+        let Some(Post { request, together }) = posts.lock().await.recv().await else { return Ok(answers) };
+        if let Some(together) = together {
+            together.wait().await;
+        }
+        loop {
+            match post(&client, &url, &request).await? {
+                StatusCode::OK => answers.accepted += 1,
+                StatusCode::UNAUTHORIZED => answers.refused += 1,
+                _ => {
+                    answers.again += 1;
+                    tokio::time::sleep(AGAIN).await;
+                    continue;
+                }
+            }
+            break;
+        }
+        tick();
+    }
+}
+
+async fn post(client: &Client<HttpConnector, Full<Bytes>>, url: &str, request: &Request) -> anyhow::Result<StatusCode> {
+    let request = HttpRequest::post(url)
+        .header("content-type", "application/json")
+        .header("x-hub-signature-256", &request.signature)
+        .body(Full::new(request.body.clone()))?;
+    Ok(client.request(request).await.context("the intake does not answer")?.status())
+}
