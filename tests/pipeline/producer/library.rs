@@ -1,6 +1,10 @@
 //! The library, without the door: what another app embeds.
 
-use std::{pin::pin, sync::atomic::Ordering::Relaxed, time::Duration};
+use std::{
+    pin::pin,
+    sync::atomic::Ordering::Relaxed,
+    time::{Duration, Instant},
+};
 
 use producer::{EnqueueError, Producer, ProducerSettings};
 use queue::{Inbound, Redis};
@@ -101,6 +105,23 @@ async fn what_redis_has_not_confirmed_in_time_is_an_error_for_all_who_wait() {
     assert!(matches!(one, Err(EnqueueError::Unconfirmed)), "{one:?}");
     assert!(matches!(other, Err(EnqueueError::Unconfirmed)), "{other:?}");
     assert_eq!(producer.counters().pushes.load(Relaxed), 1);
+}
+
+#[tokio::test]
+async fn who_waits_behind_others_waits_no_longer_than_they_do() {
+    let redis = private_redis();
+    let settings =
+        ProducerSettings { deadline: Duration::from_secs(1), pushes_in_flight: 1, ..ProducerSettings::default() };
+    let producer = Producer::new(&Redis::new(&redis.url(), "latchhook").unwrap(), settings);
+    // Too large to share a push.
+    let large = raw_event(vec![0; 5 << 20]);
+    let began = Instant::now();
+
+    let _frozen = Frozen::freeze(&redis);
+    let (one, two, three) = tokio::join!(producer.enqueue(&large), producer.enqueue(&large), producer.enqueue(&large));
+
+    assert!([one, two, three].iter().all(|answer| matches!(answer, Err(EnqueueError::Unconfirmed))));
+    assert!(began.elapsed() < Duration::from_millis(1900), "{:?}", began.elapsed());
 }
 
 #[tokio::test]

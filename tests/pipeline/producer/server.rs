@@ -152,6 +152,22 @@ async fn stopping_finishes_the_requests_in_flight_and_takes_no_more() {
 }
 
 #[tokio::test]
+async fn stopping_does_not_wait_for_connections_that_are_between_requests_or_before_the_first() {
+    let door =
+        open(limits(ConnectionLimits { drain_deadline: Duration::from_secs(15), ..ConnectionLimits::default() })).await;
+    let (mut used, mut fresh) = (Connection::open(door.address).await, Connection::open(door.address).await);
+    used.send(&get("/healthz")).await;
+    assert_eq!(used.receive().await.unwrap().status, 200);
+
+    let began = Instant::now();
+    door.stop.cancel();
+
+    assert_eq!((used.receive().await, fresh.receive().await), (None, None));
+    assert_eq!(door.ended().await, Stopped { cut_off: 0 });
+    assert!(began.elapsed() < Duration::from_secs(5));
+}
+
+#[tokio::test]
 async fn a_request_that_does_not_end_does_not_hold_the_server_from_stopping() {
     let door = open(limits(ConnectionLimits { drain_deadline: SHORT, ..ConnectionLimits::default() })).await;
     let mut connection = Connection::open(door.address).await;

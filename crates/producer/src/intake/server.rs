@@ -80,6 +80,7 @@ pub struct Stopped {
 }
 
 /// Serves `router` on `listener` until `stop`; then takes no more connections, finishes the requests in flight, and returns.
+/// Close the producer after that, not before: the requests in flight still need it.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
