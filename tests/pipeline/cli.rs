@@ -55,7 +55,7 @@ impl CommandLine {
         let words = ["latchhook".to_owned()].into_iter().chain(words).chain(self.settings.clone());
         let mut out = Vec::new();
         let ended = latchhook::cli::run(words, &mut out).await;
-        Said { out: String::from_utf8(out).unwrap(), ended }
+        Said { out: String::from_utf8(out).unwrap(), ended: ended.map(drop) }
     }
 
     /// What it prints for scripts.
