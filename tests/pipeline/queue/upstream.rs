@@ -8,13 +8,18 @@ use apalis_core::{
     worker::{builder::WorkerBuilder, context::WorkerContext},
 };
 use apalis_redis::{Config, RedisStorage};
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use tokio::{sync::Notify, time::timeout};
 
 use super::support::{SOON, connection, run, until};
 
 async fn storage(redis: &tests::TestRedis) -> RedisStorage<u32> {
+    // By default it polls once and is then deaf for 30 s, and gives up on a Redis that is busy for 500 ms.
     let config = Config::default().queue(format!("{}:plain", redis.prefix)).batch_size(10).lock_tasks(false);
-    RedisStorage::new(apalis_redis::connect(&*redis.url).await.unwrap()).with_config(config)
+    let patient = ConnectionManagerConfig::new().set_response_timeout(Some(SOON));
+    let client = redis::Client::open(&*redis.url).unwrap();
+    let connection = ConnectionManager::new_with_config(client, patient).await.unwrap();
+    RedisStorage::new(connection).with_config(config.heartbeat_interval(Duration::from_secs(1)))
 }
 
 /// Runs a plain worker until it dies, and says of what.
