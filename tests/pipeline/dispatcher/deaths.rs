@@ -17,11 +17,12 @@ use crate::{
     setting::{Setting, dispatch_all},
 };
 
-/// Connections that wait for a lock. The only one here is the recorder's.
-const WAITING: &str =
-    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
-const CUT_OFF: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
-                       WHERE datname = current_database() AND wait_event_type = 'Lock'";
+/// Connections that wait for a lock: the recorder's. Not asked of `pg_stat_activity`, which shows the same picture until the
+/// end of the transaction that asks.
+const WAITING: &str = "SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database \
+                       WHERE d.datname = current_database() AND NOT granted";
+const CUT_OFF: &str = "SELECT pg_terminate_backend(pid) FROM pg_locks JOIN pg_database d ON d.oid = database \
+                       WHERE d.datname = current_database() AND NOT granted";
 
 async fn until(setting: &Setting, query: &str, value: i64) {
     let reached = async {

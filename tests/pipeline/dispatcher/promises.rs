@@ -151,18 +151,18 @@ async fn whoever_commits_wakes_the_loop_and_without_a_word_it_looks_by_itself() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_retry_goes_out_when_its_pause_ends_and_not_at_the_next_poll() {
+async fn a_retry_goes_out_by_itself_when_its_pause_is_over() {
     let customer = Customer::answering(&[500, 200]).await;
     let setting = Setting::with_endpoint(&customer.url).await;
     setting.owe("bot", "1").await;
-    let schedule = Schedule(vec![Duration::from_millis(300)]);
-    let settings = Settings { schedule, poll: Duration::from_secs(3600), ..Settings::default() };
+    let schedule = Schedule(vec![Duration::from_millis(1200)]);
+    let settings = Settings { schedule, ..Settings::default() };
     let stop = CancellationToken::new();
 
     let running = tokio::spawn(setting.dispatcher_with(settings).run(Arc::new(Notify::new()), stop.clone()));
 
     let received = customer.has_received(2).await;
-    assert!(received[1].at - received[0].at >= Duration::from_millis(300));
+    assert!(received[1].at - received[0].at >= Duration::from_millis(1200));
     stop.cancel();
     timeout(Duration::from_secs(5), running).await.unwrap().unwrap();
 }
