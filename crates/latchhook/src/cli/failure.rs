@@ -30,8 +30,8 @@ impl From<clap::Error> for Failure {
         let text = error.render().to_string();
         let what = text.split("\n\nUsage:").next().unwrap_or_default();
         let what = what.split("\n\nFor more information").next().unwrap_or_default();
-        let line = one_line(what.trim_start_matches("error: "));
-        Self { status: 2, line: format!("{line}; see --help") }
+        let parts: Vec<_> = what.trim_start_matches("error: ").split("\n\n").map(one_line).collect();
+        Self { status: 2, line: format!("{}; see --help", parts.join("; ")) }
     }
 }
 
