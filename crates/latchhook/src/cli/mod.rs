@@ -1,8 +1,7 @@
 //! The command line: one file a noun, and what they share.
 //!
-//! [`Settings`] come from flags or the environment; a [`Context`](context::Context) holds them with the two stores;
-//! [`Output`](output::Output) prints data to stdout; a [`Failure`] is the one line on stderr and the status that a process
-//! ends with.
+//! `Settings` come from flags or the environment; a `Context` holds them with the two stores; `Output` prints data to
+//! stdout; a [`Failure`] is the one line on stderr and the status that a process ends with.
 
 use std::{ffi::OsString, io::Write};
 

@@ -13,6 +13,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use vocabulary::{JobEntry, RawEvent, SourceId};
 
+mod groups;
+
 use super::{
     context::{Context, actor},
     since::Since,
@@ -20,8 +22,6 @@ use super::{
 
 /// What is shown of each, to people.
 const COLUMNS: [&str; 8] = ["id", "reason", "detail", "source_id", "incarnation", "number", "item", "created_at"];
-/// So many ids are named of a group.
-const NAMED: usize = 20;
 
 /// What could not be processed, kept whole
 #[derive(Debug, Subcommand)]
@@ -140,44 +140,6 @@ impl Selection {
     }
 }
 
-#[derive(Debug, Serialize)]
-struct Group<'a> {
-    reason: &'a str,
-    count: usize,
-    oldest: chrono::DateTime<chrono::Utc>,
-    newest: chrono::DateTime<chrono::Utc>,
-    /// The first of them.
-    ids: Vec<i64>,
-}
-
-/// The largest group first.
-fn groups(rows: &[quarantine::QuarantinedRow]) -> Vec<Group<'_>> {
-    let mut groups: Vec<Group<'_>> = Vec::new();
-    for row in rows {
-        match groups.iter_mut().find(|group| group.reason == row.reason) {
-            Some(group) => group.add(row),
-            None => groups.push(Group::of(row)),
-        }
-    }
-    groups.sort_by_key(|group| std::cmp::Reverse(group.count));
-    groups
-}
-
-impl<'a> Group<'a> {
-    fn of(row: &'a quarantine::QuarantinedRow) -> Self {
-        Self { reason: &row.reason, count: 1, oldest: row.created_at, newest: row.created_at, ids: vec![row.id] }
-    }
-
-    fn add(&mut self, row: &quarantine::QuarantinedRow) {
-        self.count += 1;
-        self.oldest = self.oldest.min(row.created_at);
-        self.newest = self.newest.max(row.created_at);
-        if self.ids.len() < NAMED {
-            self.ids.push(row.id);
-        }
-    }
-}
-
 impl List {
     async fn run(self, context: &mut Context<'_>) -> anyhow::Result<()> {
         let wanted = quarantine::Wanted { closed: self.closed, ..self.filter.wanted(context) };
@@ -185,7 +147,7 @@ impl List {
         if self.each {
             return context.out.list(&COLUMNS, &rows);
         }
-        context.out.list(&["reason", "count", "oldest", "newest", "ids"], &groups(&rows))
+        context.out.list(&["reason", "count", "oldest", "newest", "ids"], &groups::of(&rows))
     }
 }
 
