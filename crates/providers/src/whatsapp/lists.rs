@@ -61,7 +61,8 @@ fn read(change: &Change<'_>, list: &str, node: &Node<'_>) -> Vec<Item> {
         "calls" => notice::call(node),
         "automatic_events" => notice::automatic_event(node),
         "history" => return history::items(change, node),
-        other => notice::notice(change, &notice::clean_kind(other), node),
+        // Errors, user actions, lists of tomorrow: told by the name of the field that a customer of Meta subscribes to.
+        _ => notice::notice(change, &change.field, node),
     };
     vec![item(node, event)]
 }
