@@ -154,3 +154,58 @@ pub(crate) fn detail(error: &(dyn Error + 'static)) -> String {
     let facts: Vec<_> = chain(error).map(ToString::to_string).collect();
     facts.join(": ").chars().filter(|c| *c != '\0').take(KEPT_DETAIL).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    /// A customer who answers one request over TLS, under a certificate that only its own root vouches for. Gives its URL,
+    /// and what trusts it.
+    async fn customer() -> (String, rustls::ClientConfig) {
+        let own = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+        let (certificate, key) = (own.cert.der().clone(), own.signing_key.serialize_der());
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let server = rustls::ServerConfig::builder_with_provider(provider.clone())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.clone()], key.try_into().unwrap())
+            .unwrap();
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(certificate).unwrap();
+        let trusting = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("https://{}/", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(server));
+            let Ok(mut stream) = acceptor.accept(stream).await else { return };
+            let _ = stream.read(&mut [0; 4096]).await;
+            let _ = stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await;
+        });
+        (url, trusting)
+    }
+
+    async fn outcome(client: &Client, url: &str) -> Outcome {
+        let request = Request::post(url).body(Full::default()).unwrap();
+        client.send(request, Instant::now() + Duration::from_secs(5), Utc::now()).await.outcome
+    }
+
+    #[tokio::test]
+    async fn a_customer_is_sent_something_only_under_a_certificate_that_the_roots_vouch_for() {
+        let guard = Guard::new("127.0.0.1".parse().unwrap());
+        let ((known, trusting), (unknown, _)) = (customer().await, customer().await);
+
+        assert_eq!(outcome(&Client::with_tls(guard.clone(), trusting), &known).await, Outcome::Delivered);
+        assert_eq!(outcome(&Client::new(guard), &unknown).await, Outcome::Failed(Cause::Tls));
+    }
+}

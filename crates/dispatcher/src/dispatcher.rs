@@ -23,7 +23,7 @@ use crate::{
     back_off::BackOff,
     client::Client,
     counters::Counters,
-    in_flight::{GivenBack, InFlight, Permit},
+    in_flight::{InFlight, Permit, Rooms},
     outcome::Schedule,
     recorder::{Ended, Recorder},
 };
@@ -65,8 +65,6 @@ pub struct Dispatcher {
     lease: Duration,
     poll: Duration,
     in_flight: Arc<InFlight>,
-    /// Whether the last look into `due` was limited by what is in flight.
-    short_of_room: bool,
     ended: UnboundedSender<Ended>,
     counters: Arc<Counters>,
 }
@@ -96,6 +94,18 @@ struct Taken {
     ends: Instant,
 }
 
+/// What the loop waits for after a step, beside a word from outside.
+struct Pause {
+    at_most: Duration,
+    /// A permit that is given back ends it: the step saw too little room to tell whether more is due.
+    for_room: bool,
+}
+
+impl Pause {
+    /// There may be more to lease.
+    const NONE: Self = Self { at_most: Duration::ZERO, for_room: false };
+}
+
 impl Dispatcher {
     /// A dispatcher with its recorder, which runs as a task of the current tokio runtime until the dispatcher is gone and
     /// everything that it sent is recorded.
@@ -111,7 +121,6 @@ impl Dispatcher {
             lease: deadline + settings.slack,
             poll: settings.poll,
             in_flight: InFlight::new(settings.in_flight, settings.per_endpoint),
-            short_of_room: false,
             ended,
             counters,
         }
@@ -129,7 +138,7 @@ impl Dispatcher {
     /// # Errors
     /// When Postgres cannot be asked. Nothing is lost by it.
     pub async fn dispatch_due(&mut self) -> Result<Dispatched, DispatchError> {
-        let taken = self.lease_due().await?;
+        let taken = self.lease_due(&self.in_flight.rooms()).await?;
         let leased = taken.len();
         self.start(taken);
         Ok(Dispatched { leased })
@@ -156,14 +165,14 @@ impl Dispatcher {
                 }
                 Err(away) => {
                     error!(error = &away as &dyn std::error::Error, "Postgres is away; dispatching pauses");
-                    back_off.next()
+                    Pause { at_most: back_off.next(), for_room: false }
                 }
             };
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = sleep(pause) => {}
+                () = sleep(pause.at_most) => {}
                 () = wake.notified() => {}
-                () = self.room_made(&mut given_back) => {}
+                () = given_back.wait(), if pause.for_room => {}
             }
         }
         if timeout(self.lease, self.settled()).await.is_err() {
@@ -171,27 +180,25 @@ impl Dispatcher {
         }
     }
 
-    /// Gives the pause after it: none while there may be more to lease.
-    async fn step(&mut self, stop: &CancellationToken) -> Result<Duration, DispatchError> {
-        let taken = self.lease_due().await?;
+    async fn step(&mut self, stop: &CancellationToken) -> Result<Pause, DispatchError> {
+        let rooms = self.in_flight.rooms();
+        let taken = self.lease_due(&rooms).await?;
         if stop.is_cancelled() {
             self.release(taken).await?;
-            return Ok(Duration::ZERO);
+            return Ok(Pause::NONE);
         }
         if !taken.is_empty() {
             self.start(taken);
-            return Ok(Duration::ZERO);
+            return Ok(Pause::NONE);
         }
         let connection = self.database.connection().await?;
-        let next = due::next_due(&connection).await?;
-        Ok(next.unwrap_or(self.poll).min(self.poll))
+        let next = due::next_due(&connection).await?.unwrap_or(self.poll);
+        Ok(Pause { at_most: next.min(self.poll), for_room: rooms.are_scarce() })
     }
 
     /// Takes what there is room for. The lease is counted from before it was asked for, so that it ends here no later than
     /// in Postgres.
-    async fn lease_due(&mut self) -> Result<Vec<Taken>, DispatchError> {
-        let rooms = self.in_flight.rooms();
-        self.short_of_room = rooms.are_short();
+    async fn lease_due(&mut self, rooms: &Rooms) -> Result<Vec<Taken>, DispatchError> {
         if rooms.all.all == 0 {
             return Ok(Vec::new());
         }
@@ -220,12 +227,6 @@ impl Dispatcher {
         self.counters.released.add(unused.len());
         let connection = self.database.connection().await?;
         Ok(due::release(&connection, &unused).await?)
-    }
-
-    /// Waits for room, if the want of it may be why nothing was leased: as it was then, because by now it may have been made,
-    /// and nobody would tell.
-    async fn room_made(&self, given_back: &mut GivenBack) {
-        if self.short_of_room { given_back.wait().await } else { std::future::pending().await }
     }
 }
 

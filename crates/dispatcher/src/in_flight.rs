@@ -44,14 +44,6 @@ pub(crate) struct Rooms {
     pub(crate) busy: Vec<(String, Room)>,
 }
 
-impl Rooms {
-    /// Whether somebody may be owed more than there is room for.
-    pub(crate) fn are_short(&self) -> bool {
-        let full = |room: &Room| room.all == 0 || room.retries == 0;
-        full(&self.all) || self.busy.iter().any(|(_, room)| full(room))
-    }
-}
-
 impl InFlight {
     pub(crate) fn new(limit: usize, per_endpoint: usize) -> Arc<Self> {
         Arc::new(Self { limit, per_endpoint, load: watch::Sender::default() })
@@ -85,6 +77,14 @@ impl InFlight {
     pub(crate) async fn ended(&self) {
         // It cannot fail: the sender lives in self.
         let _ = self.load.subscribe().wait_for(|load| load.all.all == 0).await;
+    }
+}
+
+impl Rooms {
+    /// Whether the want of room may be why something due was not leased.
+    pub(crate) fn are_scarce(&self) -> bool {
+        let scarce = |room: &Room| room.all == 0 || room.retries == 0;
+        scarce(&self.all) || self.busy.iter().any(|(_, room)| scarce(room))
     }
 }
 

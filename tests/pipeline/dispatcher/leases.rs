@@ -8,7 +8,7 @@ use database::{
     due::Leased,
 };
 use futures::future::join_all;
-use tokio::sync::Barrier;
+use tokio::{sync::Barrier, time::timeout};
 
 use crate::{
     customer::Customer,
@@ -80,6 +80,31 @@ async fn two_dispatchers_together_send_everything_once() {
     assert_eq!(sent.0 + sent.1, 200);
     assert_eq!(received.iter().map(|request| request.id()).collect::<HashSet<_>>().len(), 200);
     assert_eq!(received.len(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delivery_that_somebody_is_just_leasing_is_passed_over_and_not_waited_for() {
+    let setting = Setting::with_endpoint("http://127.0.0.1:9/").await;
+    setting.owe_many("bot", 3).await;
+    setting.execute("BEGIN; UPDATE due SET lease = 1 WHERE ctid = (SELECT min(ctid) FROM due)").await;
+
+    let leased = timeout(Duration::from_secs(1), setting.lease()).await;
+
+    assert_eq!(leased.expect("nobody is waited for").len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_leased_or_waits_for_its_pause_stays_where_it_is_while_its_endpoint_is_sent_other_things() {
+    let setting = Setting::with_endpoint("http://127.0.0.1:9/").await;
+    setting.owe("bot", "leased").await;
+    setting.lease().await;
+    setting.owe("bot", "paused").await;
+    setting.execute("UPDATE due SET attempts = 1, due_at = now() + interval '1 hour' WHERE lease IS NULL").await;
+    let due = setting.owe("bot", "due").await;
+
+    let leased = setting.lease().await;
+
+    assert_eq!(leased.iter().map(|leased| leased.event_id).collect::<Vec<_>>(), [due]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
