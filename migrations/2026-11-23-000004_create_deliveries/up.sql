@@ -13,7 +13,7 @@ COMMENT ON TABLE deliveries IS 'Events owed to endpoints. Exists only if its tra
 COMMENT ON COLUMN deliveries.webhook_id IS 'A hash of (source, key, endpoint): the same if the event is lost here and recorded again.';
 COMMENT ON COLUMN deliveries.attempts IS 'Requests recorded, whatever came of them.';
 
-CREATE SEQUENCE leases CACHE 32;
+CREATE SEQUENCE leases;
 COMMENT ON SEQUENCE leases IS 'Lease numbers only grow, over all deliveries and for ever, so that a late failure never passes for a current one.';
 
 -- Emptied over and over. Statistics taken in such a moment say "no rows, no pages", and a prepared plan made of them reads the

@@ -1,5 +1,7 @@
 //! The pipeline up to Postgres, in steps that a test can call: receive, and look at what came of it.
 
+#![expect(clippy::unwrap_used, reason = "a test says what went wrong by its panic, its helpers too")]
+
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;

@@ -8,7 +8,10 @@ mod report;
 mod sender;
 mod stream;
 
-use std::time::{Duration, Instant};
+use std::{
+    num::NonZeroU32,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, bail};
 use database::{Connection, Database, accounts, audit as sums, endpoints, listing, sources};
@@ -38,8 +41,11 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub(crate) struct Options {
     /// How many requests are made from the recorded ones, before any is repeated
-    #[arg(long, default_value_t = 5000)]
+    #[arg(long, default_value_t = 3000)]
     requests: usize,
+    /// How many different requests are sent in a second; far above what the machine can do, only queues grow
+    #[arg(long, default_value = "250")]
+    rate: NonZeroU32,
     /// The same seed makes the same stream
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -75,7 +81,8 @@ pub(crate) async fn demo(settings: &Settings, options: Options) -> anyhow::Resul
 
     let bar = progress(expected.sent as u64);
     let (tick, started) = (bar.clone(), Instant::now());
-    let answers = sender::send(stages.address, "/hooks/demo", &expected, move || tick.inc(1)).await?;
+    let url = format!("http://{}/hooks/demo", stages.address);
+    let answers = sender::send(&url, &expected, options.rate, move || tick.inc(1)).await?;
     let sent_for = started.elapsed();
     bar.set_message("sent; waiting until all of it is settled and delivered");
     stores.stand().await?;

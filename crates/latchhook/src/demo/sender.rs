@@ -1,6 +1,6 @@
 //! The sender: posts the stream as Meta would, over many connections, and again whatever was not accepted.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use http_body_util::Full;
@@ -34,33 +34,29 @@ struct Post {
     together: Option<Arc<Barrier>>,
 }
 
-/// Posts everything; `tick` is called for each answer.
+/// Posts everything, so many different requests a second; `tick` is called for each answer.
 ///
 /// # Errors
 /// When the intake cannot be reached.
 pub(super) async fn send(
-    to: SocketAddr,
-    path: &str,
+    url: &str,
     stream: &Stream,
+    rate: NonZeroU32,
     tick: impl Fn() + Clone + Send + 'static,
 ) -> anyhow::Result<Answers> {
     let (posts, received) = mpsc::channel(CONNECTIONS);
     let received = Arc::new(Mutex::new(received));
     let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(CONNECTIONS).build(HttpConnector::new());
     let connections: Vec<_> = (0..CONNECTIONS)
-        .map(|_| {
-            let (client, received, tick) = (client.clone(), received.clone(), tick.clone());
-            let url = format!("http://{to}{path}");
-            tokio::spawn(async move { connection(client, url, received, tick).await })
-        })
+        .map(|_| tokio::spawn(connection(client.clone(), url.to_owned(), received.clone(), tick.clone())))
         .collect();
+    let mut pace = tokio::time::interval(Duration::from_secs(1) / rate.get());
     for request in &stream.requests {
+        pace.tick().await;
         let together = (request.at_once > 1).then(|| Arc::new(Barrier::new(request.at_once)));
         for _ in 0..request.at_once {
-            posts
-                .send(Post { request: request.clone(), together: together.clone() })
-                .await
-                .context("the sender is gone")?;
+            let post = Post { request: request.clone(), together: together.clone() };
+            posts.send(post).await.context("the sender is gone")?;
         }
     }
     drop(posts);
