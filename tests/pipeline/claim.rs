@@ -44,17 +44,20 @@ async fn one_of_so_many_wins(tasks: usize) {
             tokio::spawn(async move {
                 let mine = wanted("wamid.1", &format!("inc-{n}"));
                 barrier.wait().await;
-                take(&claims, &mine).await
+                (take(&claims, &mine).await, mine)
             })
         })
         .collect();
-    let mut taken = Vec::new();
+    let (mut winners, mut losers) = (Vec::new(), Vec::new());
     for taker in takers {
-        taken.push(taker.await.unwrap());
+        match taker.await.unwrap() {
+            (Claim::Won, winner) => winners.push(winner),
+            (claim, _) => losers.push(claim),
+        }
     }
 
-    assert_eq!(taken.iter().filter(|claim| **claim == Claim::Won).count(), 1);
-    assert_eq!(taken.iter().filter(|claim| **claim == Claim::Held).count(), tasks - 1);
+    assert_eq!((winners.len(), losers), (1, vec![Claim::Held; tasks - 1]));
+    assert_eq!(connections[0].finish(&winners).await, 0, "and it still has it");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,5 @@
-//! What the inbound queue promises, on a real Redis. Each of these fails on plain apalis-redis 1.0.0, or would without the
-//! line of `queue` that it is about; `upstream` shows which bugs are still there.
+//! What the inbound queue promises, on a real Redis. Each of these fails on plain apalis-redis 1.0.0, or would
+//! without the line of `queue` that it is about; `upstream` shows which bugs are still there.
 
 #![expect(clippy::unwrap_used, reason = "a test says what went wrong by its panic, its helpers too")]
 

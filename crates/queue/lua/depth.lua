@@ -3,7 +3,8 @@
 --
 -- KEYS: active, scheduled, dead, data, workers
 -- ARGV: inflight prefix, meta prefix
--- Returns: ready, scheduled, inflight, dead, all that have data, ms since the oldest ready job was enqueued (-1: unknown)
+-- Returns: ready, scheduled, inflight, dead, all that have data, ms since the oldest ready job was enqueued (-1:
+--          unknown)
 local inflight = 0
 for _, worker in ipairs(redis.call('ZRANGE', KEYS[5], 0, -1)) do
   inflight = inflight + redis.call('SCARD', ARGV[1] .. ':' .. worker)

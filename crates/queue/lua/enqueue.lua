@@ -1,6 +1,7 @@
 #!lua
--- Stamps raw events and makes their jobs ready, all or nothing. A full Redis refuses before the first line (no allow-oom).
--- INFO on every call costs 7 us and leaves no gap: a restarted or replaced Redis is noticed by its first enqueue.
+-- Stamps raw events and makes their jobs ready, all or nothing. A full Redis refuses before the first line (no
+-- allow-oom). INFO on every call costs 7 us and leaves no gap: a restarted or replaced Redis is noticed by its first
+-- enqueue.
 --
 -- KEYS: active, data, incarnation, incarnations
 -- ARGV: meta prefix, channel, id of an incarnation that may have to begin, then three a job:

@@ -10,7 +10,8 @@ if known[1] == ARGV[1] then
   redis.call('HSET', KEYS[1], 'published_at', ARGV[2])
   return 'refreshed'
 end
-if known[1] and tonumber(known[1]) > revision and now - tonumber(known[2]) < tonumber(ARGV[3]) then return 'outdated' end
+local is_lower = known[1] and tonumber(known[1]) > revision
+if is_lower and now - tonumber(known[2]) < tonumber(ARGV[3]) then return 'outdated' end
 if not ARGV[4] then return 'blob wanted' end
 redis.call('HSET', KEYS[1], 'revision', ARGV[1], 'published_at', ARGV[2], 'blob', ARGV[4])
 return 'rewritten'

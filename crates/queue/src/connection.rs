@@ -1,8 +1,8 @@
 //! Where Redis is, and the connections to it.
 //!
-//! Every timeout is set here, because redis 1.8 gives up on an answer after 500 ms: less than a Redis needs that forks or
-//! waits for its disk, and giving up on a command does not undo it. A pooled connection is asked for a PING before it is
-//! used, so one that died while idle (Redis was restarted) is replaced before a command is risked on it.
+//! Every timeout is set here, because redis 1.8 gives up on an answer after 500 ms: less than a Redis needs that
+//! forks or waits for its disk, and giving up on a command does not undo it. A pooled connection is asked for a PING
+//! before it is used, so one that died while idle (Redis was restarted) is replaced before a command is risked on it.
 
 use std::{sync::Arc, time::Duration};
 

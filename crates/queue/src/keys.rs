@@ -1,6 +1,7 @@
 //! The names of the inbound queue's keys.
 //!
-//! Where apalis-redis has a name for a thing, its name is used (from its own `Config`), so that its tools can read the queue.
+//! Where apalis-redis has a name for a thing, its name is used (from its own `Config`), so that its tools can read
+//! the queue.
 
 use apalis_redis::Config;
 

@@ -1,10 +1,13 @@
-//! Everything that is said to Redis: the inbound queue, the claim, the snapshot of the sources, the dispatcher's wake-up.
+//! Everything that is said to Redis: the inbound queue, the claim, the snapshot of the sources, the dispatcher's
+//! wake-up.
 //!
 //! * [`Redis`]: where it is, and the prefix of every key.
-//! * [`Inbound`]: the queue between producer and worker, on apalis-redis's key layout. It enqueues, settles, defers, counts.
-//! * [`consume`]: an apalis worker over it, made so that no bug of apalis-redis 1.0.0 can bite; [`Held`] is what it hands out.
-//! * [`Claims`]: the atomic hold on a key while a worker works on it. The first of the two places that stop a duplicate, and
-//!   an economy: the ledger in Postgres is the one that decides.
+//! * [`Inbound`]: the queue between producer and worker, on apalis-redis's key layout. It enqueues, settles, defers,
+//!   counts.
+//! * [`consume`]: an apalis worker over it, made so that no bug of apalis-redis 1.0.0 can bite; [`Held`] is what it
+//!   hands out.
+//! * [`Claims`]: the atomic hold on a key while a worker works on it. The first of the two places that stop a
+//!   duplicate, and an economy: the ledger in Postgres is the one that decides.
 //! * [`Snapshots`]: what a producer must know of the sources without asking Postgres.
 //! * [`Wake`]: "something is due", said to the dispatcher, and lost without harm.
 //!

@@ -1,7 +1,7 @@
 //! What a producer must know of the sources, published by any role that has Postgres.
 //!
-//! The producer has no Postgres, so whoever has one publishes all sources every 2 s: the blob only when a source changed, the
-//! time always. Secrets are in it, so it is sealed whole with the master key.
+//! The producer has no Postgres, so whoever has one publishes all sources every 2 s: the blob only when a source
+//! changed, the time always. Secrets are in it, so it is sealed whole with the master key.
 
 use chrono::{DateTime, Duration, Utc};
 use redis::FromRedisValue;

@@ -11,11 +11,14 @@ use std::{
 use apalis_core::backend::TaskSink;
 use apalis_redis::{Config, RedisStorage};
 use queue::{ConsumerSettings, Held, consume};
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    time::timeout,
+};
 use tokio_util::sync::CancellationToken;
 use vocabulary::Job;
 
-use super::support::{Consumer, connection, enqueue, inbound, job, raw_event, run, short_lived, until};
+use super::support::{Consumer, SOON, connection, enqueue, inbound, job, raw_event, run, short_lived, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backlog_of_20_000_jobs_is_worked_off_when_the_workers_are_back() {
@@ -176,7 +179,7 @@ async fn a_panic_in_a_handler_defers_its_own_job_and_no_other() {
     let task = tokio::spawn(consume(inbound.clone(), ConsumerSettings::default(), is_paused, stop.clone(), handle));
     let mut names = Vec::new();
     for _ in 0..50 {
-        names.push(done.recv().await.unwrap());
+        names.push(timeout(SOON, done.recv()).await.unwrap().unwrap());
     }
 
     assert!(names.last().unwrap().ends_with("-7-1"), "it came last, because it was put off");
@@ -193,13 +196,14 @@ async fn a_handler_that_settles_nothing_has_its_job_back_in_the_queue() {
     let (tell, mut starts) = mpsc::unbounded_channel();
     let handle = move |held: Held| {
         let tell = tell.clone();
-        async move { tell.send(held.id).unwrap() }
+        async move { drop(tell.send(held.id)) }
     };
 
     let (stop, (_pause, is_paused)) = (CancellationToken::new(), watch::channel(false));
     let task = tokio::spawn(consume(inbound.clone(), short_lived(), is_paused, stop.clone(), handle));
 
-    let (first, second) = (starts.recv().await.unwrap(), starts.recv().await.unwrap());
+    let first = timeout(SOON, starts.recv()).await.unwrap();
+    let second = timeout(SOON, starts.recv()).await.unwrap();
     assert_eq!(first, second);
     assert!(inbound.counts().stranded >= 1);
     stop.cancel();

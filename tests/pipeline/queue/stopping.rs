@@ -65,6 +65,24 @@ async fn a_stop_whose_last_fetch_redis_answers_late_strands_nothing() {
 }
 
 #[tokio::test]
+async fn a_fetch_that_comes_after_the_farewell_gets_nothing() {
+    let redis = tests::redis().await;
+    let inbound = inbound(&redis);
+    enqueue(&inbound, 3).await;
+    let fetch = redis::Script::new(include_str!("../../../crates/queue/lua/fetch.lua"));
+    let mut late = fetch.prepare_invoke();
+    for key in ["workers", "active", "scheduled", "data", "inflight:gone"] {
+        late.key(format!("{}:inbound:{key}", redis.prefix));
+    }
+    late.arg("gone").arg(format!("{}:inbound:meta", redis.prefix)).arg(10).arg(1000);
+
+    let answer: Option<redis::Value> = late.invoke_async(&mut connection(&redis.url).await).await.unwrap();
+
+    let depth = inbound.depth().await.unwrap();
+    assert_eq!((answer, depth.ready, depth.unreachable), (None, 3, 0));
+}
+
+#[tokio::test]
 async fn handlers_that_outlast_the_drain_are_cut_and_their_jobs_go_back() {
     let redis = tests::redis().await;
     let inbound = inbound(&redis);

@@ -50,8 +50,8 @@ impl Owner {
     }
 }
 
-/// The name of the claim of one key within its source. Injective: an id holds no colon, and what is hashed has a place of
-/// its own, so no two different pairs share a name.
+/// The name of the claim of one key within its source. Injective: an id holds no colon, and what is hashed has a
+/// place of its own, so no two different pairs share a name.
 pub(crate) fn name(prefix: &str, source: &SourceId, key: &Key) -> String {
     if key.as_str().len() <= MAX_PLAIN {
         return format!("{prefix}:claim:{source}:{key}");

@@ -1,7 +1,8 @@
 //! The claim: the atomic hold on a key while a worker works on it.
 //!
-//! A lease with an owner, not a tombstone. It is **an economy**: it saves the work on simultaneous duplicates. What makes an
-//! event recorded once is the ledger's unique constraint in Postgres, and nothing goes wrong when every claim is wrong.
+//! A lease with an owner, not a tombstone. It is **an economy**: it saves the work on simultaneous duplicates. What
+//! makes an event recorded once is the ledger's unique constraint in Postgres, and nothing goes wrong when every
+//! claim is wrong.
 //!
 //! ```text
 //!                 take                     finish (committed)
@@ -18,14 +19,13 @@
 //! | `done` | committed, says Redis | [`Claim::Done`]: ask the ledger |
 //! | no answer in time | unknown | [`Claim::Unanswered`]: go on, the ledger decides |
 //!
-//! Claims have a connection of their own and a short deadline, so that a slow Redis costs a little and a silent one no more.
+//! Claims have a connection of their own and a short deadline, so that a slow Redis costs a little and a silent one
+//! no more.
 
 mod key;
+mod lua;
 
-use std::{
-    sync::{Arc, LazyLock},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use redis::{
     Pipeline, RedisResult, Value,
@@ -35,13 +35,9 @@ use tokio::sync::OnceCell;
 use vocabulary::{Key, SourceId};
 
 pub use key::{Owner, Run};
+use lua::{FINISH, Lua, RELEASE, RENEW, TAKE_OVER};
 
 use crate::Redis;
-
-static TAKE_OVER: LazyLock<Lua> = LazyLock::new(|| Lua::new(include_str!("../../lua/take_over.lua")));
-static RENEW: LazyLock<Lua> = LazyLock::new(|| Lua::new(include_str!("../../lua/renew.lua")));
-static RELEASE: LazyLock<Lua> = LazyLock::new(|| Lua::new(include_str!("../../lua/release.lua")));
-static FINISH: LazyLock<Lua> = LazyLock::new(|| Lua::new(include_str!("../../lua/finish.lua")));
 
 /// Times of a claim.
 #[derive(Debug, Clone, Copy)]
@@ -57,7 +53,8 @@ pub struct ClaimSettings {
 impl Default for ClaimSettings {
     fn default() -> Self {
         Self {
-            // Longer than a group's transaction may take (statement_timeout 30 s), so that leases run out on the dead only.
+            // Longer than a group's transaction may take (statement_timeout 30 s), so that leases run out on the dead
+            // only.
             lease: Duration::from_secs(60),
             remember_done: Duration::from_secs(600),
             deadline: Duration::from_millis(200),
@@ -120,8 +117,8 @@ impl Claims {
         claims
     }
 
-    /// Makes the leases full again. Returns how many were refused, because the claim is no longer the owner's. What Redis
-    /// did not answer is not counted: it ends by itself, and the ledger decides.
+    /// Makes the leases full again. Returns how many were refused, because the claim is no longer the owner's. What
+    /// Redis did not answer is not counted: it ends by itself, and the ledger decides.
     pub async fn renew(&self, claimed: &[Wanted]) -> usize {
         self.refused(&RENEW, claimed, Some(self.settings.lease)).await
     }
@@ -211,7 +208,8 @@ impl Claims {
             let config = ConnectionManagerConfig::new()
                 .set_connection_timeout(Some(self.settings.deadline))
                 .set_response_timeout(Some(self.settings.deadline))
-                // It connects again by itself; waiting longer than this between tries would outlast a Redis that is back.
+                // It connects again by itself; waiting longer than this between tries would outlast a Redis that is
+                // back.
                 .set_max_delay(self.settings.deadline);
             ConnectionManager::new_lazy_with_config(self.redis.client().clone(), config)
         };
@@ -244,27 +242,4 @@ fn token_in(found: &Value) -> &[u8] {
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).max(1)
-}
-
-/// A script of one claim, called by its hash in a pipeline that loads it first: no second round trip, and one key a call,
-/// so that a cluster can split the pipeline by slot.
-struct Lua {
-    text: &'static str,
-    hash: String,
-}
-
-impl Lua {
-    fn new(text: &'static str) -> Self {
-        Self { text, hash: redis::Script::new(text).get_hash().to_owned() }
-    }
-
-    fn loaded(&self) -> Pipeline {
-        let mut pipeline = redis::pipe();
-        pipeline.cmd("SCRIPT").arg("LOAD").arg(self.text).ignore();
-        pipeline
-    }
-
-    fn call<'a>(&self, pipeline: &'a mut Pipeline, key: String) -> &'a mut Pipeline {
-        pipeline.cmd("EVALSHA").arg(&self.hash).arg(1).arg(key)
-    }
 }

@@ -33,8 +33,7 @@ type Fields = (Vec<u8>, Vec<u8>, u32, i64);
 type Answer = Option<(Vec<Fields>, Vec<Vec<u8>>, i64)>;
 
 impl Fetcher {
-    /// A step, then a pause, until the life is over. A fetch is never cut short: what Redis has moved into our hands must be
-    /// in memory, or be given back, when the life leaves.
+    /// A step, then a pause, until the life is over.
     pub(super) async fn run(mut self) {
         // Whatever ends this, a life without a fetcher is over.
         let over = self.over.clone();

@@ -12,7 +12,8 @@ use crate::{
     script,
 };
 
-/// A worker that is not ours, and so has no lease in its metadata, may be silent for so long: apalis-redis's own default.
+/// A worker that is not ours, and so has no lease in its metadata, may be silent for so long: apalis-redis's own
+/// default.
 const STRANGERS_LEASE: Duration = Duration::from_secs(300);
 
 /// The keeping half of a life.
@@ -47,8 +48,8 @@ impl Keeper {
         self.put_back().await
     }
 
-    /// Jobs that are ours in Redis, and were in nobody's hands at two beats in a row. One beat is not enough: a fetch may be
-    /// on its way.
+    /// Jobs that are ours in Redis, and were in nobody's hands at two beats in a row. One beat is not enough: a fetch
+    /// may be on its way.
     async fn hand_back_stranded(&mut self) -> Result<(), RedisError> {
         let mut connection = self.inbound.redis.connection().await?;
         let inflight = self.inbound.keys.inflight(&self.worker);

@@ -30,7 +30,8 @@ pub(super) struct Life {
 }
 
 impl Life {
-    /// Registers under a name that nobody has had: a name that comes back can be refused, or take over a stranger's jobs.
+    /// Registers under a name that nobody has had: a name that comes back can be refused, or take over a stranger's
+    /// jobs.
     pub(super) async fn begin(inbound: &Inbound, settings: &ConsumerSettings) -> Result<Self, RedisError> {
         let worker: Arc<str> = new_name().into();
         beat(inbound, &worker, settings.lease, true).await?;
@@ -66,8 +67,9 @@ impl Life {
             self.inbound.counters.taken_for_dead.add(1);
         }
 
-        // Its last fetch may be under way. Only when its jobs have arrived can they be given back.
-        let _ = fetcher.await;
+        // A fetch may be under way. In Redis it comes before the farewell, which then gives its jobs back, or after,
+        // and is refused.
+        drop(fetcher);
         self.say_farewell().await;
         drop(keeper);
     }

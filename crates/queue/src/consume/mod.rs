@@ -4,21 +4,22 @@
 //!
 //! * the **fetcher** ([`fetcher`]) takes jobs from Redis into a bounded channel, as long as there is room in it;
 //! * the **worker** is apalis's own: it takes jobs from the channel ([`backend`]) and runs so many handlers at once;
-//! * the **keeper** ([`keeper`]) says on its own timer that the worker lives, however busy it is, takes dead workers' jobs
-//!   back, and finds what got stranded between Redis and us.
+//! * the **keeper** ([`keeper`]) says on its own timer that the worker lives, however busy it is, takes dead workers'
+//!   jobs back, and finds what got stranded between Redis and us.
 //!
-//! A life ends when it is told to stop, or finds that it was taken for dead. It lets its handlers finish, for a while, goes on
-//! beating meanwhile, gives back what it did not start, and deregisters. Killed outright, it leaves all that to the keepers of
-//! others, after its lease.
+//! A life ends when it is told to stop, or finds that it was taken for dead. It lets its handlers finish, for a
+//! while, goes on beating meanwhile, gives back what it did not start, and deregisters. Killed outright, it leaves
+//! all that to the keepers of others, after its lease.
 //!
 //! # Why the backend is ours
 //!
-//! apalis-redis 1.0.0 brings its own, with an acknowledgement layer, and its bugs all sit there: 8,000 due jobs wedge it for
-//! ever; a job that does not decode, or whose metadata is missing, ends the worker and the next one; its acknowledgement
-//! channel hangs the shutdown when more than four batches are in flight; a busy worker neither beats nor acknowledges, and is
-//! robbed; a fetch in flight at the stop is lost until the orphan window ends; what is finished is never deleted. Here,
-//! whoever does the work settles it ([`crate::Inbound::settle`]), a whole group at once, and a handler has no result that
-//! could be lost. The contract tests are in `tests/pipeline/queue.rs`; those named `upstream_` show that the bugs are there.
+//! apalis-redis 1.0.0 brings its own, with an acknowledgement layer, and its bugs all sit there: 8,000 due jobs wedge
+//! it for ever; a job that does not decode, or whose metadata is missing, ends the worker and the next one; its
+//! acknowledgement channel hangs the shutdown when more than four batches are in flight; a busy worker neither beats
+//! nor acknowledges, and is robbed; a fetch in flight at the stop is lost until the orphan window ends; what is
+//! finished is never deleted. Here, whoever does the work settles it ([`crate::Inbound::settle`]), a whole group at
+//! once, and a handler has no result that could be lost. The contract tests are in `tests/pipeline/queue.rs`; those
+//! named `upstream_` show that the bugs are there.
 
 mod backend;
 mod fetcher;
@@ -64,9 +65,9 @@ impl Default for ConsumerSettings {
 
 /// Runs `handle` for every job until stopped and drained. While `pause` is true nothing is fetched.
 ///
-/// A handler ends when its job is settled or deferred. One that ends otherwise has its job back in the queue within two beats
-/// (two thirds of a lease); one that panics has it deferred for 1–2 s. Dropping the future is a death without a farewell:
-/// the jobs come back when the lease has run out.
+/// A handler ends when its job is settled or deferred. One that ends otherwise has its job back in the queue within
+/// two beats (two thirds of a lease); one that panics has it deferred for 1–2 s. Dropping the future is a death
+/// without a farewell: the jobs come back when the lease has run out.
 pub async fn consume<F, Fut>(
     inbound: Inbound,
     settings: ConsumerSettings,

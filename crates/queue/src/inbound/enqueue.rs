@@ -23,7 +23,8 @@ impl From<RedisError> for EnqueueError {
 }
 
 impl Inbound {
-    /// Makes jobs ready, all or none, and returns the stamp of every new raw event in order (replays have theirs already).
+    /// Makes jobs ready, all or none, and returns the stamp of every new raw event in order (replays have theirs
+    /// already).
     ///
     /// `Ok` means that Redis has them. Jobs without raw events are nothing, and are left out.
     ///

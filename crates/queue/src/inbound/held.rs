@@ -82,7 +82,8 @@ impl Inbound {
     /// Puts jobs off for a while each, to the millisecond. Holds that were taken away are left alone.
     ///
     /// # Errors
-    /// When Redis does not answer. Some may have been deferred; the others come back when the worker finds them stranded.
+    /// When Redis does not answer. Some may have been deferred; the others come back when the worker finds them
+    /// stranded.
     pub async fn defer(&self, held: &[(HeldId, Duration)]) -> Result<(), RedisError> {
         for (worker, jobs) in by_worker(held.iter().map(|(id, delay)| (id, *delay))) {
             for chunk in jobs.chunks(CHUNK) {

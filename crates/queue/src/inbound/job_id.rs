@@ -1,7 +1,7 @@
 //! What a job is called: `INCARNATION-FIRST-COUNT`, so that the pending numbers can be read off the names alone.
 //!
-//! A job without new raw events (a replay) is called `replay-RANDOM`. Neither form is an integer, a UUID or a ULID, which
-//! apalis would print differently from how it was written.
+//! A job without new raw events (a replay) is called `replay-RANDOM`. Neither form is an integer, a UUID or a ULID,
+//! which apalis would print differently from how it was written.
 
 use rand::Rng;
 use vocabulary::{Incarnation, Stamp};

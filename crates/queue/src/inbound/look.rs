@@ -42,7 +42,8 @@ pub struct DeadWorker {
     pub name: String,
     /// How many jobs it holds.
     pub holds: u64,
-    /// How long ago it beat for the last time; `None` when it is not even registered, and no worker will recover its jobs.
+    /// How long ago it beat for the last time; `None` when it is not even registered, and no worker will recover its
+    /// jobs.
     pub silent_for: Option<Duration>,
 }
 
@@ -85,8 +86,8 @@ impl Inbound {
         Ok(earlier.into_iter().chain(now).map(|(id, last)| (Incarnation::new(&id), last)).collect())
     }
 
-    /// The numbers of all jobs that are not settled, by name alone. Complete for what is there from the first page to the
-    /// last; what is settled or enqueued meanwhile may be in it or not. Replays and foreign jobs have no numbers.
+    /// The numbers of all jobs that are not settled, by name alone. Complete for what is there from the first page to
+    /// the last; what is settled or enqueued meanwhile may be in it or not. Replays and foreign jobs have no numbers.
     ///
     /// # Errors
     /// When Redis does not answer.

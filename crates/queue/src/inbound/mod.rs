@@ -1,7 +1,7 @@
 //! The inbound queue: what the producer puts in, and what the worker is handed.
 //!
-//! A *job* carries one or more raw events. It is **ready** (the list `active`), **scheduled** (due later), or **inflight**
-//! (in the hands of one worker); `settle` ends it, and leaves nothing behind.
+//! A *job* carries one or more raw events. It is **ready** (the list `active`), **scheduled** (due later), or
+//! **inflight** (in the hands of one worker); `settle` ends it, and leaves nothing behind.
 //!
 //! ```text
 //! enqueue ──▶ ready ──fetch──▶ inflight ──settle──▶ gone
@@ -10,10 +10,10 @@
 //!               └──recover (its worker died: one unclean start more)
 //! ```
 //!
-//! An *incarnation* is one life of the queue's memory, and each raw event gets the next number in it, without gaps, by the
-//! script that makes its job ready. It is bound to Redis's `run_id`: a Redis that was restarted may have lost its tail, and
-//! would give the same numbers twice. The script itself asks for the `run_id` at every enqueue. That costs 7 µs and, other
-//! than asking once a connection, holds behind a proxy that fails over without cutting anybody.
+//! An *incarnation* is one life of the queue's memory, and each raw event gets the next number in it, without gaps,
+//! by the script that makes its job ready. It is bound to Redis's `run_id`: a Redis that was restarted may have lost
+//! its tail, and would give the same numbers twice. The script itself asks for the `run_id` at every enqueue. That
+//! costs 7 µs and, other than asking once a connection, holds behind a proxy that fails over without cutting anybody.
 
 mod counts;
 mod enqueue;
