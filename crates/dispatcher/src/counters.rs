@@ -1,6 +1,6 @@
 //! What a dispatcher has done since it started, for the metrics of the binary.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use vocabulary::Counter;
 
 use crate::outcome::Outcome;
 
@@ -13,19 +13,6 @@ pub struct Counters {
     pub(crate) released: Counter,
     pub(crate) unrecorded: Counter,
     outcomes: [Counter; Outcome::LABELS.len()],
-}
-
-#[derive(Debug, Default)]
-pub(crate) struct Counter(AtomicU64);
-
-impl Counter {
-    pub(crate) fn add(&self, number: usize) {
-        self.0.fetch_add(number as u64, Ordering::Relaxed);
-    }
-
-    fn read(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
 }
 
 /// The counters at one moment.
@@ -56,12 +43,12 @@ impl Counters {
     /// What they stand at.
     pub fn snapshot(&self) -> CountersSnapshot {
         CountersSnapshot {
-            leased: self.leased.read(),
-            recorded: self.recorded.read(),
-            late: self.late.read(),
-            released: self.released.read(),
-            unrecorded: self.unrecorded.read(),
-            outcomes: std::array::from_fn(|place| (Outcome::LABELS[place], self.outcomes[place].read())),
+            leased: self.leased.get(),
+            recorded: self.recorded.get(),
+            late: self.late.get(),
+            released: self.released.get(),
+            unrecorded: self.unrecorded.get(),
+            outcomes: std::array::from_fn(|place| (Outcome::LABELS[place], self.outcomes[place].get())),
         }
     }
 }

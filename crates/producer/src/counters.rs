@@ -1,28 +1,24 @@
 //! What a producer has done since it started, for metrics.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use vocabulary::Counter;
 
 /// What was pushed. `raw_events` by `pushes` is how well requests in flight share a push.
 #[derive(Debug, Default)]
 pub struct PushCounters {
     /// Pushes that Redis accepted.
-    pub pushes: AtomicU64,
+    pub pushes: Counter,
     /// Pushes that failed, or whose outcome is unknown.
-    pub pushes_failed: AtomicU64,
+    pub pushes_failed: Counter,
     /// Raw events in the accepted pushes.
-    pub raw_events: AtomicU64,
+    pub raw_events: Counter,
     /// Bytes of their bodies and headers.
-    pub bytes: AtomicU64,
+    pub bytes: Counter,
 }
 
 impl PushCounters {
     pub(crate) fn accepted(&self, raw_events: usize, bytes: usize) {
-        count(&self.pushes, 1);
-        count(&self.raw_events, raw_events);
-        count(&self.bytes, bytes);
+        self.pushes.add(1);
+        self.raw_events.add(raw_events);
+        self.bytes.add(bytes);
     }
-}
-
-pub(crate) fn count(counter: &AtomicU64, by: usize) {
-    counter.fetch_add(by as u64, Relaxed);
 }

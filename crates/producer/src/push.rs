@@ -14,7 +14,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use vocabulary::{Job, JobEntry, RawEvent, Stamp};
 
-use crate::{EnqueueError, ProducerSettings, PushCounters, counters::count};
+use crate::{EnqueueError, ProducerSettings, PushCounters};
 
 /// Jobs are what a worker takes, and what a retry repeats: large enough to be cheap, small enough to be spread.
 const RAW_EVENTS_PER_JOB: usize = 64;
@@ -113,7 +113,7 @@ impl Pusher {
             };
             match &outcome {
                 Ok(_) => counters.accepted(pushed, bytes),
-                Err(_) => count(&counters.pushes_failed, 1),
+                Err(_) => counters.pushes_failed.add(1),
             }
             answer(callers, outcome);
         }

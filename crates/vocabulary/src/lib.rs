@@ -7,8 +7,9 @@
 //! * [`Event`]: one item inside a raw event, with its [`Key`]; what it does is its [`Effect`].
 //! * [`Message`]: what a chat event is about; its status is a join, so the order of arrival does not matter.
 //! * [`Source`], [`Endpoint`]: where raw events come from, and where deliveries go.
-//! * [`MasterKey`]: seals the secrets of both at rest.
+//! * [`MasterKey`]: seals the secrets of both at rest. [`Counter`]: how often something happened, for metrics.
 
+mod counter;
 mod endpoint;
 mod event;
 mod hash;
@@ -19,6 +20,7 @@ mod raw_event;
 mod seal;
 mod source;
 
+pub use counter::Counter;
 pub use endpoint::{Endpoint, EventTypes, EventTypesError};
 pub use event::{Change, Effect, Event, Item, Key, KeyError, Rejection, StatusUpdate};
 pub use hash::{KeyHash, WebhookId};

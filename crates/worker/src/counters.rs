@@ -1,6 +1,6 @@
 //! What a worker has done since it started.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use vocabulary::Counter;
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
@@ -46,20 +46,4 @@ counters! {
     groups,
     /// Transactions that failed because Postgres was away or busy; their items were tried again.
     transactions_failed,
-}
-
-/// A number that only grows.
-#[derive(Debug, Default)]
-pub struct Counter(AtomicU64);
-
-impl Counter {
-    /// Adds.
-    pub fn add(&self, by: usize) {
-        self.0.fetch_add(by as u64, Ordering::Relaxed);
-    }
-
-    /// Reads.
-    pub fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
 }

@@ -15,8 +15,8 @@ use tokio::sync::Notify;
 use crate::{
     counters::Counters,
     pause::Pause,
-    pieces::{At, Piece, chunks, defer, pieces, split},
-    transaction::{self, Settled},
+    pieces::{At, Limits, Piece, Settled, chunks, defer, pieces, split},
+    transaction,
     unpack::{Outcome, Work},
 };
 
@@ -31,13 +31,6 @@ pub(crate) struct Bench {
     pub wake_fleet: Wake,
     pub counters: Arc<Counters>,
     pub limits: Limits,
-}
-
-/// How much one transaction takes on.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Limits {
-    pub items: usize,
-    pub bytes: usize,
 }
 
 /// A deferred job comes back after one to two seconds: by then the holder is done, or its claim is near its end.

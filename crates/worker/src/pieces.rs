@@ -6,10 +6,7 @@ use database::Trouble;
 use queue::Claim;
 use vocabulary::{KeyHash, Rejection};
 
-use crate::{
-    group::Limits,
-    unpack::{Outcome, Work},
-};
+use crate::unpack::{Outcome, Work};
 
 /// Where an item stands in a group: which job, which of its raw events, which of its items.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -28,6 +25,25 @@ pub(crate) enum Piece {
     Rejection(At),
     /// A raw event without items: it still has a receipt.
     Empty { job: usize, raw: usize },
+}
+
+/// What a transaction has settled.
+#[derive(Debug, Default)]
+pub(crate) struct Settled {
+    pub outcomes: HashMap<At, Outcome>,
+    /// How many items are new in the ledger.
+    pub fresh: usize,
+    /// How many keys were `done` in Redis, and are not in the ledger.
+    pub false_done: usize,
+    /// Whether anything is due now.
+    pub owes: bool,
+}
+
+/// How much one transaction takes on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    pub items: usize,
+    pub bytes: usize,
 }
 
 impl Piece {

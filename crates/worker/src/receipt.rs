@@ -10,8 +10,7 @@ use database::{
 };
 
 use crate::{
-    pieces::{At, Piece},
-    transaction::Settled,
+    pieces::{At, Piece, Settled},
     unpack::{Outcome, Part, RawWork, Work},
 };
 

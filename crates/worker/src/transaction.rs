@@ -22,22 +22,10 @@ use vocabulary::{Event, KeyHash, Stamp, WebhookId};
 use crate::{
     fold::{Fold, Folded},
     payload::{self, Told},
-    pieces::{At, Piece},
+    pieces::{At, Piece, Settled},
     receipt,
     unpack::{Outcome, RawWork, Work},
 };
-
-/// What a transaction has settled.
-#[derive(Debug, Default)]
-pub(crate) struct Settled {
-    pub outcomes: HashMap<At, Outcome>,
-    /// How many items are new in the ledger.
-    pub fresh: usize,
-    /// How many keys were `done` in Redis, and are not in the ledger.
-    pub false_done: usize,
-    /// Whether anything is due now.
-    pub owes: bool,
-}
 
 struct Group<'a> {
     works: &'a [Work],

@@ -8,12 +8,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    batcher::Batcher,
-    counters::Counters,
-    group::{Bench, Limits},
-    pause::Pause,
-    sources::Sources,
-    unpack::unpack,
+    batcher::Batcher, counters::Counters, group::Bench, pause::Pause, pieces::Limits, sources::Sources, unpack::unpack,
 };
 
 /// How a worker works. The defaults are for a fleet of processes with a few cores each.

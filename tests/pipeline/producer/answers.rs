@@ -144,8 +144,7 @@ async fn a_connection_is_used_again_and_each_answer_is_counted() {
 
     assert_eq!(statuses, [200, 401, 404, 200]);
     let counters = door.intake.counters();
-    let count = |counter: &std::sync::atomic::AtomicU64| counter.load(std::sync::atomic::Ordering::Relaxed);
-    assert_eq!((count(&counters.received), count(&counters.accepted), count(&counters.bytes)), (3, 2, 4));
+    assert_eq!((counters.received.get(), counters.accepted.get(), counters.bytes.get()), (3, 2, 4));
     let refused = Refusal::ALL.map(|refusal| counters.refused(refusal));
     assert_eq!((refused.iter().sum::<u64>(), counters.refused(Refusal::Signature)), (2, 1));
 }

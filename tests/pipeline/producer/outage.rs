@@ -131,7 +131,6 @@ async fn when_too_much_waits_for_redis_the_next_is_refused_at_once() {
 async fn requests_in_flight_together_share_their_pushes() {
     let redis = private_redis();
     let door = Plan::default().open(&redis.url(), "latchhook").await;
-    let relaxed = std::sync::atomic::Ordering::Relaxed;
 
     let frozen = Frozen::freeze(&redis);
     let mut requests = JoinSet::new();
@@ -139,11 +138,11 @@ async fn requests_in_flight_together_share_their_pushes() {
         let (address, request) = (door.address, signed(format!("{number}\0").as_bytes()));
         requests.spawn(async move { exchange(address, &request).await.status });
     }
-    eventually("all have arrived", async || door.intake.counters().received.load(relaxed) == 64).await;
+    eventually("all have arrived", async || door.intake.counters().received.get() == 64).await;
     drop(frozen);
 
     assert_eq!(requests.join_all().await, [200; 64]);
-    let pushes = door.producer.counters().pushes.load(relaxed);
+    let pushes = door.producer.counters().pushes.get();
     assert!(pushes < 16, "{pushes} pushes");
     let mut bodies: Vec<_> = door.stored().await.into_iter().map(|raw_event| raw_event.body).collect();
     bodies.sort();

@@ -181,6 +181,5 @@ async fn a_request_that_does_not_end_does_not_hold_the_server_from_stopping() {
 
 async fn has_received(door: &Door, requests: u64) {
     let received = &door.intake.counters().received;
-    eventually("the request has arrived", async || received.load(std::sync::atomic::Ordering::Relaxed) == requests)
-        .await;
+    eventually("the request has arrived", async || received.get() == requests).await;
 }

@@ -1,6 +1,6 @@
 //! What should be rare.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use vocabulary::Counter;
 
 macro_rules! counts {
     ($($(#[$doc:meta])* $name:ident,)*) => {
@@ -17,7 +17,7 @@ macro_rules! counts {
 
         impl Counters {
             pub(crate) fn read(&self) -> Counts {
-                Counts { $($name: self.$name.0.load(Relaxed),)* }
+                Counts { $($name: self.$name.get(),)* }
             }
         }
     };
@@ -36,13 +36,4 @@ counts! {
     put_back,
     /// Times that a worker of this process was taken for dead while it lived (it was paused, or cut off from Redis).
     taken_for_dead,
-}
-
-#[derive(Debug, Default)]
-pub(crate) struct Counter(AtomicU64);
-
-impl Counter {
-    pub(crate) fn add(&self, n: usize) {
-        self.0.fetch_add(n as u64, Relaxed);
-    }
 }
