@@ -60,19 +60,24 @@ impl Sources {
         Self { shared: Arc::new(Shared { database, master, snapshots: Snapshots::new(redis), known, looked }) }
     }
 
-    /// The source of that name. One that is not known yet is looked for in Postgres, at most once a second.
-    pub async fn get(&self, id: &SourceId) -> Option<Arc<Source>> {
+    /// The source of that name. One that is not known yet is looked for in Postgres, at most once a second: a raw event
+    /// may come before the news of its source.
+    ///
+    /// # Errors
+    /// When Postgres cannot be asked: then nobody can say that there is no such source.
+    pub async fn get(&self, id: &SourceId) -> Result<Option<Arc<Source>>, SourcesError> {
         if let Some(source) = self.known(id) {
-            return Some(source);
+            return Ok(Some(source));
         }
         let mut looked = self.shared.looked.lock().await;
-        if self.known(id).is_none() && looked.is_none_or(|last| last.elapsed() >= RELOAD_AT_MOST_EVERY) {
-            *looked = Some(tokio::time::Instant::now());
-            if let Err(error) = self.reload().await {
-                tracing::warn!(error = &error as &dyn std::error::Error, source.id = %id, "an unknown source could not be looked for");
+        if self.known(id).is_none() {
+            if let Some(last) = *looked {
+                tokio::time::sleep_until(last + RELOAD_AT_MOST_EVERY).await;
             }
+            self.reload().await?;
+            *looked = Some(tokio::time::Instant::now());
         }
-        self.known(id)
+        Ok(self.known(id))
     }
 
     fn known(&self, id: &SourceId) -> Option<Arc<Source>> {

@@ -8,7 +8,7 @@ use providers::Provider;
 use queue::{Held, HeldId};
 use vocabulary::{Incarnation, Item, Job, JobEntry, RawEvent, Rejection, Source, Stamp};
 
-use crate::sources::Sources;
+use crate::sources::{Sources, SourcesError};
 
 /// A job, opened.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub(crate) struct Work {
     pub raw_events: Vec<RawWork>,
     /// It has been deferred for so long that it goes on without the claims that others hold.
     pub out_of_patience: bool,
-    /// It comes later, although no item of it says so (it has none).
+    /// It comes later, although no item of it says so.
     pub put_off: bool,
 }
 
@@ -101,10 +101,18 @@ pub(crate) async fn unpack(held: Held, sources: &Sources, patience: Duration) ->
     let mut raw_events = Vec::with_capacity(entries.len());
     for (place, entry) in entries.into_iter().enumerate() {
         let (stamp, part) = name(&held, place, &entry);
-        let source = sources.get(&entry.raw_event.source_id).await;
-        raw_events.push(open(stamp, part, entry.raw_event, source.as_deref()));
+        match sources.get(&entry.raw_event.source_id).await {
+            Ok(source) => raw_events.push(open(stamp, part, entry.raw_event, source.as_deref())),
+            Err(error) => return put_off(held, &error),
+        }
     }
     Work { held: held.id, raw_events, out_of_patience, put_off: false }
+}
+
+/// A job of whose source nobody can say anything now.
+fn put_off(held: Held, error: &SourcesError) -> Work {
+    tracing::warn!(error = error as &dyn std::error::Error, job.id = %held.id, "a job is put off");
+    Work { held: held.id, raw_events: Vec::new(), out_of_patience: false, put_off: true }
 }
 
 /// The stamp of the n-th raw event of a job.

@@ -55,6 +55,44 @@ async fn while_postgres_is_away_jobs_are_deferred_and_nothing_is_quarantined() {
     assert_eq!(pipeline.claim_keys().await, [""; 0], "failed work releases at once");
 }
 
+/// Nobody can say that there is no such source while Postgres cannot be asked.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_raw_event_whose_source_cannot_be_looked_up_waits_and_is_not_quarantined() {
+    let pipeline = Pipeline::new().await;
+    let held = pipeline.enqueue(a_text("wamid.1", "hello")).await;
+    let away = database::Database::new("postgres://nobody@127.0.0.1:1/nothing?connect_timeout=1", 1).unwrap();
+    let sources = worker::Sources::new(away, pipeline.master.clone(), &pipeline.redis);
+    let blind = worker::Worker::new(
+        &pipeline.redis,
+        pipeline.database.clone(),
+        sources,
+        Default::default(),
+        Default::default(),
+    );
+
+    blind.work(vec![held]).await;
+    pipeline.worker.work(vec![pipeline.take().await]).await;
+
+    assert_eq!(pipeline.quarantined().await, []);
+    assert_eq!(pipeline.keys().await, ["wamid.1"]);
+}
+
+/// The news of a source may come after its first raw events; also when another unknown one was looked for just before.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_raw_events_of_two_new_sources_are_recorded() {
+    let pipeline = Pipeline::new().await;
+    pipeline.receive(a_text("wamid.0", "hello")).await;
+    pipeline.add_source("acme", "new-1").await;
+    let first = pipeline.enqueue_from("new-1", a_text("wamid.1", "hello")).await;
+    pipeline.worker.work(vec![first]).await;
+    pipeline.add_source("acme", "new-2").await;
+
+    let second = pipeline.enqueue_from("new-2", a_text("wamid.2", "hello")).await;
+    pipeline.worker.work(vec![second]).await;
+
+    assert_eq!(pipeline.keys().await, ["wamid.1", "wamid.2", "wamid.0"]);
+}
+
 /// Redis decides nothing: with it gone in the middle, the ledger records once all the same.
 #[tokio::test(flavor = "multi_thread")]
 async fn with_redis_gone_after_the_fetch_the_event_is_recorded_all_the_same() {
