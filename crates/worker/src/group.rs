@@ -1,7 +1,7 @@
 //! A group: whatever was ready at the same moment, under one claim pipeline and (when all goes well) one transaction.
 //!
 //! Order: claim → the one transaction → the server has committed → `done` → settle. **The claim stops a duplicate early**,
-//! and only saves work; [`transaction`](crate::transaction) stops it for good.
+//! and only saves work; `transaction` stops it for good.
 //!
 //! What fails is split: work that Postgres refuses until the bad item stands alone and goes to quarantine; work that met
 //! other transactions' locks in halves, then later. While Postgres is away everything is deferred, and nothing fails.

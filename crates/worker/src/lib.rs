@@ -7,8 +7,8 @@
 //!            reject      there
 //! ```
 //!
-//! **A duplicate is stopped in two places.** [`group`] asks for the claim: an economy, which saves the work when two
-//! workers hold the same item in the same moment. [`transaction`] inserts into the ledger: the proof, which holds with
+//! **A duplicate is stopped in two places.** `group` asks for the claim: an economy, which saves the work when two
+//! workers hold the same item in the same moment. `transaction` inserts into the ledger: the proof, which holds with
 //! Redis empty, stale, flushed or down.
 //!
 //! Nothing is acknowledged before the server has answered COMMIT, and an item that another worker holds is never
