@@ -51,7 +51,7 @@ impl Pipeline {
     pub async fn over(test_redis: TestRedis) -> Self {
         let test_database = crate::database().await;
         let redis = Redis::new(&test_redis.url, &test_redis.prefix).unwrap();
-        let database = Database::new(&test_database.url, 8).unwrap();
+        let database = Database::for_stages(&test_database.url, 8).unwrap();
         let master = Arc::new(MasterKey::parse(&MasterKey::generate()).unwrap());
         let (sql, connection) = tokio_postgres::connect(&test_database.url, NoTls).await.unwrap();
         tokio::spawn(connection);

@@ -21,6 +21,9 @@ pub type Connection = Object<AsyncPgConnection>;
 /// transaction is ended by the server after five, and a dead peer is found out within about ten.
 const SESSION: &str = "-c lock_timeout=2000 -c idle_in_transaction_session_timeout=5000 -c statement_timeout=30000 \
      -c lc_messages=C -c jit=off -c client_min_messages=warning";
+/// A stage looks rows up by their keys, in statements whose plans Postgres keeps. A plan that was made while a table was
+/// small reads all of it, and is kept while the table grows by millions, until autovacuum comes round.
+const LOOK_UPS_ONLY: &str = "-c enable_seqscan=off";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Postgres, through a pool. Cheap to clone.
@@ -44,14 +47,26 @@ pub enum DatabaseError {
 }
 
 impl Database {
-    /// A pool of at most `connections` to the server at `url`. Connects when first used.
+    /// A pool of at most `connections` to the server at `url`, for what people ask. Connects when first used.
     ///
     /// # Errors
     /// When the URL cannot be read.
     pub fn new(url: &str, connections: usize) -> Result<Self, DatabaseError> {
+        Self::with_session(url, connections, SESSION.to_owned())
+    }
+
+    /// Likewise, for the statements of a stage: none of them is ever answered by reading a whole table.
+    ///
+    /// # Errors
+    /// When the URL cannot be read.
+    pub fn for_stages(url: &str, connections: usize) -> Result<Self, DatabaseError> {
+        Self::with_session(url, connections, format!("{SESSION} {LOOK_UPS_ONLY}"))
+    }
+
+    fn with_session(url: &str, connections: usize, session: String) -> Result<Self, DatabaseError> {
         url.parse::<tokio_postgres::Config>().map_err(DatabaseError::Url)?;
         let mut manager = ManagerConfig::default();
-        manager.custom_setup = Box::new(establish);
+        manager.custom_setup = Box::new(move |url| establish_with(url, session.clone()));
         let manager = AsyncDieselConnectionManager::<AsyncPgConnection>::new_with_config(url, manager);
         let pool = Pool::builder(manager)
             .max_size(connections)
@@ -84,10 +99,14 @@ pub async fn server_version(conn: &AsyncPgConnection) -> crate::QueryResult<i32>
 }
 
 pub(crate) fn establish(url: &str) -> BoxFuture<'_, ConnectionResult<AsyncPgConnection>> {
+    establish_with(url, SESSION.to_owned())
+}
+
+fn establish_with(url: &str, session: String) -> BoxFuture<'_, ConnectionResult<AsyncPgConnection>> {
     async move {
         let bad = |error: tokio_postgres::Error| ConnectionError::BadConnection(error.to_string());
         let mut config: tokio_postgres::Config = url.parse().map_err(bad)?;
-        let options = config.get_options().map_or(SESSION.to_owned(), |given| format!("{SESSION} {given}"));
+        let options = config.get_options().map_or(session.clone(), |given| format!("{session} {given}"));
         config
             .options(&options)
             .application_name("latchhook")

@@ -79,7 +79,7 @@ pub async fn start(settings: &Settings, roles: &[Role], stop: CancellationToken)
     let wake = Arc::new(Notify::new());
     let mut stages = Stages { address: listener.local_addr()?, worker: None, dispatcher: None, tasks };
     if roles.iter().any(|role| *role != Role::Producer) {
-        let database = Database::new(&settings.database_url, CONNECTIONS)?;
+        let database = Database::for_stages(&settings.database_url, CONNECTIONS)?;
         let sources = Sources::new(database.clone(), Arc::new(master(settings)?), &redis);
         stages.tasks.spawn(sources.clone().run(stop.clone()));
         if roles.contains(&Role::Worker) {
