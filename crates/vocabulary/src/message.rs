@@ -199,6 +199,11 @@ impl Changed {
         self.0.is_empty()
     }
 
+    fn and(mut self, other: Self) -> Self {
+        self.0.extend(other.0);
+        self
+    }
+
     /// As the payload shows it: `{"status": {"from": "sent", "to": "read"}}`.
     pub fn to_json(&self) -> Value {
         let fields = self.0.iter().map(|(field, (from, to))| ((*field).to_owned(), json!({"from": from, "to": to})));
@@ -287,11 +292,12 @@ impl Message {
     }
 
     fn edit(&mut self, said: Said, content: &Option<String>, attachments: &[Attachment]) -> Changed {
-        let before = json!(self.content());
+        let before = (json!(self.content()), json!(self.attachments()));
         if self.edit.as_ref().is_none_or(|known| known.said < said) {
             self.edit = Some(SaidEdit { said, content: content.clone(), attachments: attachments.to_vec() });
         }
-        self.difference("content", before, json!(self.content()))
+        let content = self.difference("content", before.0, json!(self.content()));
+        content.and(self.difference("attachments", before.1, json!(self.attachments())))
     }
 
     fn revoke(&mut self, said: Said) -> Changed {
@@ -407,6 +413,19 @@ mod tests {
         for late in ["sent", "delivered", "read", "a word of tomorrow"] {
             assert!(message.join(&status(late)).is_empty(), "{late}");
         }
+    }
+
+    #[test]
+    fn an_edit_that_only_replaces_a_file_has_changed_something() {
+        let file = |id: &str| Attachment { kind: "image".into(), id: Some(id.into()), ..Attachment::default() };
+        let mut message = Message::unseen("wamid.1");
+        message.attachments = vec![file("1")];
+
+        let edit = Change::Edit { content: None, attachments: vec![file("2")] };
+        let changed = message.change(None, &Key::new("e1").unwrap(), &edit).to_json();
+
+        let only = |id: &str| json!([{"kind": "image", "id": id}]);
+        assert_eq!(changed, json!({"attachments": {"from": only("1"), "to": only("2")}}));
     }
 
     #[test]
