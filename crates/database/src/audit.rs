@@ -270,13 +270,15 @@ struct Highest {
     number: i64,
 }
 
-/// Every incarnation of the queue that left a receipt, and the highest number among them.
+/// Every incarnation of the queue that left a receipt, and the highest number among them. Jobs that others put into the
+/// queue have none.
 ///
 /// # Errors
 /// As any query.
 pub async fn incarnations(conn: &AsyncPgConnection) -> QueryResult<Vec<(Incarnation, u64)>> {
-    let query = "SELECT incarnation, max(number) AS number FROM receipts GROUP BY 1 ORDER BY 1";
-    let rows: Vec<Highest> = diesel::sql_query(query).load(&mut &*conn).await?;
+    let query = "SELECT incarnation, max(number) AS number FROM receipts WHERE NOT starts_with(incarnation, $1) \
+                 GROUP BY 1 ORDER BY 1";
+    let rows: Vec<Highest> = diesel::sql_query(query).bind::<Text, _>(Incarnation::FOREIGN).load(&mut &*conn).await?;
     Ok(rows.into_iter().map(|row| (Incarnation::new(&row.incarnation), row.number.cast_unsigned())).collect())
 }
 

@@ -26,6 +26,15 @@ pub struct RawEvent {
 pub struct Incarnation(Arc<str>);
 
 impl Incarnation {
+    /// What the incarnations of jobs begin with that did not come through our producer: nobody has numbered them, so nobody
+    /// can miss one.
+    pub const FOREIGN: &str = "foreign-";
+
+    /// The incarnation of a job that did not come through our producer.
+    pub fn foreign(job: &str) -> Self {
+        Self::new(&format!("{}{job}", Self::FOREIGN))
+    }
+
     /// Takes the name as the queue gives it.
     pub fn new(name: &str) -> Self {
         Self(Arc::from(name))

@@ -3,8 +3,9 @@
 //!
 //! The batcher outlives its callers: a job whose caller is gone is worked all the same.
 
-use std::sync::Arc;
+use std::{panic::AssertUnwindSafe, sync::Arc};
 
+use futures::FutureExt;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::{group::Bench, unpack::Work};
@@ -48,7 +49,10 @@ async fn make_groups(mut jobs: mpsc::Receiver<(Work, oneshot::Sender<()>)>, benc
         let bench = bench.clone();
         tokio::spawn(async move {
             let (works, answers): (Vec<_>, Vec<_>) = group.into_iter().unzip();
-            bench.work(works).await;
+            if AssertUnwindSafe(bench.work(works)).catch_unwind().await.is_err() {
+                // What it held is in nobody's hands now; the queue notices, and hands it out again.
+                tracing::error!(jobs = answers.len(), "a group panicked; its jobs come back by themselves");
+            }
             drop(lane);
             for answer in answers {
                 let _gone: Result<(), ()> = answer.send(());
@@ -60,14 +64,15 @@ async fn make_groups(mut jobs: mpsc::Receiver<(Work, oneshot::Sender<()>)>, benc
 
 type Job = (Work, oneshot::Sender<()>);
 
-/// The group that begins with `first`; the job that would have made it too large is left over for the next.
+/// The group that begins with `first`; the job that would have made it too large, or must be alone, is left over for the
+/// next.
 fn take_what_is_there(first: Job, jobs: &mut mpsc::Receiver<Job>, bench: &Bench) -> (Vec<Job>, Option<Job>) {
     let (mut items, mut bytes) = (first.0.weight(), first.0.bytes());
     let mut group = vec![first];
-    while items < bench.limits.items && bytes < bench.limits.bytes {
+    while items < bench.limits.items && bytes < bench.limits.bytes && !group[0].0.alone {
         let Ok(job) = jobs.try_recv() else { break };
         (items, bytes) = (items + job.0.weight(), bytes + job.0.bytes());
-        if items > bench.limits.items || bytes > bench.limits.bytes {
+        if items > bench.limits.items || bytes > bench.limits.bytes || job.0.alone {
             return (group, Some(job));
         }
         group.push(job);

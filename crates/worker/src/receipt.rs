@@ -34,7 +34,6 @@ pub(crate) async fn write(
         match work.part {
             Part::All => receipts.push(receipt(work, &outcomes)),
             Part::Replay(item) => correct(conn, work, item, &outcomes).await?,
-            Part::Foreign => {}
         }
     }
     receipts.sort_by(|a, b| a.stamp.cmp(&b.stamp));

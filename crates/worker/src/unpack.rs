@@ -21,7 +21,12 @@ pub(crate) struct Work {
     pub out_of_patience: bool,
     /// It comes later, although no item of it says so.
     pub put_off: bool,
+    /// Workers died that held it: it gets a group of its own, because its neighbours are innocent.
+    pub alone: bool,
 }
+
+/// A worker may be killed once by bad luck, and take what it held with it.
+const UNCLEAN_STARTS: u32 = 2;
 
 /// A raw event, split into its items.
 #[derive(Debug)]
@@ -43,10 +48,8 @@ pub(crate) struct RawWork {
 /// Which part of a raw event is worked on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Part {
-    /// All of it, for the first time or again after a crash: it has a receipt.
+    /// All of it, for the first time or again after a crash.
     All,
-    /// All of it, but it did not come through our producer, so nobody counts on a receipt.
-    Foreign,
     /// Its quarantined item, or the whole of it, on a person's word.
     Replay(Option<u32>),
 }
@@ -94,6 +97,7 @@ impl Work {
 /// A job that was deferred for longer than `patience` waits for nobody's claim any more.
 pub(crate) async fn unpack(held: Held, sources: &Sources, patience: Duration) -> Work {
     let out_of_patience = held.deferred_for.is_some_and(|deferred| deferred > patience);
+    let alone = held.unclean_starts >= UNCLEAN_STARTS;
     let entries = match Job::decode(&held.payload) {
         Ok(job) => job.entries,
         Err(error) => return undecodable(held, &error),
@@ -106,13 +110,13 @@ pub(crate) async fn unpack(held: Held, sources: &Sources, patience: Duration) ->
             Err(error) => return put_off(held, &error),
         }
     }
-    Work { held: held.id, raw_events, out_of_patience, put_off: false }
+    Work { held: held.id, raw_events, out_of_patience, put_off: false, alone }
 }
 
 /// A job of whose source nobody can say anything now.
 fn put_off(held: Held, error: &SourcesError) -> Work {
     tracing::warn!(error = error as &dyn std::error::Error, job.id = %held.id, "a job is put off");
-    Work { held: held.id, raw_events: Vec::new(), out_of_patience: false, put_off: true }
+    Work { held: held.id, raw_events: Vec::new(), out_of_patience: false, put_off: true, alone: false }
 }
 
 /// The stamp of the n-th raw event of a job.
@@ -124,12 +128,12 @@ fn name(held: &Held, place: usize, entry: &JobEntry) -> (Stamp, Part) {
             let incarnation = first.incarnation.clone();
             (Stamp { incarnation, number: first.number + place }, Part::All)
         }
-        (None, None) => (foreign(held, place), Part::Foreign),
+        (None, None) => (foreign(held, place), Part::All),
     }
 }
 
 fn foreign(held: &Held, place: u64) -> Stamp {
-    Stamp { incarnation: Incarnation::new(&format!("foreign-{}", held.id.job())), number: place + 1 }
+    Stamp { incarnation: Incarnation::foreign(&held.id.job()), number: place + 1 }
 }
 
 fn open(stamp: Stamp, part: Part, raw_event: RawEvent, source: Option<&Source>) -> RawWork {
@@ -176,17 +180,17 @@ fn unknown_provider(source: &Source, raw_event: &RawEvent) -> Item {
 fn undecodable(held: Held, error: &vocabulary::Undecodable) -> Work {
     let received_at = DateTime::<Utc>::UNIX_EPOCH;
     let raw_events = (0..u64::from(held.count.max(1))).map(|place| {
-        let (stamp, part) = match &held.first {
-            Some(first) => (Stamp { incarnation: first.incarnation.clone(), number: first.number + place }, Part::All),
-            None => (foreign(&held, place), Part::Foreign),
+        let stamp = match &held.first {
+            Some(first) => Stamp { incarnation: first.incarnation.clone(), number: first.number + place },
+            None => foreign(&held, place),
         };
         let raw_event =
             RawEvent { source_id: no_source(), received_at, headers: Vec::new(), body: held.payload.clone() };
-        let rejection = rejected_job(error, &held.payload);
+        let (part, rejection) = (Part::All, rejected_job(error, &held.payload));
         let items = places(vec![Err(rejection)], part);
         RawWork { stamp, raw_event, account_id: String::new(), provider: String::new(), part, items }
     });
-    Work { raw_events: raw_events.collect(), held: held.id, out_of_patience: true, put_off: false }
+    Work { raw_events: raw_events.collect(), held: held.id, out_of_patience: true, put_off: false, alone: false }
 }
 
 fn rejected_job(error: &vocabulary::Undecodable, payload: &Bytes) -> Rejection {

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use tests::{Pipeline, a_text, text, whatsapp};
-use vocabulary::{Job, JobEntry, Replay};
+use vocabulary::{Incarnation, Job, JobEntry, Replay, Stamp};
 
 /// 53: the work fails before COMMIT (here: Postgres refuses a row), alone; its mates of the group are committed.
 #[tokio::test(flavor = "multi_thread")]
@@ -118,6 +118,20 @@ async fn a_job_that_is_none_is_kept_under_each_number_that_it_was_to_carry() {
 
     assert_eq!(pipeline.quarantined().await, [(-1, "undecodable job".to_owned())]);
     assert_eq!(pipeline.receipt(&stamp).await, Some((1, 0, 1, true)));
+}
+
+/// What others put into the queue is kept, whatever it is, and can be replayed and discarded as anything else.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_nobody_stamped_has_its_receipt_too() {
+    let pipeline = Pipeline::new().await;
+    let mut held = pipeline.enqueue(a_text("wamid.1", "hello")).await;
+    (held.first, held.count) = (None, 0);
+    let stamp = Stamp { incarnation: Incarnation::foreign(&held.id.job()), number: 1 };
+
+    pipeline.worker.work(vec![held]).await;
+
+    assert_eq!(pipeline.keys().await, ["wamid.1"]);
+    assert_eq!(pipeline.receipt(&stamp).await, Some((1, 1, 0, true)));
 }
 
 /// A raw event of a source that is added afterwards: kept, replayed, settled; and no replay adds anything twice.
