@@ -78,6 +78,7 @@ pub(crate) async fn demo(settings: &Settings, options: Options) -> anyhow::Resul
     set_up(&stores.postgres, settings, &customer, secret).await?;
     let expected = Stream::record(options.seed, options.requests);
     let stages = run::start(settings, &[Role::Producer, Role::Worker, Role::Dispatcher], stop.clone()).await?;
+    sender::until_ready(&format!("http://{}/readyz", stages.address)).await?;
 
     let bar = progress(expected.sent as u64);
     let (tick, started) = (bar.clone(), Instant::now());
@@ -160,7 +161,7 @@ fn duplicates(stages: &Stages) -> (u64, u64) {
 }
 
 fn progress(requests: u64) -> ProgressBar {
-    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} requests, {per_sec}  {msg}");
+    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} requests  {msg}");
     let bar = ProgressBar::new(requests);
     if let Ok(style) = style { bar.with_style(style) } else { bar }
 }

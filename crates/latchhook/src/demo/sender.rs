@@ -70,6 +70,21 @@ pub(super) async fn send(
     Ok(sum)
 }
 
+/// Waits until the intake knows its sources, and would not turn the first ones away with 503.
+///
+/// # Errors
+/// When it cannot be reached, or is not ready within ten seconds.
+pub(super) async fn until_ready(url: &str) -> anyhow::Result<()> {
+    let client: Client<HttpConnector, Full<Bytes>> = Client::builder(TokioExecutor::new()).build(HttpConnector::new());
+    let ready = async {
+        while client.get(url.parse()?).await.context("the intake does not answer")?.status() != StatusCode::OK {
+            tokio::time::sleep(AGAIN).await;
+        }
+        anyhow::Ok(())
+    };
+    tokio::time::timeout(Duration::from_secs(10), ready).await.context("the intake is not ready: see the log")?
+}
+
 async fn connection(
     client: Client<HttpConnector, Full<Bytes>>,
     url: String,
