@@ -33,6 +33,17 @@ async fn a_source_that_was_just_added_is_found_without_waiting_for_the_next_look
     assert_eq!(post_to(&door, "new").await, 200);
 }
 
+/// What `source add` has published is there: also when somebody has probed for another id within the second.
+#[tokio::test]
+async fn a_source_that_was_added_after_a_stranger_was_asked_for_is_found_by_the_next_request() {
+    let door = door().await;
+    assert_eq!(post_to(&door, "nobody").await, 404);
+
+    door.publish(2, &[source("wa"), source("new")], Utc::now()).await;
+
+    assert_eq!(post_to(&door, "new").await, 200);
+}
+
 #[tokio::test]
 async fn a_thousand_requests_for_nobody_are_a_few_reads_of_redis() {
     let redis = tests::private_redis();
@@ -40,11 +51,11 @@ async fn a_thousand_requests_for_nobody_are_a_few_reads_of_redis() {
     let before = calls_of(&door, "hmget").await;
 
     let mut strangers = JoinSet::new();
-    for stranger in 0..20 {
+    for stranger in 0..250 {
         let address = door.address;
         strangers.spawn(async move {
             let mut connection = Connection::open(address).await;
-            for request in 0..50 {
+            for request in 0..4 {
                 connection.send(&get(&format!("/hooks/nobody-{stranger}-{request}"))).await;
                 assert_eq!(connection.receive().await.unwrap().status, 404);
             }

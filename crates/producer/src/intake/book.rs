@@ -1,7 +1,8 @@
 //! What the door knows of the sources: the newest snapshot that a role with Postgres has published in Redis.
 //!
 //! Looking up never talks to Redis, but for one case: an id that the snapshot does not name may belong to a source that was
-//! added a moment ago, so the first to ask re-reads the snapshot, at most once a second over all requests.
+//! added a moment ago, so whoever asks waits for a re-read of the snapshot that begins afterwards; there is one a second at
+//! most, for all who wait.
 
 use std::{
     collections::HashMap,
@@ -16,8 +17,8 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 use queue::{Read, Redis, Snapshot, Snapshots};
 use tokio::{
-    sync::Mutex,
-    time::{Instant, timeout},
+    sync::{Mutex, Semaphore},
+    time::{Instant, sleep_until, timeout},
 };
 use tracing::{info, warn};
 use vocabulary::{MasterKey, Source, SourceId};
@@ -26,6 +27,8 @@ use vocabulary::{MasterKey, Source, SourceId};
 const FRESH_FOR: TimeDelta = TimeDelta::minutes(5);
 /// Requests for ids that nobody has must not become reads of Redis.
 const REREAD_EVERY: Duration = Duration::from_secs(1);
+/// How many requests for unknown ids may wait for a re-read. Each holds a connection and no more.
+const ASKING: usize = 1_000;
 /// A read that takes longer would keep a request waiting that is probably nobody's.
 const READ_DEADLINE: Duration = Duration::from_secs(2);
 
@@ -47,8 +50,10 @@ pub struct SourceBook {
     page: RwLock<Option<Arc<Page>>>,
     /// Held while reading, so that an older answer never overtakes a newer one.
     reading: Mutex<()>,
-    /// When the last re-read for an unknown id ended. Held while it runs, so that there is one at a time.
+    /// When the last re-read for an unknown id began. Held while it runs, so that there is one at a time.
     reread: Mutex<Option<Instant>>,
+    /// Room for those who wait for one: whoever probes for ids must not hold memory.
+    asking: Semaphore,
     failing: AtomicBool,
 }
 
@@ -91,6 +96,7 @@ impl SourceBook {
             page: RwLock::default(),
             reading: Mutex::default(),
             reread: Mutex::default(),
+            asking: Semaphore::new(ASKING),
             failing: AtomicBool::new(false),
         }
     }
@@ -130,13 +136,20 @@ impl SourceBook {
         *self.page.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(next));
     }
 
-    /// Who `id` is. May wait for one read of Redis, at most two seconds, when the snapshot does not name it.
+    /// Who `id` is. When the snapshot does not name it, waits for a read of Redis that began after the question: a source
+    /// may have been published since the last one. That takes at most a second, the pause between such reads, and two for
+    /// the read itself.
+    ///
+    /// [`Lookup::Stale`] when too many wait already: nobody can say then.
     pub async fn lookup(&self, id: &SourceId, now: DateTime<Utc>) -> Lookup {
         match self.find(id, now) {
-            Lookup::Unknown => {
-                self.reread(now).await;
-                self.find(id, now)
-            }
+            Lookup::Unknown => match self.asking.try_acquire() {
+                Ok(_place) => {
+                    self.reread(now).await;
+                    self.find(id, now)
+                }
+                Err(_) => Lookup::Stale,
+            },
             found => found,
         }
     }
@@ -156,13 +169,16 @@ impl SourceBook {
         }
     }
 
-    /// One re-read for all who ask meanwhile. Who asks within a second of the last one goes without.
+    /// One re-read for all who ask meanwhile, once a second at most.
     async fn reread(&self, now: DateTime<Utc>) {
         let asked = Instant::now();
-        let mut ended = self.reread.lock().await;
-        if ended.is_none_or(|ended| ended < asked && ended.elapsed() >= REREAD_EVERY) {
+        let mut began = self.reread.lock().await;
+        if began.is_none_or(|began| began < asked) {
+            if let Some(last) = *began {
+                sleep_until(last + REREAD_EVERY).await;
+            }
+            *began = Some(Instant::now());
             self.refresh(now).await;
-            *ended = Some(Instant::now());
         }
     }
 
