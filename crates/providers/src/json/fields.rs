@@ -47,6 +47,11 @@ impl<'v> Fields<'v> {
         self.text(name)?.ok_or_else(|| self.wrong_type(name, "a string"))
     }
 
+    /// What a fault of a member is told with.
+    pub(crate) fn fault(&self, name: &str, expected: &str, found: &str) -> Fault {
+        Fault::wrong_type(&format!("{}.{name}", self.path), expected, found)
+    }
+
     /// A text that only describes: whatever is no text is left out.
     pub(crate) fn loose_text(&self, name: &str) -> Option<String> {
         self.get(name).and_then(loose_text)

@@ -27,6 +27,11 @@ fn reaction(message: &Fields<'_>, own: &Fields<'_>) -> Result<Change, Fault> {
 
 fn edit(own: &Fields<'_>) -> Result<Change, Fault> {
     let edited = own.required_fields("message")?;
-    let Content { text, attachments, .. } = Content::of(edited.required_text("type")?, &edited)?;
+    let kind = edited.required_text("type")?;
+    let Content { text, attachments, .. } = Content::of(kind, &edited)?;
+    if text.is_none() && attachments.is_empty() {
+        // A kind that we cannot read. Applied, it would wipe the message.
+        return Err(edited.fault("type", "a type with a text or a file that we can read", &format!("{kind:?}")));
+    }
     Ok(Change::Edit { content: text, attachments })
 }

@@ -6,7 +6,7 @@ use vocabulary::{Item, RawEvent, Rejection, Source};
 
 use super::{PHONE_NUMBER_ID, lists, notice::clean_kind, people::People};
 use crate::{
-    json::{Fault, Fields, Node, Text},
+    json::{Fault, Fields, Node, Text, loose_text},
     reason,
 };
 
@@ -24,6 +24,8 @@ pub(super) struct Change<'t> {
     pub entry_time: Value,
     /// The business's phone number, as it names it itself.
     pub metadata: Value,
+    /// Whether it names itself in a way that we cannot read.
+    has_odd_metadata: bool,
     /// Whom the items are from.
     pub people: People,
 }
@@ -83,6 +85,7 @@ impl<'t> Change<'t> {
             field: clean_kind(&field),
             entry_id: entry_id.clone(),
             entry_time: entry_time.clone(),
+            has_odd_metadata: has_odd_metadata(value.as_ref()),
             metadata: member("metadata").unwrap_or_default(),
             people: People::of(&member("contacts").unwrap_or_default()),
             value,
@@ -94,10 +97,26 @@ impl<'t> Change<'t> {
         Fields::of(&self.metadata, "").ok()?.loose_text(name)
     }
 
+    /// The number that a change is for, if it is not ours. What names one that we cannot read is not taken for ours.
     fn number_other_than(&self, ours: Option<&str>) -> Option<String> {
-        let theirs = self.metadata(PHONE_NUMBER_ID)?;
-        (theirs != ours?).then_some(theirs)
+        let ours = ours?;
+        match self.metadata(PHONE_NUMBER_ID) {
+            Some(theirs) => (theirs != ours).then_some(theirs),
+            None => self.has_odd_metadata.then(|| "a number that cannot be read".to_owned()),
+        }
     }
+}
+
+/// Whether there is metadata that does not say in so many words which number it is of.
+fn has_odd_metadata(value: Option<&Node<'_>>) -> bool {
+    let metadata = value.and_then(|value| value.object().ok()?.get("metadata"));
+    metadata.is_some_and(|metadata| match metadata.value() {
+        Ok(Value::Null) => false,
+        Ok(Value::Object(says)) => {
+            says.get(PHONE_NUMBER_ID).is_some_and(|id| !id.is_null() && loose_text(id).is_none())
+        }
+        _ => true,
+    })
 }
 
 /// An item that was sent to the wrong source. Rejected one by one, so that each has the same place in its raw event when

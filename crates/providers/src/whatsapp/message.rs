@@ -59,7 +59,7 @@ fn is_business(change: &Change<'_>, message: &Fields<'_>) -> bool {
 pub(super) fn read(change: &Change<'_>, node: &Node<'_>, manner: &Manner<'_>) -> Result<Event, Fault> {
     let value = node.value()?;
     let message = Fields::of(&value, node.path())?;
-    let kind = clean_kind(message.get("type").and_then(Value::as_str).unwrap_or_default());
+    let kind = clean_kind(message.text("type")?.unwrap_or_default());
     let key = message.key("id", manner.key(message.id("id")?))?;
     let effect = match kind.as_str() {
         "system" => Effect::Notice,

@@ -75,7 +75,12 @@ fn what_does_not_say_which_message_it_is_about_is_rejected() {
 
 #[test]
 fn an_edit_to_nothing_that_we_can_read_is_rejected_rather_than_wiping_the_message() {
-    for message in [json!(null), json!("text"), json!({"text": {"body": "typeless"}})] {
+    for message in [
+        json!(null),
+        json!("text"),
+        json!({"text": {"body": "typeless"}}),
+        json!({"type": "hologram", "hologram": {"shape": "cube"}}),
+    ] {
         let own = json!({"original_message_id": "wamid.0", "message": message});
         assert_eq!(rejection(received(&super::message("edit", own))).reason, reason::WRONG_TYPE);
     }

@@ -230,10 +230,18 @@ fn a_type_that_nobody_knows_yet_is_a_message_without_content() {
 }
 
 #[test]
-fn a_message_whose_type_is_missing_or_no_word_is_of_unknown_type() {
-    for kind in [json!(null), json!(7), json!(""), json!({"a": 1})] {
+fn a_message_whose_type_is_missing_is_of_unknown_type() {
+    for kind in [json!(null), json!("")] {
         let event = event(received(&with(message("text", json!({"body": "hi"})), "type", kind)));
         assert_eq!((event.kind.as_str(), event.key.as_str()), ("unknown", "wamid.1"));
+    }
+}
+
+#[test]
+fn a_message_whose_type_is_no_word_is_rejected() {
+    for kind in [json!(7), json!(["text"]), json!({"a": 1})] {
+        let rejected = rejection(received(&with(message("text", json!({"body": "hi"})), "type", kind)));
+        assert_eq!(rejected.reason, crate::reason::WRONG_TYPE);
     }
 }
 
@@ -299,12 +307,25 @@ fn nobody_is_given_the_name_of_another_of_several_people() {
 }
 
 #[test]
-fn the_only_person_named_is_the_sender_even_under_another_id() {
-    let message = with(message("text", json!({"body": "hi"})), "from", json!("another form of the number"));
+fn the_only_person_named_is_the_sender_under_another_form_of_the_number() {
+    // Brazil's ninth digit: `from` has it, the contact's wa_id has not, or the other way round.
+    let message = with(message("text", json!({"body": "hi"})), "from", json!("15559550101234"));
 
     let sender = new_message(&event(received(&message))).sender.clone().unwrap();
 
     assert_eq!(sender.name.as_deref(), Some("Ines Okafor"));
+}
+
+#[test]
+fn the_only_person_named_lends_nobody_else_the_name() {
+    let other = with(message("text", json!({"body": "hi"})), "from", json!("4922"));
+    let unnamed = with(with(other.clone(), "from_user_id", json!("US.2")), "id", json!("wamid.2"));
+    let contacts = json!([{"profile": {"name": "Anna"}, "wa_id": "4911", "user_id": "US.1"}]);
+    let value = with(value("messages", json!([other, unnamed])), "contacts", contacts);
+
+    for event in events(request("messages", &value)) {
+        assert_eq!(new_message(&event).sender.as_ref().unwrap().name, None);
+    }
 }
 
 #[test]

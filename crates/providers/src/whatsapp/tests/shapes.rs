@@ -230,6 +230,18 @@ fn only_the_change_that_is_about_another_number_is_rejected() {
     assert!(items[1].is_ok());
 }
 
+#[test]
+fn what_names_a_number_that_cannot_be_read_is_not_taken_for_ours() {
+    let deep = (0..200).fold(json!({}), |inner, _| json!({"a": inner}));
+    for metadata in [json!({"phone_number_id": ["990000000000042"]}), json!("990000000000042"), deep] {
+        let value = with(value("messages", json!([ok()])), "metadata", metadata);
+
+        let items = split_by(&ours("990000000000042"), request("messages", &value));
+
+        assert_eq!(items[0].as_ref().unwrap_err().reason, reason::ANOTHER_PHONE_NUMBER);
+    }
+}
+
 /// D.20 differs: what concerns the whole account names no number, and is taken.
 #[test]
 fn what_names_no_number_is_taken() {
