@@ -108,6 +108,11 @@ async fn what_cannot_be_set_up_is_refused_in_a_line_that_says_what_to_do_and_lea
         (ADD_SOURCE.replace("acme", "other"), "there is a source wa already, of account acme"),
         (ADD_SOURCE.replace("whatsapp", "fax"), "fax"),
         (ADD_SOURCE.replace("--id wa", "--id a:b"), "\"a:b\" is no id"),
+        (ADD_SOURCE.replace("first", "''"), "--app-secret holds no secret: it is empty"),
+        (
+            ADD_SOURCE.replace("--verify-token token", "--verify-token ''"),
+            "--verify-token holds no secret: it is empty",
+        ),
         (ADD_ENDPOINT.replace("acme", "other"), "there is an endpoint bot already, of account acme"),
         (ADD_ENDPOINT.replace("message_created", "message-created"), "\"message-created\" is no event type"),
         (

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 use clap::Args;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 /// `--app-secret` and `--app-secret-file`.
 #[derive(Debug, Args)]
@@ -37,15 +37,16 @@ pub(super) struct VerifyToken {
 impl AppSecrets {
     /// All of them, those given first.
     pub(super) fn read(self) -> anyhow::Result<Vec<SecretString>> {
-        let read = self.files.iter().map(|file| from_file(file));
-        self.given.into_iter().map(Ok).chain(read).collect()
+        let given = self.given.into_iter().map(|secret| not_empty(secret, "--app-secret"));
+        given.chain(self.files.iter().map(|file| from_file(file))).collect()
     }
 }
 
 impl VerifyToken {
     /// The token, if there is one.
     pub(super) fn read(self) -> anyhow::Result<Option<SecretString>> {
-        self.file.map_or(Ok(self.token), |file| from_file(&file).map(Some))
+        let given = self.token.map(|token| not_empty(token, "--verify-token"));
+        given.or_else(|| self.file.map(|file| from_file(&file))).transpose()
     }
 }
 
@@ -58,7 +59,12 @@ fn from_file(file: &Path) -> anyhow::Result<SecretString> {
     } else {
         fs::read_to_string(file).with_context(|| format!("no secret can be read from {}", file.display()))?
     };
-    let secret = text.trim_end_matches(['\r', '\n']);
-    ensure!(!secret.is_empty(), "{} holds no secret: it is empty", file.display());
-    Ok(secret.to_owned().into())
+    let secret = text.trim_end_matches(['\r', '\n']).to_owned();
+    not_empty(secret.into(), &file.display().to_string())
+}
+
+/// Nothing can be signed with an empty secret: a variable that was not set would silently refuse every webhook.
+fn not_empty(secret: SecretString, place: &str) -> anyhow::Result<SecretString> {
+    ensure!(!secret.expose_secret().is_empty(), "{place} holds no secret: it is empty");
+    Ok(secret)
 }

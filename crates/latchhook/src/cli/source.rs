@@ -103,6 +103,9 @@ impl Add {
         };
         sources::put(&change.postgres, &change.master, &new).await?;
         change.publish(context).await?;
+        if token.is_none() {
+            context.note(&format!("Meta's handshake will be refused until {id} is given a --verify-token"));
+        }
         context.out.object(&json!({"id": id, "account_id": self.account, "name": self.name, "path": path(id.as_str())}))
     }
 }
