@@ -19,6 +19,10 @@ use crate::servers::{self, DataDir, Durability, PostgresServer, RedisServer, Red
 /// Where the servers keep their data if nobody says otherwise; below the current directory.
 pub const DATA_DIR: &str = ".latchhook";
 
+/// The `maxmemory` of a Redis that keeps its data, in bytes. With a limit, producers refuse above 75 % of it, here as in
+/// production; 1 GiB holds more than anybody queues by hand, and is less than any machine has that builds this.
+const MAX_MEMORY: u64 = 1 << 30;
+
 /// A Postgres and a Redis of our own; stopped when dropped.
 #[derive(Debug)]
 pub struct PrivateServers {
@@ -42,7 +46,8 @@ impl PrivateServers {
     pub fn start(data_dir: &Path) -> Result<Self, ServerError> {
         let home = DataDir::take(data_dir)?;
         let path = home.path().to_owned();
-        Self::start_in(&path, Home::Kept(home), Durability::Durable, &RedisSettings::durable())
+        let redis = RedisSettings { maxmemory: Some(MAX_MEMORY), ..RedisSettings::durable() };
+        Self::start_in(&path, Home::Kept(home), Durability::Durable, &redis)
     }
 
     /// Starts both empty, in memory where there is room, for data that ends with this process.

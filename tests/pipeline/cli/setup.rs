@@ -192,6 +192,24 @@ async fn doctor_says_of_each_check_what_it_found_and_what_to_do() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn doctor_finds_nothing_wrong_with_what_dev_starts_once_it_is_migrated() {
+    let dir = latchhook::servers::ScratchDir::new().unwrap();
+    let servers = latchhook::dev::PrivateServers::start(&dir.path().join("dev")).unwrap();
+    let latchhook = CommandLine::new(
+        &servers.database_url(),
+        &tests::TestRedis { url: servers.redis_url(), prefix: "latchhook".into() },
+    );
+
+    let before = latchhook.run("doctor").await;
+    latchhook.json("migrate").await;
+    let after = latchhook.run("doctor").await;
+
+    let failure = before.ended.unwrap_err().to_string();
+    assert_eq!(failure, "latchhook: 1 check failed: the table says what to do", "{}", before.out);
+    assert!(after.ended.is_ok(), "{}", after.out);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn files_are_enqueued_under_numbers_that_follow_each_other() {
     let (_database, redis, latchhook) = stores().await;
     latchhook.json("account add --id acme").await;

@@ -53,7 +53,7 @@ pub(super) async fn run(context: &mut Context<'_>) -> anyhow::Result<()> {
     checkups.push(variables(&unknown_variables(env::vars_os().filter_map(|(name, _)| name.into_string().ok()))));
     let failed = checkups.iter().filter(|checkup| checkup.verdict == Verdict::Fail).count();
     context.out.list(&["check", "verdict", "found", "do"], &checkups)?;
-    ensure!(failed == 0, "{failed} checks failed: the table says what to do");
+    ensure!(failed == 0, "{failed} {} failed: the table says what to do", if failed == 1 { "check" } else { "checks" });
     Ok(())
 }
 
