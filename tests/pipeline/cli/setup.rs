@@ -115,6 +115,9 @@ async fn what_cannot_be_set_up_is_refused_in_a_line_that_says_what_to_do_and_lea
         ),
         (ADD_ENDPOINT.replace("acme", "other"), "there is an endpoint bot already, of account acme"),
         (ADD_ENDPOINT.replace("message_created", "message-created"), "\"message-created\" is no event type"),
+        (ADD_ENDPOINT.replace("message_created", "mesage_created"), "there is no event type mesage_created"),
+        (ADD_ENDPOINT.replace("message_created", "fax.system"), "message_updated, whatsapp.KIND, and * for all"),
+        (ADD_ENDPOINT.replace("message_created", "whatsapp."), "there is no event type whatsapp."),
         (
             ADD_ENDPOINT.replace("http://127.0.0.1:9000", "https://10.0.0.1").replace("bot", "b"),
             "10.0.0.1 is not public",
@@ -130,6 +133,17 @@ async fn what_cannot_be_set_up_is_refused_in_a_line_that_says_what_to_do_and_lea
     }
     assert_eq!(latchhook.json("source list").await.as_array().unwrap().len(), 1);
     assert_eq!(latchhook.json("endpoint list").await.as_array().unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_may_hear_of_every_kind_of_a_provider_that_there_is() {
+    let (_database, _redis, latchhook) = stores().await;
+    latchhook.json("account add --id acme").await;
+
+    for events in ["*", "message_created", "message_updated,whatsapp.system"] {
+        let add = format!("endpoint add --account acme --url http://127.0.0.1:9000/hook --id bot --events {events}");
+        assert_eq!(latchhook.json(&add).await["event_types"], json!(events.split(',').collect::<Vec<_>>()));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

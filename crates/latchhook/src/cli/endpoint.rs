@@ -4,6 +4,7 @@ use anyhow::{Context as _, anyhow, bail, ensure};
 use clap::{Args, Subcommand};
 use database::{AsyncPgConnection, endpoints, listing};
 use dispatcher::{Guard, signing::SigningSecret};
+use providers::Provider;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use vocabulary::{AccountId, EndpointId, EventTypes};
@@ -38,11 +39,28 @@ pub(super) struct Add {
     #[arg(long, value_name = "U")]
     url: String,
     /// What it wants to hear of: event types with commas, or * for all
-    #[arg(long, value_name = "E")]
+    #[arg(long, value_name = "E", value_parser = event_types)]
     events: EventTypes,
     /// Its name in other commands; a random one if not given
     #[arg(long, value_name = "I")]
     id: Option<EndpointId>,
+}
+
+/// A name that no event ever has would be heard of never, and nothing would say so.
+fn event_types(text: &str) -> anyhow::Result<EventTypes> {
+    let types: EventTypes = text.parse()?;
+    if let Some(unknown) = types.names().iter().find(|name| !is_known(name)) {
+        let notices: Vec<_> = Provider::ALL.iter().map(|provider| format!("{provider}.KIND")).collect();
+        let notices = notices.join(", ");
+        bail!("there is no event type {unknown}: there are message_created, message_updated, {notices}, and * for all");
+    }
+    Ok(types)
+}
+
+/// Which kinds a provider has is for the provider to say: any of them may come.
+fn is_known(name: &str) -> bool {
+    let is_notice = |(provider, kind): (&str, &str)| provider.parse::<Provider>().is_ok() && !kind.is_empty();
+    matches!(name, "*" | "message_created" | "message_updated") || name.split_once('.').is_some_and(is_notice)
 }
 
 /// Which endpoint.
