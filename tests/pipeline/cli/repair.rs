@@ -144,3 +144,19 @@ async fn what_is_discarded_keeps_the_reason_and_the_bytes() {
     assert_eq!((&kept["note"], &kept["raw_event"]["body"]["text"]), (&json!("a test of theirs"), &json!("{not json")));
     assert_eq!(deeds(&pipeline).await, [("quarantine discard".into(), "a test of theirs".into())]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_that_is_told_of_nothing_names_every_way_to_tell_it() {
+    let nothing = CommandLine { settings: Vec::new() };
+    let add = "source add --provider whatsapp --account acme --name N";
+
+    let quarantine = nothing.fails("quarantine replay").await;
+    let deliveries = nothing.fails("deliveries retry").await;
+    let source = nothing.fails(add).await;
+
+    let ways = "<ID|--group <REASON>|--source <ID>|--since <WHEN>|--all>";
+    assert!(quarantine.contains(ways), "{quarantine}");
+    let ways = "<WEBHOOK_ID|--state <STATE>|--endpoint <ID>|--event <ID>|--since <WHEN>>";
+    assert!(deliveries.contains(ways), "{deliveries}");
+    assert!(source.contains("<--app-secret <S>|--app-secret-file <FILE>>"), "{source}");
+}

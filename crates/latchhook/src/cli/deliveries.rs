@@ -1,7 +1,7 @@
 //! `latchhook deliveries`: what is owed to endpoints, and making it due again.
 
 use anyhow::{Context as _, ensure};
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 use database::{audit_log, deliveries};
 use diesel_async::AsyncConnection;
 use serde_json::json;
@@ -78,9 +78,10 @@ pub(super) struct List {
 
 /// Which deliveries to try again.
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("which").args(["webhook_ids", "state", "endpoint", "event", "since"]).required(true).multiple(true))]
 pub(super) struct Retry {
     /// By their webhook ids
-    #[arg(value_name = "WEBHOOK_ID", required_unless_present_any = ["state", "endpoint", "event", "since"])]
+    #[arg(value_name = "WEBHOOK_ID")]
     webhook_ids: Vec<String>,
     #[command(flatten)]
     filter: Filter,

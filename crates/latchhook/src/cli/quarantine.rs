@@ -5,7 +5,7 @@
 
 use anyhow::{Context as _, ensure};
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
-use clap::{Args, Subcommand};
+use clap::{ArgGroup, Args, Subcommand};
 use database::{AsyncPgConnection, audit_log, quarantine};
 use diesel_async::AsyncConnection;
 use queue::Inbound;
@@ -52,9 +52,10 @@ struct Filter {
 
 /// Which rows, by number or by what they are.
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("which").args(["ids", "group", "source", "since", "all"]).required(true).multiple(true))]
 struct Selection {
     /// By their numbers
-    #[arg(value_name = "ID", required_unless_present_any = ["group", "source", "since", "all"])]
+    #[arg(value_name = "ID")]
     ids: Vec<i64>,
     #[command(flatten)]
     filter: Filter,

@@ -12,9 +12,10 @@ use secrecy::{ExposeSecret, SecretString};
 
 /// `--app-secret` and `--app-secret-file`.
 #[derive(Debug, Args)]
+#[group(required = true, multiple = true)]
 pub(super) struct AppSecrets {
     /// What the provider signs with; again for a second one while it is rotated
-    #[arg(long = "app-secret", value_name = "S", required_unless_present = "files", hide_env_values = true)]
+    #[arg(long = "app-secret", value_name = "S", hide_env_values = true)]
     given: Vec<SecretString>,
 
     /// A file that holds it, or - for stdin
