@@ -160,3 +160,25 @@ async fn a_command_that_is_told_of_nothing_names_every_way_to_tell_it() {
     assert!(deliveries.contains(ways), "{deliveries}");
     assert!(source.contains("<--app-secret <S>|--app-secret-file <FILE>>"), "{source}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_is_unknown_is_an_error_and_a_known_one_may_match_nothing() {
+    let pipeline = Pipeline::new().await;
+    let latchhook = CommandLine::of(&pipeline);
+    pipeline.receive("{not json").await;
+    let reason = latchhook.json("quarantine list").await[0]["reason"].as_str().unwrap().to_owned();
+    latchhook.json("quarantine discard --all --reason test").await;
+
+    let unknown = [
+        ("quarantine replay --group nogroup", "there is no group nogroup"),
+        ("quarantine discard --source nosuch --reason test", "there is no source nosuch"),
+        ("deliveries retry --endpoint nosuch", "there is no endpoint nosuch"),
+        ("deliveries retry --event 00000000-0000-0000-0000-000000000000", "there is no event 00000000"),
+    ];
+    for (line, what) in unknown {
+        let failure = latchhook.fails(line).await;
+        assert!(failure.contains(what), "{failure}");
+    }
+    assert_eq!(latchhook.json(&format!("quarantine replay --group '{reason}' --source wa")).await["replayed"], 0);
+    assert_eq!(latchhook.json("deliveries retry --endpoint bot").await["wanted"], 0);
+}

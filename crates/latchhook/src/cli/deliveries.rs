@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, ensure};
 use clap::{ArgGroup, Args, Subcommand, ValueEnum};
-use database::{audit_log, deliveries};
+use database::{AsyncPgConnection, audit_log, deliveries, events};
 use diesel_async::AsyncConnection;
 use serde_json::json;
 use uuid::Uuid;
@@ -10,6 +10,7 @@ use vocabulary::EndpointId;
 
 use super::{
     context::{Context, actor},
+    endpoint,
     since::Since,
 };
 
@@ -108,12 +109,25 @@ impl Filter {
             since: self.since.map(|since| since.as_of(context.now)),
         }
     }
+
+    /// A misspelt name would match nothing, as if there were nothing to do.
+    async fn must_name_what_is_there(&self, conn: &AsyncPgConnection) -> anyhow::Result<()> {
+        if let Some(endpoint) = &self.endpoint {
+            endpoint::must_exist(conn, endpoint).await?;
+        }
+        if let Some(event) = self.event {
+            let found = events::find(conn, event).await?;
+            ensure!(found.is_some(), "there is no event {event}: latchhook events list names them");
+        }
+        Ok(())
+    }
 }
 
 impl List {
     async fn run(self, context: &mut Context<'_>) -> anyhow::Result<()> {
-        let wanted = self.filter.wanted(context);
-        let rows = deliveries::list(&*context.postgres().await?, &wanted, self.limit.into()).await?;
+        let conn = context.postgres().await?;
+        self.filter.must_name_what_is_there(&conn).await?;
+        let rows = deliveries::list(&conn, &self.filter.wanted(context), self.limit.into()).await?;
         context.out.list(&COLUMNS, &rows)
     }
 }
@@ -134,7 +148,9 @@ impl Retry {
         let states = self.states()?;
         let webhook_ids = self.webhook_ids.iter().map(String::as_str).collect();
         let wanted = deliveries::Wanted { webhook_ids, states: states.clone(), ..self.filter.wanted(context) };
-        let rows = deliveries::list(&*context.postgres().await?, &wanted, i64::MAX).await?;
+        let conn = context.postgres().await?;
+        self.filter.must_name_what_is_there(&conn).await?;
+        let rows = deliveries::list(&conn, &wanted, i64::MAX).await?;
         ensure!(
             !rows.is_empty() || self.webhook_ids.is_empty(),
             "none of these is a delivery that is {}: latchhook deliveries list shows them",

@@ -164,6 +164,13 @@ async fn set_disabled(context: &mut Context<'_>, id: &EndpointId, reason: Option
     context.out.object(&json!({"id": id, "enabled": reason.is_none(), "disabled_reason": reason}))
 }
 
+/// Refuses an endpoint that is not there, where one is only looked for by its name.
+pub(super) async fn must_exist(conn: &AsyncPgConnection, id: &EndpointId) -> anyhow::Result<()> {
+    let is_there = endpoints::list(conn).await?.iter().any(|endpoint| endpoint.id == id.as_str());
+    ensure!(is_there, unknown(id));
+    Ok(())
+}
+
 fn unknown(id: &EndpointId) -> String {
     format!("there is no endpoint {id}: latchhook endpoint list names them")
 }

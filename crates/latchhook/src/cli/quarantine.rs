@@ -18,6 +18,7 @@ mod groups;
 use super::{
     context::{Context, actor},
     since::Since,
+    source,
 };
 
 /// What is shown of each, to people.
@@ -123,6 +124,33 @@ impl Filter {
             ..quarantine::Wanted::default()
         }
     }
+
+    /// A misspelt name would match nothing, as if there were nothing to do. What was closed since is a match of a known
+    /// one; so is what came from a source that was never added.
+    async fn must_name_what_is_there(&self, conn: &AsyncPgConnection) -> anyhow::Result<()> {
+        if let Some(reason) = self.group.as_deref() {
+            let ever = quarantine::Wanted { reason: Some(reason), closed: true, ..quarantine::Wanted::default() };
+            let is_there = !quarantine::list(conn, &ever).await?.is_empty();
+            ensure!(is_there, "there is no group {reason}: latchhook quarantine list --closed names them");
+        }
+        match &self.source {
+            Some(source) => source::must_exist(conn, source).await,
+            None => Ok(()),
+        }
+    }
+
+    /// What is wanted of it. Names are looked up only when nothing is found.
+    async fn find(
+        &self,
+        conn: &AsyncPgConnection,
+        wanted: &quarantine::Wanted<'_>,
+    ) -> anyhow::Result<Vec<quarantine::QuarantinedRow>> {
+        let rows = quarantine::list(conn, wanted).await?;
+        if rows.is_empty() {
+            self.must_name_what_is_there(conn).await?;
+        }
+        Ok(rows)
+    }
 }
 
 impl Selection {
@@ -131,8 +159,8 @@ impl Selection {
         conn: &AsyncPgConnection,
         context: &Context<'_>,
     ) -> anyhow::Result<Vec<quarantine::QuarantinedRow>> {
-        let rows =
-            quarantine::list(conn, &quarantine::Wanted { ids: &self.ids, ..self.filter.wanted(context) }).await?;
+        let wanted = quarantine::Wanted { ids: &self.ids, ..self.filter.wanted(context) };
+        let rows = self.filter.find(conn, &wanted).await?;
         let missing = self.ids.iter().find(|id| !rows.iter().any(|row| row.id == **id));
         match missing {
             Some(id) => Err(anyhow::anyhow!("nothing open in quarantine has the number {id}; nothing was done")),
@@ -144,7 +172,7 @@ impl Selection {
 impl List {
     async fn run(self, context: &mut Context<'_>) -> anyhow::Result<()> {
         let wanted = quarantine::Wanted { closed: self.closed, ..self.filter.wanted(context) };
-        let rows = quarantine::list(&*context.postgres().await?, &wanted).await?;
+        let rows = self.filter.find(&*context.postgres().await?, &wanted).await?;
         if self.each {
             return context.out.list(&COLUMNS, &rows);
         }

@@ -184,6 +184,13 @@ fn path(id: &str) -> String {
     format!("/hooks/{id}")
 }
 
+/// Refuses a source that is not there, where one is only looked for by its name.
+pub(super) async fn must_exist(conn: &AsyncPgConnection, id: &SourceId) -> anyhow::Result<()> {
+    let is_there = sources::list(conn).await?.iter().any(|source| source.id == id.as_str());
+    ensure!(is_there, unknown(id));
+    Ok(())
+}
+
 fn unknown(id: &SourceId) -> String {
     format!("there is no source {id}: latchhook source list names them")
 }
