@@ -95,6 +95,7 @@ async fn a_replay_settles_what_can_be_processed_by_now_and_records_it_once() {
     for _ in 0..2 {
         assert_eq!(latchhook.json(&format!("quarantine replay {id}")).await["replayed"], 1);
     }
+    let for_people = latchhook.run("quarantine list --each").await.out;
     let again = [pipeline.take().await, pipeline.take().await];
     pipeline.worker.work(again.into()).await;
 
@@ -102,7 +103,8 @@ async fn a_replay_settles_what_can_be_processed_by_now_and_records_it_once() {
     assert_eq!(pipeline.receipt(&stamp).await, Some((1, 1, 0, true)));
     let closed = &latchhook.json("quarantine list --each --closed").await[0];
     assert_eq!(closed["resolution"], "settled");
-    assert!(closed["replayed_at"].is_string());
+    let replayed_at = closed["replayed_at"].as_str().unwrap();
+    assert!(for_people.contains("REPLAYED AT") && for_people.contains(replayed_at), "{for_people}");
     assert!(latchhook.fails(&format!("quarantine replay {id}")).await.contains("nothing open in quarantine"));
     assert_eq!(deeds(&pipeline).await.len(), 2);
 }

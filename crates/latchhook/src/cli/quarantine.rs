@@ -22,7 +22,8 @@ use super::{
 };
 
 /// What is shown of each, to people.
-const COLUMNS: [&str; 8] = ["id", "reason", "detail", "source_id", "incarnation", "number", "item", "created_at"];
+const COLUMNS: [&str; 9] =
+    ["id", "reason", "detail", "source_id", "incarnation", "number", "item", "created_at", "replayed_at"];
 
 /// What could not be processed, kept whole
 #[derive(Debug, Subcommand)]
