@@ -8,7 +8,6 @@ use database::Database;
 use dispatcher::{AllowedPrivate, Client, Dispatcher, Guard};
 use producer::{ConnectionLimits, Intake, IntakeSettings, Producer, ProducerSettings, SourceBook};
 use queue::{ClaimSettings, Redis, Wake};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use secrecy::SecretString;
 use tokio::{net::TcpListener, sync::Notify};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -44,9 +43,6 @@ pub struct Settings {
     /// How keys are claimed.
     pub claims: ClaimSettings,
 }
-
-/// Files that the stores, the deliveries under way and the logs need beside the connections of the intake.
-const FILES_OF_OUR_OWN: u64 = 256;
 
 /// Connections to Postgres of one process: two transactions, the sources, and what the dispatcher leases and records.
 const CONNECTIONS: usize = 8;
@@ -104,7 +100,7 @@ pub async fn start(settings: &Settings, roles: &[Role], stop: CancellationToken)
             stages.tasks.spawn(dispatcher.run(wake, stop.clone()));
         }
     }
-    let limits = connection_limits();
+    let limits = ConnectionLimits::default().within_open_files();
     if roles.contains(&Role::Producer) {
         let producer = Producer::new(&redis, ProducerSettings::default());
         let routes = intake(settings, &redis, producer.clone(), &stages, &stop)?;
@@ -118,30 +114,6 @@ pub async fn start(settings: &Settings, roles: &[Role], stop: CancellationToken)
         });
     }
     Ok(stages)
-}
-
-/// As many connections as there may be open files, with some kept for ourselves: else strangers who only hold connections
-/// would take the sockets to Redis too.
-fn connection_limits() -> ConnectionLimits {
-    let limits = ConnectionLimits::default();
-    let files = open_files().saturating_sub(FILES_OF_OUR_OWN);
-    let connections = usize::try_from(files).map_or(limits.connections, |files| limits.connections.min(files.max(1)));
-    if connections < limits.connections {
-        tracing::warn!(
-            connections,
-            wanted = limits.connections,
-            "few open files are allowed (ulimit -n): fewer connections"
-        );
-    }
-    ConnectionLimits { connections, ..limits }
-}
-
-/// How many files may be open, after asking for as many as we may ask for.
-fn open_files() -> u64 {
-    let allowed = getrlimit(Resource::Nofile);
-    let all = Rlimit { current: allowed.maximum, maximum: allowed.maximum };
-    let granted = if setrlimit(Resource::Nofile, all).is_ok() { allowed.maximum } else { allowed.current };
-    granted.unwrap_or(u64::MAX)
 }
 
 fn master(settings: &Settings) -> anyhow::Result<MasterKey> {

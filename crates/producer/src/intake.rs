@@ -8,6 +8,7 @@
 mod body;
 mod book;
 mod counters;
+mod files;
 mod hooks;
 mod patience;
 mod pressure;
