@@ -8,6 +8,7 @@
 mod body;
 mod book;
 mod counters;
+mod entrance;
 mod files;
 mod hooks;
 mod patience;

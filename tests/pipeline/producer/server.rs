@@ -122,6 +122,62 @@ async fn connections_above_the_cap_wait_for_their_turn() {
 }
 
 #[tokio::test]
+async fn connections_between_two_requests_do_not_keep_another_from_being_answered() {
+    let door = open(limits(ConnectionLimits { connections: 8, ..ConnectionLimits::default() })).await;
+    let mut idle = Vec::new();
+    for _ in 0..8 {
+        let mut connection = Connection::open(door.address).await;
+        connection.send(&get("/healthz")).await;
+        assert_eq!(connection.receive().await.unwrap().status, 200);
+        idle.push(connection);
+    }
+
+    let began = Instant::now();
+    let answer = door.post_signed(b"{}").await;
+
+    assert_eq!(answer.status, 200);
+    assert!(began.elapsed() < Duration::from_secs(5));
+    assert_eq!(idle.remove(0).receive().await, None, "the one that has idled longest has left");
+    for mut connection in idle {
+        connection.send(&get("/healthz")).await;
+        assert_eq!(connection.receive().await.unwrap().status, 200, "the others have not");
+    }
+}
+
+#[tokio::test]
+async fn connections_that_have_never_said_anything_do_not_keep_another_from_being_answered() {
+    let door = open(limits(ConnectionLimits { connections: 8, ..ConnectionLimits::default() })).await;
+    let mut silent = Vec::new();
+    for _ in 0..8 {
+        silent.push(Connection::open(door.address).await);
+    }
+
+    let began = Instant::now();
+    let answer = door.post_signed(b"{}").await;
+
+    assert_eq!(answer.status, 200);
+    assert!(began.elapsed() < Duration::from_secs(5));
+}
+
+#[tokio::test]
+async fn a_request_in_flight_is_never_cut_off_for_a_connection_that_waits() {
+    let door = open(limits(ConnectionLimits { connections: 1, ..ConnectionLimits::default() })).await;
+    let mut first = Connection::open(door.address).await;
+    let request = signed(b"in flight");
+    let (begun, rest) = request.split_at(request.len() - 3);
+    first.send(begun).await;
+    has_received(&door, 1).await;
+
+    let mut second = Connection::open(door.address).await;
+    second.send(&get("/healthz")).await;
+    sleep_until(Instant::now() + Duration::from_secs(2)).await;
+    first.send(rest).await;
+
+    assert_eq!(first.receive().await.unwrap().status, 200);
+    assert_eq!(second.receive().await.unwrap().status, 200);
+}
+
+#[tokio::test]
 async fn who_does_not_read_the_answers_is_hung_up_on() {
     let door = open(limits(ConnectionLimits { write_deadline: SHORT, ..ConnectionLimits::default() })).await;
     let mut connection = Connection::open(door.address).await;

@@ -4,15 +4,13 @@
 //! ever. hyper-util's `auto` builder waits without a deadline for the first bytes, to tell HTTP/1 from HTTP/2. So this is
 //! hyper's HTTP/1 connection itself.
 //!
-//! Connections above the cap wait in the kernel's backlog rather than being answered with 503: an answer needs a file
-//! descriptor, a task and the reading of a header, which is what has run out.
+//! Connections above the cap wait, the first of them accepted and the others in the kernel's backlog, rather than being
+//! answered with 503: an answer needs a file descriptor, a task and the reading of a header, which is what has run out.
+//! For the one that is accepted, the connection that has been silent longest is closed, if that is a second or more. A
+//! shorter idle deadline for all would make room too, but by hanging up on every idle client at once, who would all come
+//! back at once.
 
-use std::{
-    io::{Error, ErrorKind},
-    pin::pin,
-    sync::Arc,
-    time::Duration,
-};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use axum::Router;
 use hyper::{
@@ -24,24 +22,19 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
-    task::JoinSet,
-    time::{sleep, timeout},
-};
+use tokio::{net::TcpListener, sync::Notify, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
+use tracing::debug;
 
-use super::patience::{Patient, Phase};
-
-/// After an accept that failed for want of something (file descriptors), until some may have been given back.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+use super::{
+    entrance::{Entrance, Guest},
+    patience::{Patient, Phase},
+};
 
 /// What a connection may take, and how long it may keep us waiting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConnectionLimits {
-    /// The most connections at one time. Further ones wait in the kernel's backlog.
+    /// The most connections at one time. Further ones wait for their turn; see [`serve`].
     pub connections: usize,
     /// The most headers of one request; above it 431.
     pub headers: usize,
@@ -81,21 +74,25 @@ pub struct Stopped {
 
 /// Serves `router` on `listener` until `stop`; then takes no more connections, finishes the requests in flight, and returns.
 /// Close the producer after that, not before: the requests in flight still need it.
+///
+/// When there are as many connections as `limits` allow, and one more waits, the one that has been silent longest is closed,
+/// once it has been so for a second. One that has a request in flight is never closed for another.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
     limits: ConnectionLimits,
     stop: CancellationToken,
 ) -> Stopped {
-    let server =
-        Arc::new(Server { routes: TowerToHyperService::new(router), http: http(&limits), limits, stop: stop.clone() });
-    let room = Arc::new(Semaphore::new(limits.connections));
+    let make_room = Arc::new(Notify::new());
+    let mut entrance = Entrance::new(listener, limits.connections, make_room.clone());
+    let routes = TowerToHyperService::new(router);
+    let server = Arc::new(Server { routes, http: http(&limits), limits, make_room, stop: stop.clone() });
     let mut connections = JoinSet::new();
-    while let Some((stream, place)) = stop.run_until_cancelled(accept(&listener, &room)).await {
-        connections.spawn(server.clone().drive(stream, place));
+    while let Some(guest) = stop.run_until_cancelled(entrance.next()).await {
+        connections.spawn(server.clone().drive(guest));
         while connections.try_join_next().is_some() {}
     }
-    drop(listener);
+    drop(entrance);
     drain(connections, limits.drain_deadline).await
 }
 
@@ -106,27 +103,6 @@ fn http(limits: &ConnectionLimits) -> http1::Builder {
         .max_headers(limits.headers)
         .max_buf_size(limits.header_bytes);
     http
-}
-
-async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> (TcpStream, OwnedSemaphorePermit) {
-    let place = room.clone().acquire_owned().await.expect("the semaphore is never closed");
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) => return (stream, place),
-            Err(error) if is_of_one_connection(&error) => {}
-            Err(error) => {
-                warn!(
-                    error = &error as &dyn std::error::Error,
-                    "cannot accept connections; raise the limit of open files"
-                );
-                sleep(ACCEPT_PAUSE).await;
-            }
-        }
-    }
-}
-
-fn is_of_one_connection(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset)
 }
 
 async fn drain(mut connections: JoinSet<()>, deadline: Duration) -> Stopped {
@@ -141,15 +117,16 @@ struct Server {
     routes: TowerToHyperService<Router>,
     http: http1::Builder,
     limits: ConnectionLimits,
+    make_room: Arc<Notify>,
     stop: CancellationToken,
 }
 
 impl Server {
-    async fn drive(self: Arc<Self>, stream: TcpStream, _place: OwnedSemaphorePermit) {
+    async fn drive(self: Arc<Self>, Guest { stream, place: _place }: Guest) {
         // Responses are a packet each: waiting for more to send would only delay them.
         let _ = stream.set_nodelay(true);
         let phase = Phase::fresh();
-        let io = Patient::new(stream, phase.clone(), self.limits.header_deadline, self.limits.write_deadline);
+        let io = Patient::new(stream, phase.clone(), &self.limits, self.make_room.clone());
         let service = service_fn(|request: http::Request<Incoming>| {
             phase.busy();
             let (answer, phase) = (self.routes.call(request), phase.clone());
