@@ -70,6 +70,11 @@ impl Plan {
 }
 
 impl Door {
+    /// Another book of the same sources, which nobody has opened.
+    pub(super) fn book(&self) -> SourceBook {
+        SourceBook::new(&self.redis, MasterKey::parse(&self.master.clone().into()).unwrap())
+    }
+
     pub(super) async fn publish(&self, revision: i64, sources: &[Source], at: DateTime<Utc>) {
         let master = MasterKey::parse(&self.master.clone().into()).unwrap();
         Snapshots::new(&self.redis).publish(&master, revision, sources, at).await.unwrap();

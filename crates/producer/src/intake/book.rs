@@ -1,8 +1,8 @@
 //! What the door knows of the sources: the newest snapshot that a role with Postgres has published in Redis.
 //!
 //! Looking up never talks to Redis, but for one case: an id that the snapshot does not name may belong to a source that was
-//! added a moment ago, so whoever asks waits for a re-read of the snapshot that begins afterwards; there is one a second at
-//! most, for all who wait.
+//! added a moment ago. It is unknown only once a read that began after the question has not found it. There is at most one
+//! such read a second, which all who ask meanwhile wait for and share.
 
 use std::{
     collections::HashMap,
@@ -27,10 +27,10 @@ use vocabulary::{MasterKey, Source, SourceId};
 const FRESH_FOR: TimeDelta = TimeDelta::minutes(5);
 /// Requests for ids that nobody has must not become reads of Redis.
 const REREAD_EVERY: Duration = Duration::from_secs(1);
-/// How many requests for unknown ids may wait for a re-read. Each holds a connection and no more.
-const ASKING: usize = 1_000;
 /// A read that takes longer would keep a request waiting that is probably nobody's.
 const READ_DEADLINE: Duration = Duration::from_secs(2);
+/// Who waits for a re-read holds a connection and memory, and may be a stranger who tries ids.
+const MOST_WAITING: usize = 1_000;
 
 /// What is known of a source.
 #[derive(Debug, Clone)]
@@ -39,7 +39,8 @@ pub enum Lookup {
     Known(Arc<Source>),
     /// It does not exist, or is disabled.
     Unknown,
-    /// Nobody can say: there is no snapshot, or none fresher than five minutes.
+    /// Nobody can say: there is no snapshot, or none fresher than five minutes; or the snapshot does not name it and cannot
+    /// be read again just now, or 1,000 lookups wait for that already.
     Stale,
 }
 
@@ -50,11 +51,17 @@ pub struct SourceBook {
     page: RwLock<Option<Arc<Page>>>,
     /// Held while reading, so that an older answer never overtakes a newer one.
     reading: Mutex<()>,
-    /// When the last re-read for an unknown id began. Held while it runs, so that there is one at a time.
-    reread: Mutex<Option<Instant>>,
-    /// Room for those who wait for one: whoever probes for ids must not hold memory.
-    asking: Semaphore,
+    /// The last re-read for an unknown id. Held until the next one has ended, so that there is one at a time.
+    reread: Mutex<Option<Reread>>,
+    waiting: Semaphore,
     failing: AtomicBool,
+}
+
+#[derive(Clone, Copy)]
+struct Reread {
+    began: Instant,
+    /// Whether Redis had a snapshot to show.
+    read: bool,
 }
 
 #[derive(Clone)]
@@ -96,60 +103,60 @@ impl SourceBook {
             page: RwLock::default(),
             reading: Mutex::default(),
             reread: Mutex::default(),
-            asking: Semaphore::new(ASKING),
+            waiting: Semaphore::new(MOST_WAITING),
             failing: AtomicBool::new(false),
         }
     }
 
     /// Reads the snapshot if there is a newer one. When Redis does not answer, the old one stays until it is stale.
     pub async fn refresh(&self, now: DateTime<Utc>) {
+        self.read(now).await;
+    }
+
+    /// Whether there was a snapshot to read.
+    async fn read(&self, now: DateTime<Utc>) -> bool {
         let _reading = self.reading.lock().await;
         let known = self.page().map(|page| page.revision);
         let read = timeout(READ_DEADLINE, self.snapshots.read(&self.master, known)).await;
         match read {
             Ok(Ok(read)) => {
-                self.turn(read, now);
                 if self.failing.swap(false, Relaxed) {
                     info!("the snapshot of the sources is readable again");
                 }
+                self.turn(read, now)
             }
             Ok(Err(error)) => self.fail(Some(&error)),
             Err(_) => self.fail(None),
         }
     }
 
-    fn fail(&self, error: Option<&(dyn Error + 'static)>) {
+    fn fail(&self, error: Option<&(dyn Error + 'static)>) -> bool {
         if !self.failing.swap(true, Relaxed) {
             warn!(error, "the snapshot of the sources cannot be read; the last one holds for five minutes");
         }
+        false
     }
 
-    fn turn(&self, read: Read, now: DateTime<Utc>) {
+    /// Whether there is a new page.
+    fn turn(&self, read: Read, now: DateTime<Utc>) -> bool {
         let before = self.page();
         let next = match (read, before.as_deref()) {
             (Read::Newer(snapshot), before) => Page::of(snapshot, before, now),
             (Read::Unchanged { published_at }, Some(before)) => {
                 Page { seen_at: before.seen_again(published_at, now), published_at, ..before.clone() }
             }
-            (Read::Unchanged { .. }, None) | (Read::Missing, _) => return,
+            (Read::Unchanged { .. }, None) | (Read::Missing, _) => return false,
         };
         *self.page.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(next));
+        true
     }
 
-    /// Who `id` is. When the snapshot does not name it, waits for a read of Redis that began after the question: a source
-    /// may have been published since the last one. That takes at most a second, the pause between such reads, and two for
-    /// the read itself.
-    ///
-    /// [`Lookup::Stale`] when too many wait already: nobody can say then.
+    /// Who `id` is. When the snapshot does not name it, waits for the next re-read: at most a second until that begins if
+    /// Redis answers at once, and a few seconds if it does not.
     pub async fn lookup(&self, id: &SourceId, now: DateTime<Utc>) -> Lookup {
         match self.find(id, now) {
-            Lookup::Unknown => match self.asking.try_acquire() {
-                Ok(_place) => {
-                    self.reread(now).await;
-                    self.find(id, now)
-                }
-                Err(_) => Lookup::Stale,
-            },
+            Lookup::Unknown if self.reread(now).await => self.find(id, now),
+            Lookup::Unknown => Lookup::Stale,
             found => found,
         }
     }
@@ -169,17 +176,20 @@ impl SourceBook {
         }
     }
 
-    /// One re-read for all who ask meanwhile, once a second at most.
-    async fn reread(&self, now: DateTime<Utc>) {
+    /// Whether the snapshot has been read since this was called: by this call, or by one of those that wait with it.
+    async fn reread(&self, now: DateTime<Utc>) -> bool {
+        let Ok(_waiting) = self.waiting.try_acquire() else { return false };
         let asked = Instant::now();
-        let mut began = self.reread.lock().await;
-        if began.is_none_or(|began| began < asked) {
-            if let Some(last) = *began {
-                sleep_until(last + REREAD_EVERY).await;
-            }
-            *began = Some(Instant::now());
-            self.refresh(now).await;
+        let mut last = self.reread.lock().await;
+        match *last {
+            Some(last) if last.began >= asked => return last.read,
+            Some(last) => sleep_until(last.began + REREAD_EVERY).await,
+            None => {}
         }
+        let began = Instant::now();
+        let read = self.read(now).await;
+        *last = Some(Reread { began, read });
+        read
     }
 
     fn page(&self) -> Option<Arc<Page>> {
