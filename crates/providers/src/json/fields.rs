@@ -1,5 +1,7 @@
 //! An object that has been parsed.
 
+use std::fmt::Display;
+
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 use vocabulary::{Key, KeyError};
@@ -47,9 +49,22 @@ impl<'v> Fields<'v> {
         self.text(name)?.ok_or_else(|| self.wrong_type(name, "a string"))
     }
 
-    /// What a fault of a member is told with.
-    pub(crate) fn fault(&self, name: &str, expected: &str, found: &str) -> Fault {
-        Fault::wrong_type(&format!("{}.{name}", self.path), expected, found)
+    /// A text that may be missing, but not `null`: a word that decides what the rest is.
+    ///
+    /// # Errors
+    /// When it is there and no string.
+    pub(crate) fn word(&self, name: &str) -> Result<Option<&'v str>, Fault> {
+        let word = |value: &'v Value| value.as_str().ok_or_else(|| self.wrong_type(name, "a string"));
+        self.members.get(name).map(word).transpose()
+    }
+
+    /// A text, or a number as it is written.
+    ///
+    /// # Errors
+    /// When it is there and neither.
+    pub(crate) fn text_or_number(&self, name: &str) -> Result<Option<String>, Fault> {
+        let text = |value| loose_text(value).ok_or_else(|| self.wrong_type(name, "a string or a number"));
+        self.get(name).map(text).transpose()
     }
 
     /// A text that only describes: whatever is no text is left out.
@@ -106,11 +121,17 @@ impl<'v> Fields<'v> {
         (!rest.is_empty()).then_some(Value::Object(rest))
     }
 
+    /// What is wrong with a member.
+    pub(crate) fn fault(&self, name: &str, reason: &'static str, what: impl Display) -> Fault {
+        Fault::at(&self.path_of(name), reason, what)
+    }
+
     fn path_of(&self, name: &str) -> String {
         format!("{}.{name}", self.path)
     }
 
-    fn wrong_type(&self, name: &str, expected: &str) -> Fault {
+    /// A member is not what it must be.
+    pub(crate) fn wrong_type(&self, name: &str, expected: &str) -> Fault {
         Fault::wrong_type(&self.path_of(name), expected, self.get(name).map_or("nothing", type_of))
     }
 }

@@ -5,7 +5,7 @@
 //! * [`Fields`]: an object that has been parsed: an item, or an object inside it.
 //! * [`Fault`]: what is wrong with a part, and where.
 //!
-//! `null` is the same as nothing everywhere.
+//! `null` is the same as nothing everywhere, except in a [`Fields::word`].
 
 mod canonical;
 mod fault;

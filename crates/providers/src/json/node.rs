@@ -67,13 +67,22 @@ impl<'t> Node<'t> {
     /// # Errors
     /// When it is no array, or the lists of the body are too long altogether.
     pub(crate) fn elements(&self) -> Result<Vec<Self>, Fault> {
-        let elements: Vec<&RawValue> = serde_json::from_str(self.json).map_err(|_| self.wrong_type("an array"))?;
+        let elements = self.peek()?;
         if !self.text.takes(elements.len()) {
             let what = format_args!("with {} more there would be over {MAX_ELEMENTS}", elements.len());
             return Err(Fault::at(&self.path, reason::TOO_MANY, what));
         }
+        Ok(elements.collect())
+    }
+
+    /// Its elements, to be looked at beside the reading: they do not count towards how many a body may have.
+    ///
+    /// # Errors
+    /// When it is no array.
+    pub(crate) fn peek(&self) -> Result<impl ExactSizeIterator<Item = Self>, Fault> {
+        let elements: Vec<&RawValue> = serde_json::from_str(self.json).map_err(|_| self.wrong_type("an array"))?;
         let numbered = elements.into_iter().enumerate();
-        Ok(numbered.map(|(index, raw)| self.child(raw, format!("{}[{index}]", self.path))).collect())
+        Ok(numbered.map(|(index, raw)| self.child(raw, format!("{}[{index}]", self.path))))
     }
 
     /// All of it, parsed.

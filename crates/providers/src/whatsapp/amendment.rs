@@ -8,7 +8,8 @@ use crate::json::{Fault, Fields};
 /// Reads a message of type `reaction`, `edit` or `revoke`.
 ///
 /// # Errors
-/// When it does not say which message it is about: there would be nothing that it could change.
+/// When it does not say which message it is about: there would be nothing that it could change. When it is an edit that
+/// leaves nothing which we can read: taken as it is, it would wipe the message.
 pub(super) fn read(kind: &str, message: &Fields<'_>) -> Result<Effect, Fault> {
     let own = message.required_fields(kind)?;
     let (target, change) = match kind {
@@ -27,11 +28,9 @@ fn reaction(message: &Fields<'_>, own: &Fields<'_>) -> Result<Change, Fault> {
 
 fn edit(own: &Fields<'_>) -> Result<Change, Fault> {
     let edited = own.required_fields("message")?;
-    let kind = edited.required_text("type")?;
-    let Content { text, attachments, .. } = Content::of(kind, &edited)?;
-    if text.is_none() && attachments.is_empty() {
-        // A kind that we cannot read. Applied, it would wipe the message.
-        return Err(edited.fault("type", "a type with a text or a file that we can read", &format!("{kind:?}")));
+    let Content { text, attachments, .. } = Content::of(edited.required_text("type")?, &edited)?;
+    if text.as_ref().is_none_or(String::is_empty) && attachments.is_empty() {
+        return Err(own.wrong_type("message", "a message with a text or an attachment that we can read"));
     }
     Ok(Change::Edit { content: text, attachments })
 }

@@ -1,12 +1,11 @@
 //! The way down: body, entries, changes.
 
-use bytes::Bytes;
 use serde_json::Value;
 use vocabulary::{Item, RawEvent, Rejection, Source};
 
 use super::{PHONE_NUMBER_ID, lists, notice::clean_kind, people::People};
 use crate::{
-    json::{Fault, Fields, Node, Text, loose_text},
+    json::{Fault, Fields, Node, Text},
     reason,
 };
 
@@ -22,12 +21,10 @@ pub(super) struct Change<'t> {
     pub entry_id: Value,
     /// When it happened, in seconds; only where the items do not say so themselves.
     pub entry_time: Value,
-    /// The business's phone number, as it names it itself.
-    pub metadata: Value,
-    /// Whether it names itself in a way that we cannot read.
-    has_odd_metadata: bool,
+    /// The business's phone number, as it names it itself; account-level changes have none.
+    metadata: Option<Result<Value, Fault>>,
     /// Whom the items are from.
-    pub people: People,
+    pub people: People<'t>,
 }
 
 /// All items of a raw event.
@@ -66,9 +63,9 @@ fn of_entry(node: &Node<'_>, ours: Option<&str>) -> Vec<Item> {
 
 fn of_change(node: &Node<'_>, entry_id: &Value, entry_time: &Value, ours: Option<&str>) -> Vec<Item> {
     match Change::read(node, entry_id, entry_time) {
-        Ok(change) => match change.number_other_than(ours) {
-            Some(other) => lists::items(&change).into_iter().map(|item| Err(astray(item, &other))).collect(),
-            None => lists::items(&change),
+        Ok(change) => match ours.map_or(Ok(()), |ours| change.must_be_about(ours)) {
+            Err(fault) => lists::items(&change).into_iter().map(|item| Err(astray(item, &fault))).collect(),
+            Ok(()) => lists::items(&change),
         },
         Err(fault) => vec![Err(node.reject(fault))],
     }
@@ -79,54 +76,45 @@ impl<'t> Change<'t> {
         let change = node.object()?;
         let field = change.require("field", "a string")?.text()?;
         let value = change.get("value");
-        let member = |name| value.as_ref()?.object().ok()?.get(name)?.value().ok();
+        let part = |name| value.as_ref()?.object().ok()?.get(name);
+        let contacts = part("contacts").and_then(|node| node.value().ok()).unwrap_or_default();
         Ok(Self {
             node: node.clone(),
             field: clean_kind(&field),
             entry_id: entry_id.clone(),
             entry_time: entry_time.clone(),
-            has_odd_metadata: has_odd_metadata(value.as_ref()),
-            metadata: member("metadata").unwrap_or_default(),
-            people: People::of(&member("contacts").unwrap_or_default()),
+            metadata: part("metadata").map(|node| node.value()),
+            people: People::of(&contacts, part("messages")),
             value,
         })
     }
 
-    /// What `metadata` says under this name; account-level changes have none.
+    /// What `metadata` says under this name.
     pub(super) fn metadata(&self, name: &str) -> Option<String> {
-        Fields::of(&self.metadata, "").ok()?.loose_text(name)
+        self.read_metadata().ok()??.loose_text(name)
     }
 
-    /// The number that a change is for, if it is not ours. What names one that we cannot read is not taken for ours.
-    fn number_other_than(&self, ours: Option<&str>) -> Option<String> {
-        let ours = ours?;
-        match self.metadata(PHONE_NUMBER_ID) {
-            Some(theirs) => (theirs != ours).then_some(theirs),
-            None => self.has_odd_metadata.then(|| "a number that cannot be read".to_owned()),
+    fn read_metadata(&self) -> Result<Option<Fields<'_>>, Fault> {
+        let read = |metadata| Fields::of(metadata, &format!("{}.value.metadata", self.node.path()));
+        let metadata = self.metadata.as_ref().map(Result::as_ref).transpose().map_err(Clone::clone)?;
+        metadata.map(read).transpose()
+    }
+
+    /// Whether the source's number is meant, or none in particular. Where that cannot be read, it may be another's.
+    fn must_be_about(&self, ours: &str) -> Result<(), Fault> {
+        let Some(metadata) = self.read_metadata()? else { return Ok(()) };
+        match metadata.text_or_number(PHONE_NUMBER_ID)? {
+            Some(theirs) if theirs != ours => {
+                let what = format_args!("{theirs:?} is not the source's");
+                Err(metadata.fault(PHONE_NUMBER_ID, reason::ANOTHER_PHONE_NUMBER, what))
+            }
+            _ => Ok(()),
         }
     }
-}
-
-/// Whether there is metadata that does not say in so many words which number it is of.
-fn has_odd_metadata(value: Option<&Node<'_>>) -> bool {
-    let metadata = value.and_then(|value| value.object().ok()?.get("metadata"));
-    metadata.is_some_and(|metadata| match metadata.value() {
-        Ok(Value::Null) => false,
-        Ok(Value::Object(says)) => {
-            says.get(PHONE_NUMBER_ID).is_some_and(|id| !id.is_null() && loose_text(id).is_none())
-        }
-        _ => true,
-    })
 }
 
 /// An item that was sent to the wrong source. Rejected one by one, so that each has the same place in its raw event when
 /// it is replayed after the source was put right.
-fn astray(item: Item, number: &str) -> Rejection {
-    let rejected = |raw: Bytes| Rejection {
-        reason: reason::ANOTHER_PHONE_NUMBER,
-        detail: format!("metadata.{PHONE_NUMBER_ID}: {number:?} is not the source's"),
-        raw,
-        whole: false,
-    };
-    item.map_or_else(|rejection| rejection, |event| rejected(event.raw))
+fn astray(item: Item, fault: &Fault) -> Rejection {
+    item.map_or_else(|rejection| rejection, |event| fault.clone().rejects_item(event.raw))
 }

@@ -55,11 +55,14 @@ fn is_business(change: &Change<'_>, message: &Fields<'_>) -> bool {
     author.is_some() && author.map(digits) == business.map(digits)
 }
 
-/// Reads a message.
+/// Reads a message. One without a type is of kind `unknown`.
+///
+/// # Errors
+/// When it has no id, its type is no string, or what its content is taken from has another JSON type.
 pub(super) fn read(change: &Change<'_>, node: &Node<'_>, manner: &Manner<'_>) -> Result<Event, Fault> {
     let value = node.value()?;
     let message = Fields::of(&value, node.path())?;
-    let kind = clean_kind(message.text("type")?.unwrap_or_default());
+    let kind = clean_kind(message.word("type")?.unwrap_or_default());
     let key = message.key("id", manner.key(message.id("id")?))?;
     let effect = match kind.as_str() {
         "system" => Effect::Notice,

@@ -1,69 +1,114 @@
 //! Who wrote a message. People may hide their phone number: a business-scoped user id (BSUID) is then all there is.
 
-use std::collections::HashMap;
+use std::{cell::OnceCell, collections::HashMap};
 
 use serde_json::Value;
 use vocabulary::Sender;
 
-use crate::json::{Fields, loose_text};
+use crate::json::{Fields, Node, loose_text};
+
+/// The end of a phone number that its forms share. Brazil, Argentina and Mexico have two for a mobile phone: with and
+/// without a digit between the country's code and the rest.
+const SHARED_DIGITS: usize = 8;
 
 /// The names that people chose, as a change's `contacts` give them.
-#[derive(Debug, Default)]
-pub(super) struct People {
+#[derive(Default)]
+pub(super) struct People<'t> {
     names: HashMap<String, String>,
-    only: Option<Only>,
+    lone: Option<Lone<'t>>,
 }
 
 /// The only contact of a change.
-#[derive(Debug)]
-struct Only {
+struct Lone<'t> {
     name: String,
+    ids: Ids,
+    messages: Option<Node<'t>>,
+    author: OnceCell<Option<String>>,
+}
+
+/// What a person is known by, as a contact or a message says.
+struct Ids {
     user_id: Option<String>,
     phone: Option<String>,
 }
 
-/// Numbers of Brazil, Argentina and Mexico come with and without a digit behind the country code; the rest stays.
-const LASTING_DIGITS: usize = 8;
-
-impl Only {
-    /// Whether it may be whoever wrote a message, although neither id is the same: nothing that both have differs.
-    fn may_be(&self, user_id: Option<&String>, phone: Option<&String>) -> bool {
-        let tail = |number: &String| number.chars().rev().take(LASTING_DIGITS).collect::<String>();
-        let differ =
-            |ours: Option<String>, theirs: Option<String>| ours.is_some() && theirs.is_some() && ours != theirs;
-        !differ(self.user_id.clone(), user_id.cloned()) && !differ(self.phone.as_ref().map(tail), phone.map(tail))
-    }
-}
-
-impl People {
-    /// Reads `contacts`. Whoever is oddly described has no name.
-    pub(super) fn of(contacts: &Value) -> Self {
+impl<'t> People<'t> {
+    /// Reads `contacts`. Whoever is oddly described has no name. The change's `messages` tell how many people wrote them.
+    pub(super) fn of(contacts: &Value, messages: Option<Node<'t>>) -> Self {
         let contacts = contacts.as_array().map_or(&[][..], Vec::as_slice);
-        let mut people = Self::default();
-        for contact in contacts {
-            let Some(name) = contact.pointer("/profile/name").and_then(loose_text) else { continue };
-            for id in [contact.get("user_id"), contact.get("wa_id")] {
-                people.names.extend(id.and_then(loose_text).map(|id| (id, name.clone())));
-            }
-            let text = |field| contact.get(field).and_then(loose_text);
-            let only = Only { name, user_id: text("user_id"), phone: text("wa_id") };
-            people.only = (contacts.len() == 1).then_some(only);
-        }
-        people
+        let named: Vec<_> = contacts.iter().filter_map(named).collect();
+        let of_ids = |(name, ids): &(String, Ids)| ids.each().map(|id| (id.clone(), name.clone())).collect::<Vec<_>>();
+        let names = named.iter().flat_map(of_ids).collect();
+        let only = if contacts.len() == 1 { named.into_iter().next() } else { None };
+        let lone = only.map(|(name, ids)| Lone { name, ids, messages, author: OnceCell::new() });
+        Self { names, lone }
     }
 
     /// The sender of a message, as far as it says.
     pub(super) fn sender_of(&self, message: &Fields<'_>) -> Option<Sender> {
-        let (user_id, phone) = (message.loose_text("from_user_id"), message.loose_text("from"));
-        let known_as = |id: &Option<String>| self.names.get(id.as_ref()?).cloned();
-        let only = || self.only.as_ref().filter(|only| only.may_be(user_id.as_ref(), phone.as_ref()));
-        let name = known_as(&user_id).or_else(|| known_as(&phone)).or_else(|| only().map(|only| only.name.clone()));
-        let sender = Sender { id: user_id.or_else(|| phone.clone()), phone, name };
+        let ids = Ids { user_id: message.loose_text("from_user_id"), phone: message.loose_text("from") };
+        let known = ids.each().find_map(|id| self.names.get(id).cloned());
+        let name = known.or_else(|| self.lone.as_ref()?.name_of(&ids));
+        let sender = Sender { id: ids.lasting().cloned(), phone: ids.phone, name };
         (sender != Sender::default()).then_some(sender)
+    }
+}
+
+impl Lone<'_> {
+    /// The name, if this contact can only be the author with these ids.
+    fn name_of(&self, ids: &Ids) -> Option<String> {
+        let author = ids.lasting()?;
+        (self.ids.may_be(ids) && self.author() == Some(author)).then(|| self.name.clone())
+    }
+
+    /// Whoever wrote all messages of the change.
+    fn author(&self) -> Option<&String> {
+        self.author.get_or_init(|| lone_author(self.messages.as_ref()?)).as_ref()
+    }
+}
+
+impl Ids {
+    /// All of them, the lasting one first.
+    fn each(&self) -> impl Iterator<Item = &String> {
+        self.user_id.iter().chain(&self.phone)
+    }
+
+    fn lasting(&self) -> Option<&String> {
+        self.each().next()
+    }
+
+    /// Whether nothing that both have speaks against one person.
+    fn may_be(&self, other: &Self) -> bool {
+        let user_ids = self.user_id.as_ref().zip(other.user_id.as_ref());
+        let phones = self.phone.as_ref().zip(other.phone.as_ref());
+        user_ids.is_none_or(|(one, two)| one == two) && phones.is_none_or(|(one, two)| are_forms_of_one(one, two))
     }
 }
 
 /// The lasting id of whoever wrote a message, also where that is the business itself.
 pub(super) fn author_of(message: &Fields<'_>) -> Option<String> {
     message.loose_text("from_user_id").or_else(|| message.loose_text("from"))
+}
+
+fn named(contact: &Value) -> Option<(String, Ids)> {
+    let name = contact.pointer("/profile/name").and_then(loose_text)?;
+    let id = |name| contact.get(name).and_then(loose_text);
+    Some((name, Ids { user_id: id("user_id"), phone: id("wa_id") }))
+}
+
+/// Of messages that are not all by one author, or do not all say by whom they are, there is none.
+fn lone_author(messages: &Node<'_>) -> Option<String> {
+    let mut authors = messages.peek().ok()?.map(|message| {
+        let message = message.object().ok()?;
+        let id = |name| loose_text(&message.get(name)?.value().ok()?);
+        id("from_user_id").or_else(|| id("from"))
+    });
+    let first = authors.next()?;
+    first.filter(|first| authors.all(|author| author.as_ref() == Some(first)))
+}
+
+fn are_forms_of_one(number: &str, other: &str) -> bool {
+    let end =
+        |number: &str| -> Vec<char> { number.chars().rev().filter(char::is_ascii_digit).take(SHARED_DIGITS).collect() };
+    end(number).len() == SHARED_DIGITS && end(number) == end(other)
 }

@@ -75,13 +75,36 @@ fn what_does_not_say_which_message_it_is_about_is_rejected() {
 
 #[test]
 fn an_edit_to_nothing_that_we_can_read_is_rejected_rather_than_wiping_the_message() {
-    for message in [
-        json!(null),
-        json!("text"),
-        json!({"text": {"body": "typeless"}}),
-        json!({"type": "hologram", "hologram": {"shape": "cube"}}),
-    ] {
+    for message in [json!(null), json!("text"), json!({"text": {"body": "typeless"}})] {
         let own = json!({"original_message_id": "wamid.0", "message": message});
         assert_eq!(rejection(received(&super::message("edit", own))).reason, reason::WRONG_TYPE);
     }
+}
+
+#[test]
+fn an_edit_that_leaves_neither_text_nor_attachment_is_rejected_rather_than_wiping_the_message() {
+    let edits = [
+        message("hologram", json!({"beam": [1, 2]})),
+        message("interactive", json!({"type": "call_permission_reply", "call_permission_reply": {}})),
+        message("button", json!({"payload": "YES"})),
+        message("text", json!({"body": ""})),
+        message("contacts", json!([])),
+        json!({"type": "text"}),
+        json!({"type": "image"}),
+    ];
+
+    for edited in edits {
+        let own = json!({"original_message_id": "wamid.0", "message": edited});
+        assert_eq!(rejection(received(&message("edit", own))).reason, reason::WRONG_TYPE, "{edited}");
+    }
+}
+
+#[test]
+fn an_edit_may_take_the_caption_of_a_file_away() {
+    let own = json!({"original_message_id": "wamid.0", "message": {"type": "image", "image": {"id": "7"}}});
+
+    let event = event(received(&message("edit", own)));
+
+    let (_, Change::Edit { content, attachments }) = change(&event) else { panic!() };
+    assert_eq!((content, attachments.len()), (&None, 1));
 }

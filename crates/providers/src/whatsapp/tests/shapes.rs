@@ -133,6 +133,14 @@ fn the_wrong_json_type_in_what_an_item_is_made_of_is_rejected_and_takes_nobody_w
 }
 
 #[test]
+fn a_message_whose_type_is_there_and_no_string_is_rejected_and_takes_nobody_with_it() {
+    for kind in ["7", r#"["text"]"#, "null", "true", r#"{"a": 1}"#] {
+        let rejection = middle(&format!(r#"{{"id": "w", "type": {kind}, "text": {{"body": "hi"}}}}"#));
+        assert_eq!(rejection.reason, reason::WRONG_TYPE, "{kind}");
+    }
+}
+
+#[test]
 fn an_item_nested_500_deep_is_rejected_and_takes_nobody_with_it() {
     let deep = format!(r#"{{"id": "w", "type": "hologram", "hologram": {}{}}}"#, "[".repeat(500), "]".repeat(500));
 
@@ -230,15 +238,43 @@ fn only_the_change_that_is_about_another_number_is_rejected() {
     assert!(items[1].is_ok());
 }
 
+/// A request with a message and a status, with this text as its metadata.
+fn about(metadata: &str) -> String {
+    let items = with(value("messages", json!([ok()])), "statuses", json!([{"id": "wamid.0", "status": "read"}]));
+    request("messages", &with(items, "metadata", json!("METADATA"))).replace("\"METADATA\"", metadata)
+}
+
 #[test]
-fn what_names_a_number_that_cannot_be_read_is_not_taken_for_ours() {
-    let deep = (0..200).fold(json!({}), |inner, _| json!({"a": inner}));
-    for metadata in [json!({"phone_number_id": ["990000000000042"]}), json!("990000000000042"), deep] {
-        let value = with(value("messages", json!([ok()])), "metadata", metadata);
+fn a_source_with_a_number_rejects_one_by_one_what_does_not_say_legibly_whose_it_is() {
+    let deep = format!(r#"{{"phone_number_id": "222", "deep": {}{}}}"#, "[".repeat(500), "]".repeat(500));
+    let unreadable = [
+        (r#"{"phone_number_id": ["222"]}"#, reason::WRONG_TYPE),
+        (r#"{"phone_number_id": {"id": "222"}}"#, reason::WRONG_TYPE),
+        (r#"{"phone_number_id": true}"#, reason::WRONG_TYPE),
+        (r#"["222"]"#, reason::WRONG_TYPE),
+        (r#""222""#, reason::WRONG_TYPE),
+        (r#"{"phone_number_id": 1e999}"#, reason::UNREADABLE_NUMBER),
+        (deep.as_str(), reason::TOO_DEEP),
+    ];
 
-        let items = split_by(&ours("990000000000042"), request("messages", &value));
+    for (metadata, reason) in unreadable {
+        let items = split_by(&ours("222"), about(metadata));
+        let rejections: Vec<_> = items.into_iter().map(Item::unwrap_err).collect();
+        let expected = events(about(metadata));
+        assert_eq!(rejections.len(), expected.len(), "{metadata}");
+        for (rejection, event) in rejections.into_iter().zip(expected) {
+            assert_eq!((rejection.reason, rejection.raw, rejection.whole), (reason, event.raw, false), "{metadata}");
+            assert!(rejection.detail.starts_with("entry[0].changes[0].value.metadata"), "{}", rejection.detail);
+        }
+    }
+}
 
-        assert_eq!(items[0].as_ref().unwrap_err().reason, reason::ANOTHER_PHONE_NUMBER);
+#[test]
+fn a_number_id_that_is_a_json_number_is_compared_by_its_digits() {
+    assert!(split_by(&ours("222"), about(r#"{"phone_number_id": 222}"#)).iter().all(Result::is_ok));
+
+    for item in split_by(&ours("222"), about(r#"{"phone_number_id": 111}"#)) {
+        assert_eq!(item.unwrap_err().reason, reason::ANOTHER_PHONE_NUMBER);
     }
 }
 
@@ -248,6 +284,9 @@ fn what_names_no_number_is_taken() {
     let body = request("account_update", &json!({"event": "VERIFIED_ACCOUNT"}));
 
     assert!(split_by(&ours("1"), body)[0].is_ok());
+    for none in ["null", "{}", r#"{"phone_number_id": null}"#] {
+        assert!(split_by(&ours("1"), about(none)).iter().all(Result::is_ok), "{none}");
+    }
 }
 
 /// D.23 differs: a source that names no number takes all of them.
