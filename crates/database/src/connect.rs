@@ -87,17 +87,6 @@ impl Database {
     }
 }
 
-/// The server's version number (`180006` is 18.6), for `doctor`.
-///
-/// # Errors
-/// As any query.
-pub async fn server_version(conn: &AsyncPgConnection) -> crate::QueryResult<i32> {
-    use diesel_async::RunQueryDsl;
-    diesel::select(diesel::dsl::sql::<diesel::sql_types::Integer>("current_setting('server_version_num')::int"))
-        .get_result(&mut &*conn)
-        .await
-}
-
 pub(crate) fn establish(url: &str) -> BoxFuture<'_, ConnectionResult<AsyncPgConnection>> {
     establish_with(url, SESSION.to_owned())
 }

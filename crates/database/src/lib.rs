@@ -29,7 +29,7 @@ mod schema;
 pub mod sequences;
 pub mod sources;
 
-pub use connect::{Connection, Database, DatabaseError, server_version};
+pub use connect::{Connection, Database, DatabaseError};
 pub use error::{OpenError, Trouble, trouble};
 pub use migrate::{MigrateError, migrate};
 

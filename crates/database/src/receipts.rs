@@ -1,6 +1,5 @@
 //! `receipts`: what became of each raw event. What makes "never lost" a thing that one can check.
 
-use chrono::{DateTime, Utc};
 use diesel::sql_types::{Array, BigInt, Bool, Integer, Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use vocabulary::Stamp;
@@ -98,20 +97,4 @@ pub async fn correct(conn: &AsyncPgConnection, correction: &Correction<'_>) -> Q
         lifetime: std::marker::PhantomData,
     };
     statement.execute(&mut &*conn).await.map(drop)
-}
-
-/// When a raw event ended; `None` if it has no receipt or still waits.
-///
-/// # Errors
-/// As any query.
-pub async fn ended_at(conn: &AsyncPgConnection, stamp: &Stamp) -> QueryResult<Option<DateTime<Utc>>> {
-    use crate::schema::receipts;
-    use diesel::{OptionalExtension, QueryDsl};
-    let ended: Option<Option<DateTime<Utc>>> = receipts::table
-        .find((stamp.incarnation.as_str(), stamp.number.cast_signed()))
-        .select(receipts::ended_at)
-        .first(&mut &*conn)
-        .await
-        .optional()?;
-    Ok(ended.flatten())
 }
