@@ -7,7 +7,7 @@ use axum::{Router, http::StatusCode, routing::get};
 use database::Database;
 use dispatcher::{AllowedPrivate, Client, Dispatcher, Guard};
 use producer::{ConnectionLimits, Intake, IntakeSettings, Producer, ProducerSettings, SourceBook};
-use queue::{ClaimSettings, Redis, Wake};
+use queue::{Redis, Wake};
 use secrecy::SecretString;
 use tokio::{net::TcpListener, sync::Notify};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -40,8 +40,10 @@ pub struct Settings {
     pub master_key: SecretString,
     /// Private networks that endpoints may be in.
     pub allow_private: AllowedPrivate,
-    /// How keys are claimed.
-    pub claims: ClaimSettings,
+    /// How a worker works.
+    pub worker: worker::Settings,
+    /// How a dispatcher works.
+    pub dispatcher: dispatcher::Settings,
 }
 
 /// Connections to Postgres of one process: two transactions, the sources, and what the dispatcher leases and records.
@@ -83,8 +85,7 @@ pub async fn start(settings: &Settings, roles: &[Role], stop: CancellationToken)
         let sources = Sources::new(database.clone(), Arc::new(master(settings)?), &redis);
         stages.tasks.spawn(sources.clone().run(stop.clone()));
         if roles.contains(&Role::Worker) {
-            let how = worker::Settings { claims: settings.claims, ..worker::Settings::default() };
-            let worker = Worker::new(&redis, database.clone(), sources, wake.clone(), how);
+            let worker = Worker::new(&redis, database.clone(), sources, wake.clone(), settings.worker.clone());
             stages.worker = Some(worker.counters());
             stages.tasks.spawn(worker.run(stop.clone()));
         }
@@ -93,7 +94,7 @@ pub async fn start(settings: &Settings, roles: &[Role], stop: CancellationToken)
             let dispatcher = Dispatcher::new(
                 database,
                 Arc::new(master(settings)?),
-                dispatcher::Settings::default(),
+                settings.dispatcher.clone(),
                 Client::new(Guard::new(settings.allow_private.clone())),
             );
             stages.dispatcher = Some(dispatcher.counters());

@@ -5,11 +5,10 @@ use std::{fs, path::PathBuf};
 use anyhow::{Context as _, ensure};
 use clap::Args;
 
-use super::{context::Context, dev, run};
+use super::{context::Context, dev, run, tuning::Tuning};
 use crate::{
     demo::{self, Options},
     dev::{DATA_DIR, PrivateServers},
-    run::Settings,
 };
 
 /// Replay recorded webhooks with duplicates against all stages, and check every promise
@@ -33,7 +32,8 @@ impl Demo {
         let servers = PrivateServers::start(&self.data_dir)?;
         database::migrate(&servers.database_url()).await?;
         dev::use_servers(context, &servers)?;
-        let settings = Settings { claims: demo::claims(), ..run::settings(context, ([127, 0, 0, 1], 0).into())? };
+        let mut settings = run::settings(context, ([127, 0, 0, 1], 0).into(), &Tuning::default())?;
+        settings.worker.claims = demo::claims();
         let report = demo::demo(&settings, self.options).await?;
         context.out.text(&report.to_string())?;
         context.note(&format!("what it left can be looked at: latchhook dev --data-dir {}", self.data_dir.display()));

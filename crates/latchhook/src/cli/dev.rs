@@ -16,6 +16,7 @@ use vocabulary::MasterKey;
 use super::{
     context::Context,
     run::{self, Listen},
+    tuning::Tuning,
 };
 use crate::{
     dev::{self, DATA_DIR, PrivateServers},
@@ -38,6 +39,9 @@ pub(super) struct Dev {
 
     #[command(flatten)]
     listen: Listen,
+
+    #[command(flatten)]
+    tuning: Tuning,
 }
 
 #[derive(Debug, Subcommand)]
@@ -60,7 +64,7 @@ impl Dev {
     /// Runs it. Says what the process is to end with.
     pub(super) async fn run(self, context: &mut Context<'_>) -> anyhow::Result<u8> {
         match self.command {
-            None => serve(context, &self.data_dir, &self.listen).await.map(|()| 0),
+            None => serve(context, &self.data_dir, &self.listen, &self.tuning).await.map(|()| 0),
             Some(Command::Exec { data_dir, scratch, command }) => {
                 let servers = if scratch { PrivateServers::scratch()? } else { PrivateServers::start(&data_dir)? };
                 database::migrate(&servers.database_url()).await?;
@@ -72,11 +76,11 @@ impl Dev {
     }
 }
 
-async fn serve(context: &mut Context<'_>, data_dir: &Path, listen: &Listen) -> anyhow::Result<()> {
+async fn serve(context: &mut Context<'_>, data_dir: &Path, listen: &Listen, tuning: &Tuning) -> anyhow::Result<()> {
     let servers = PrivateServers::start(data_dir)?;
     database::migrate(&servers.database_url()).await?;
     use_servers(context, &servers)?;
-    let settings = run::settings(context, listen.listen)?;
+    let settings = run::settings(context, listen.listen, tuning)?;
     context.note(&format!(
         "in another terminal: export DATABASE_URL='{}' REDIS_URL='{}' LATCHHOOK_MASTER_KEY=\"$(cat '{}')\" \
          LATCHHOOK_ALLOW_PRIVATE_ENDPOINTS='{LOOPBACK}'",

@@ -27,6 +27,7 @@ mod secret;
 mod settings;
 mod since;
 mod source;
+mod tuning;
 
 pub use failure::Failure;
 use settings::Settings;

@@ -3,12 +3,11 @@
 use std::net::SocketAddr;
 
 use clap::Args;
-use queue::ClaimSettings;
 use secrecy::ExposeSecret;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::context::Context;
+use super::{context::Context, tuning::Tuning};
 use crate::run::{self, Role, Settings};
 
 /// Run the stages: SIGTERM drains, a second one ends
@@ -20,6 +19,9 @@ pub(super) struct Run {
 
     #[command(flatten)]
     listen: Listen,
+
+    #[command(flatten)]
+    tuning: Tuning,
 }
 
 /// Where HTTP is served.
@@ -33,13 +35,13 @@ pub(super) struct Listen {
 impl Run {
     /// Runs it.
     pub(super) async fn run(self, context: &mut Context<'_>) -> anyhow::Result<()> {
-        let settings = settings(context, self.listen.listen)?;
+        let settings = settings(context, self.listen.listen, &self.tuning)?;
         until_told_to_stop(context, &settings, &self.roles).await
     }
 }
 
 /// What the stages need to know, from the settings of the command line.
-pub(super) fn settings(context: &Context<'_>, listen: SocketAddr) -> anyhow::Result<Settings> {
+pub(super) fn settings(context: &Context<'_>, listen: SocketAddr, tuning: &Tuning) -> anyhow::Result<Settings> {
     context.master_key()?;
     let given = &context.settings;
     Ok(Settings {
@@ -49,7 +51,8 @@ pub(super) fn settings(context: &Context<'_>, listen: SocketAddr) -> anyhow::Res
         listen,
         master_key: given.master_key.as_ref().map(|key| key.expose_secret().into()).unwrap_or_default(),
         allow_private: given.allow_private_endpoints.clone().unwrap_or_default(),
-        claims: ClaimSettings::default(),
+        worker: tuning.worker(),
+        dispatcher: tuning.dispatcher(),
     })
 }
 
@@ -59,6 +62,8 @@ pub(super) async fn until_told_to_stop(
     settings: &Settings,
     roles: &[Role],
 ) -> anyhow::Result<()> {
+    #[cfg(feature = "kill-points")]
+    crate::kill_points::arm()?;
     let mut terminations = signal(SignalKind::terminate())?;
     let mut interrupts = signal(SignalKind::interrupt())?;
     let stop = CancellationToken::new();

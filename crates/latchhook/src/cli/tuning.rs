@@ -1,0 +1,105 @@
+//! How patient the stages are. The defaults are for production; tests and small machines want others.
+
+use std::time::Duration;
+
+use clap::Args;
+use dispatcher::Schedule;
+use queue::{ClaimSettings, ConsumerSettings};
+
+/// Leases, deadlines and the schedule of retries, each as `500ms`, `30s`, `5m` or `2h`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[command(next_help_heading = "Tuning")]
+pub(super) struct Tuning {
+    /// How long a worker may be silent before others take its jobs
+    #[arg(long, env = "LATCHHOOK_WORKER_LEASE", value_name = "TIME", default_value = "30s", value_parser = time)]
+    worker_lease: Duration,
+
+    /// How long a claim holds that nobody renews
+    #[arg(long, env = "LATCHHOOK_CLAIM_LEASE", value_name = "TIME", default_value = "1m", value_parser = time)]
+    claim_lease: Duration,
+
+    /// How long Redis remembers that a key is committed
+    #[arg(long, env = "LATCHHOOK_CLAIM_MEMORY", value_name = "TIME", default_value = "10m", value_parser = time)]
+    claim_memory: Duration,
+
+    /// What one request to an endpoint may take, to the last byte of its answer
+    #[arg(long, env = "LATCHHOOK_REQUEST_DEADLINE", value_name = "TIME", default_value = "15s", value_parser = time)]
+    request_deadline: Duration,
+
+    /// How much longer a dispatcher holds a delivery, to record what came of it
+    #[arg(long, env = "LATCHHOOK_RECORD_WITHIN", value_name = "TIME", default_value = "15s", value_parser = time)]
+    record_within: Duration,
+
+    /// The pauses before each further attempt of a delivery; after the last one it is given up
+    #[arg(long, env = "LATCHHOOK_RETRY_AFTER", value_name = "TIMES", value_delimiter = ',', value_parser = time,
+          default_value = "5s,5m,30m,2h,5h,10h,14h,20h,24h")]
+    retry_after: Vec<Duration>,
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    // Redis counts in milliseconds, and a lease of none would be everybody's.
+    if time < Duration::from_millis(1) { Err("less than a millisecond".to_owned()) } else { Ok(time) }
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        let (worker, dispatcher) = (worker::Settings::default(), dispatcher::Settings::default());
+        Self {
+            worker_lease: worker.consumer.lease,
+            claim_lease: worker.claims.lease,
+            claim_memory: worker.claims.remember_done,
+            request_deadline: dispatcher.deadline,
+            record_within: dispatcher.slack,
+            retry_after: dispatcher.schedule.0,
+        }
+    }
+}
+
+impl Tuning {
+    fn claims(&self) -> ClaimSettings {
+        ClaimSettings { lease: self.claim_lease, remember_done: self.claim_memory, ..ClaimSettings::default() }
+    }
+
+    pub(super) fn worker(&self) -> worker::Settings {
+        let consumer = ConsumerSettings { lease: self.worker_lease, ..ConsumerSettings::default() };
+        worker::Settings { consumer, claims: self.claims(), ..worker::Settings::default() }
+    }
+
+    pub(super) fn dispatcher(&self) -> dispatcher::Settings {
+        dispatcher::Settings {
+            deadline: self.request_deadline,
+            slack: self.record_within,
+            schedule: Schedule(self.retry_after.clone()),
+            ..dispatcher::Settings::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Command {
+        #[command(flatten)]
+        tuning: Tuning,
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_stages() {
+        let Command { tuning } = Command::parse_from(["run"]);
+
+        assert_eq!(tuning, Tuning::default());
+    }
+
+    #[test]
+    fn a_time_has_a_unit_and_is_not_zero() {
+        for wrong in ["5", "", "0s", "soon"] {
+            let error = Command::try_parse_from(["run", "--worker-lease", wrong]).unwrap_err();
+            assert!(error.to_string().contains("--worker-lease"), "{error}");
+        }
+    }
+}
