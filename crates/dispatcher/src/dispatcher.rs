@@ -7,6 +7,7 @@ use database::{
     Database, DatabaseError, QueryError,
     due::{self, LeaseRequest, Leased},
 };
+use fail::fail_point;
 use tokio::{
     sync::{
         Notify,
@@ -208,6 +209,9 @@ impl Dispatcher {
             LeaseRequest { room: rooms.all, per_endpoint: rooms.per_endpoint, busy: &rooms.busy, lease: self.lease };
         let leased = due::lease(&connection, &request).await?;
         self.counters.leased.add(leased.len());
+        if !leased.is_empty() {
+            fail_point!("dispatcher-after-lease");
+        }
         let take = |leased: Leased| {
             let permit = self.in_flight.take(&leased.endpoint_id, leased.attempts > 0);
             Taken { leased, permit, ends }
@@ -240,6 +244,7 @@ async fn send(attempter: Attempter, ended: UnboundedSender<Ended>, counters: Arc
         return;
     }
     let (recorded, outcome) = attempter.attempt(leased, Utc::now()).await;
+    fail_point!("dispatcher-after-answer");
     counters.count(&outcome);
     if ended.send(Ended { recorded, permit }).is_err() {
         error!("the recorder is gone; a delivery will be sent again");

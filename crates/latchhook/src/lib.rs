@@ -3,6 +3,8 @@
 pub mod cli;
 mod demo;
 pub mod dev;
+#[cfg(feature = "kill-points")]
+pub mod kill_points;
 pub mod run;
 pub mod servers;
 mod telemetry;

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use fail::fail_point;
 use queue::Inbound;
 use tokio::{
     sync::{OwnedSemaphorePermit, mpsc, oneshot},
@@ -106,11 +107,13 @@ impl Pusher {
             let Push { raw_events, bytes, callers } = push;
             let pushed = raw_events.len();
             let jobs = group(raw_events);
+            fail_point!("producer-before-enqueue");
             let outcome = match timeout(deadline, inbound.enqueue(&jobs)).await {
                 Ok(Ok(stamps)) => Ok(stamps),
                 Ok(Err(error)) => Err(EnqueueError::Queue(Arc::new(error))),
                 Err(_) => Err(EnqueueError::Unconfirmed),
             };
+            fail_point!("producer-after-enqueue");
             match &outcome {
                 Ok(_) => counters.accepted(pushed, bytes),
                 Err(_) => counters.pushes_failed.add(1),

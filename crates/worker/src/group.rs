@@ -9,6 +9,7 @@
 use std::{sync::Arc, time::Duration};
 
 use database::{Database, Trouble};
+use fail::fail_point;
 use queue::{Claim, Claims, HeldId, Inbound, Owner, Run, Wake, Wanted};
 use tokio::sync::Notify;
 
@@ -42,6 +43,7 @@ impl Bench {
         self.counters.groups.add(1);
         let mut pieces = pieces(&works);
         let wanted = self.claim(&works, &mut pieces).await;
+        fail_point!("worker-after-claim");
         put_off_held(&mut works, &mut pieces, &self.counters);
         let owes = tokio::select! {
             biased;
@@ -52,7 +54,9 @@ impl Bench {
             self.wake.notify_one();
             self.wake_fleet.announce().await;
         }
+        fail_point!("worker-after-commit");
         self.let_go(&works, &wanted).await;
+        fail_point!("worker-after-done");
         self.give_back(&works).await;
     }
 
@@ -90,6 +94,9 @@ impl Bench {
                 Ok(settled) => {
                     owes |= settled.owes;
                     self.note(works, &chunk, settled);
+                    if !todo.is_empty() {
+                        fail_point!("worker-between-commits");
+                    }
                 }
                 Err(Trouble::Outage) => {
                     self.pause.until_back();

@@ -15,6 +15,7 @@ use database::{
     sequences,
 };
 use diesel_async::AsyncConnection;
+use fail::fail_point;
 use queue::Claim;
 use uuid::Uuid;
 use vocabulary::{Event, KeyHash, Stamp, WebhookId};
@@ -44,6 +45,7 @@ pub(crate) async fn commit(connection: &mut Connection, works: &[Work], pieces: 
             let mut settled = Settled::default();
             let fresh = group.enter_ledger(conn, &mut settled).await?;
             group.tell(conn, &fresh, &mut settled).await?;
+            fail_point!("worker-in-transaction");
             group.quarantine(conn, &mut settled).await?;
             receipt::write(conn, works, pieces, &settled).await?;
             Ok::<_, QueryError>(settled)

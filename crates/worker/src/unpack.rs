@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
+use fail::fail_point;
 use providers::Provider;
 use queue::{Held, HeldId};
 use vocabulary::{Incarnation, Item, Job, JobEntry, RawEvent, Rejection, Source, Stamp};
@@ -105,6 +106,7 @@ pub(crate) async fn unpack(held: Held, sources: &Sources, patience: Duration) ->
     let mut raw_events = Vec::with_capacity(entries.len());
     for (place, entry) in entries.into_iter().enumerate() {
         let (stamp, part) = name(&held, place, &entry);
+        fail_point!(&format!("worker-opens-{}", entry.raw_event.source_id));
         match sources.get(&entry.raw_event.source_id).await {
             Ok(source) => raw_events.push(open(stamp, part, entry.raw_event, source.as_deref())),
             Err(error) => return put_off(held, &error),
