@@ -69,6 +69,7 @@ async fn a_postgres_that_was_stopped_in_order_starts_again_with_its_data() {
     let postgres = PostgresServer::start(&dir, Durability::Durable).unwrap();
 
     assert_eq!(rows_of("kept", &postgres.url("postgres")).await, 1);
+    assert!(UnixStream::connect(postgres.socket()).is_ok());
 }
 
 #[tokio::test]
@@ -113,6 +114,7 @@ async fn a_directory_whose_name_is_too_long_for_a_socket_is_as_good_as_any() {
 
     let pong: String = ask(&redis.url(), &["PING"]).await;
     assert_eq!(pong, "PONG");
+    assert!(UnixStream::connect(redis.socket()).is_ok());
     assert!(dir.join("appendonlydir").is_dir());
 }
 

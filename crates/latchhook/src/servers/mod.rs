@@ -1,6 +1,6 @@
 //! Private Postgres and Redis servers, for one's own machine and for tests; never for production data.
 //!
-//! The cast: [`RedisServer`] and [`PostgresServer`] each supervise one child process that runs binaries found by
+//! The cast: [`RedisServer`] and [`PostgresServer`], each a [`Server`], supervise one child process that runs binaries found by
 //! [`binaries`]; a [`DataDir`] is a directory that only one process uses at a time, and a [`ScratchDir`] one that
 //! vanishes with its process. They listen on Unix sockets in private directories, so there are no ports to collide and
 //! nobody else on the machine can connect.
@@ -14,6 +14,7 @@ mod directory;
 mod postgres;
 mod process;
 mod redis;
+mod server;
 
 use std::{io, path::PathBuf, process::ExitStatus, time::Duration};
 
@@ -22,6 +23,7 @@ pub use self::{
     directory::{DataDir, ScratchDir},
     postgres::PostgresServer,
     redis::{RedisServer, RedisSettings},
+    server::Server,
 };
 
 /// What a server gives for keeping what it has acknowledged.

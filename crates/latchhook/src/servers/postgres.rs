@@ -21,11 +21,11 @@ use super::{
     binaries,
     directory::{self, SocketDir},
     process::{Launch, Process, comes_true, signal},
+    server::{Place, Server},
 };
 
 /// On a Unix socket the port is only a part of a file's name.
 const PORT: &str = "5432";
-const SOCKET: &str = ".s.PGSQL.5432";
 /// Every stage's pool several times over, and a test run's.
 const MAX_CONNECTIONS: &str = "300";
 const CHILDREN_NOTICE_WITHIN: Duration = Duration::from_secs(10);
@@ -33,17 +33,11 @@ const CHILDREN_NOTICE_WITHIN: Duration = Duration::from_secs(10);
 const IN_USE: &str = "pre-existing shared memory block";
 
 /// A private Postgres on a Unix socket; stopped when dropped.
-#[derive(Debug)]
-pub struct PostgresServer {
-    /// First, because it is dropped first.
-    process: Process,
-    place: Place,
-    durability: Durability,
-}
+pub type PostgresServer = Server<PostgresPlace>;
 
-/// Where a server's things are.
+/// Where a Postgres has its things, and how it is to run there.
 #[derive(Debug)]
-struct Place {
+pub struct PostgresPlace {
     /// The cluster.
     data: PathBuf,
     /// Its own log, and that of `initdb`.
@@ -51,6 +45,7 @@ struct Place {
     /// The directory of its socket.
     sockets: SocketDir,
     rights: Rights,
+    durability: Durability,
 }
 
 impl PostgresServer {
@@ -59,60 +54,59 @@ impl PostgresServer {
     /// # Errors
     /// When there are no binaries, the directory can't be used, or the server does not come up.
     pub fn start(dir: &Path, durability: Durability) -> Result<Self, ServerError> {
-        let place = Place::prepare(dir)?;
+        let place = PostgresPlace::prepare(dir, durability)?;
         if !place.data.is_dir() {
-            place.make_cluster(durability)?;
+            place.make_cluster()?;
         }
-        let process = place.launch(durability)?;
-        Ok(Self { process, place, durability })
+        Self::at(place)
     }
 
     /// The address of one of its databases, for `DATABASE_URL` and `psql`. The one that it has from the start is `postgres`.
     pub fn url(&self, database: &str) -> String {
         format!("postgresql://latchhook@{}/{database}", directory::url_encoded(self.place.sockets.path(), b""))
     }
-
-    /// The number of its first process.
-    pub fn pid(&self) -> u32 {
-        self.process.pid()
-    }
-
-    /// Ends it at once, as a crash would. Its first process has ended when this returns.
-    pub fn kill(&mut self) {
-        self.process.kill();
-    }
-
-    /// Starts it again with the same data at the same address; stops it first if it runs.
-    ///
-    /// # Errors
-    /// As [`PostgresServer::start`].
-    pub fn restart(&mut self) -> Result<(), ServerError> {
-        self.process.stop();
-        self.process = self.place.launch(self.durability)?;
-        Ok(())
-    }
-
-    /// Ends it in order. Dropping it does the same.
-    pub fn stop(self) {}
 }
 
-impl Place {
-    fn prepare(dir: &Path) -> Result<Self, ServerError> {
+impl Place for PostgresPlace {
+    const SOCKET: &str = ".s.PGSQL.5432";
+
+    fn sockets(&self) -> &Path {
+        self.sockets.path()
+    }
+
+    /// A crashed server's last children end by themselves, as soon as they notice; until then Postgres refuses to start.
+    fn launch(&self) -> Result<Process, ServerError> {
+        self.stop_orphan();
+        let deadline = Instant::now() + CHILDREN_NOTICE_WITHIN;
+        loop {
+            let launch = self.run("Postgres", self.postgres()?);
+            match launch.until(|pid| self.lock_file_says_ready(pid)) {
+                Err(ServerError::Ended { log, .. }) if log.contains(IN_USE) && Instant::now() < deadline => {
+                    thread::sleep(Duration::from_millis(20));
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+}
+
+impl PostgresPlace {
+    fn prepare(dir: &Path, durability: Durability) -> Result<Self, ServerError> {
         let dir = directory::private(dir)?;
         let rights = rights();
         let us = geteuid().as_raw();
         let owners = if rights == Rights::Nobody { [us, NOBODY] } else { [us, us] };
-        let sockets = SocketDir::of(&dir, SOCKET, &owners)?;
+        let sockets = SocketDir::of(&dir, Self::SOCKET, &owners)?;
         if rights == Rights::Nobody {
             for path in [dir.as_path(), sockets.path()] {
                 chown(path, Some(NOBODY), Some(NOBODY)).map_err(directory::unusable(path))?;
             }
         }
-        Ok(Self { data: dir.join("data"), log: dir.join("postgres.log"), sockets, rights })
+        Ok(Self { data: dir.join("data"), log: dir.join("postgres.log"), sockets, rights, durability })
     }
 
     /// Makes it under another name first: what was interrupted is no cluster, and must not look like one.
-    fn make_cluster(&self, durability: Durability) -> Result<(), ServerError> {
+    fn make_cluster(&self) -> Result<(), ServerError> {
         let unfinished = self.data.with_extension("unfinished");
         match fs::remove_dir_all(&unfinished) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -122,33 +116,18 @@ impl Place {
         }
         let mut initdb = Command::new(binaries::postgres()?.join("initdb"));
         initdb.args(["--username=latchhook", "--auth=trust", "--encoding=UTF8", "--locale=C", "--pgdata"]);
-        initdb.arg(&unfinished).args((durability == Durability::Fast).then_some("--no-sync"));
+        initdb.arg(&unfinished).args((self.durability == Durability::Fast).then_some("--no-sync"));
         self.run("initdb", initdb).finish()?;
         fs::rename(&unfinished, &self.data).map_err(directory::unusable(&self.data))
     }
 
-    /// A crashed server's last children end by themselves, as soon as they notice; until then Postgres refuses to start.
-    fn launch(&self, durability: Durability) -> Result<Process, ServerError> {
-        self.stop_orphan();
-        let deadline = Instant::now() + CHILDREN_NOTICE_WITHIN;
-        loop {
-            let launch = self.run("Postgres", self.postgres(durability)?);
-            match launch.until(|pid| self.lock_file_says_ready(pid)) {
-                Err(ServerError::Ended { log, .. }) if log.contains(IN_USE) && Instant::now() < deadline => {
-                    thread::sleep(Duration::from_millis(20));
-                }
-                outcome => return outcome,
-            }
-        }
-    }
-
-    fn postgres(&self, durability: Durability) -> Result<Command, ServerError> {
+    fn postgres(&self) -> Result<Command, ServerError> {
         let mut postgres = Command::new(binaries::postgres()?.join("postgres"));
         postgres.arg("-D").arg(&self.data).arg("-k").arg(self.sockets.path()).args(["-p", PORT, "-N", MAX_CONNECTIONS]);
         postgres.args(["-c", "listen_addresses=", "-c", "unix_socket_permissions=0700"]);
         // Shared memory as files of its own: in /dev/shm they would outlive a crash, and Docker gives that 64 MB.
         postgres.args(["-c", "dynamic_shared_memory_type=mmap"]);
-        if durability == Durability::Fast {
+        if self.durability == Durability::Fast {
             postgres.args(["-F", "-c", "full_page_writes=off"]);
         }
         Ok(postgres)
@@ -164,7 +143,7 @@ impl Place {
     /// about it.
     fn stop_orphan(&self) {
         let Some(pid) = self.lock_file().and_then(|text| text.lines().next()?.trim().parse().ok()) else { return };
-        if UnixStream::connect(self.sockets.path().join(SOCKET)).is_ok() {
+        if UnixStream::connect(self.socket()).is_ok() {
             signal(pid, Signal::INT);
             comes_true(|| self.lock_file().is_none());
         }

@@ -16,9 +16,9 @@ use super::{
     binaries,
     directory::{self, SocketDir},
     process::{Launch, Process, comes_true},
+    server::{Place, Server},
 };
 
-const SOCKET: &str = "redis.sock";
 /// Longer than any command that we ask here takes.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
@@ -46,10 +46,11 @@ impl RedisSettings {
 }
 
 /// A private Redis on a Unix socket; stopped when dropped.
+pub type RedisServer = Server<RedisPlace>;
+
+/// Where a Redis has its things, and how it is to run there.
 #[derive(Debug)]
-pub struct RedisServer {
-    /// First, because it is dropped first.
-    process: Process,
+pub struct RedisPlace {
     dir: PathBuf,
     sockets: SocketDir,
     settings: RedisSettings,
@@ -62,51 +63,37 @@ impl RedisServer {
     /// When there is no binary, the directory can't be used, or the server does not come up.
     pub fn start(dir: &Path, settings: &RedisSettings) -> Result<Self, ServerError> {
         let dir = directory::private(dir)?;
-        let sockets = SocketDir::of(&dir, SOCKET, &[geteuid().as_raw()])?;
-        let process = launch(&dir, &sockets.path().join(SOCKET), settings)?;
-        Ok(Self { process, dir, sockets, settings: settings.clone() })
+        let sockets = SocketDir::of(&dir, RedisPlace::SOCKET, &[geteuid().as_raw()])?;
+        Self::at(RedisPlace { dir, sockets, settings: settings.clone() })
     }
 
     /// Its address, for `REDIS_URL`.
     pub fn url(&self) -> String {
-        format!("redis+unix://{}", directory::url_encoded(&self.sockets.path().join(SOCKET), b"/"))
+        format!("redis+unix://{}", directory::url_encoded(&self.socket(), b"/"))
     }
-
-    /// The number of its process.
-    pub fn pid(&self) -> u32 {
-        self.process.pid()
-    }
-
-    /// Ends it at once, as a crash would. It has ended when this returns.
-    pub fn kill(&mut self) {
-        self.process.kill();
-    }
-
-    /// Starts it again with the same data at the same address; stops it first if it runs.
-    ///
-    /// # Errors
-    /// As [`RedisServer::start`].
-    pub fn restart(&mut self) -> Result<(), ServerError> {
-        self.process.stop();
-        self.process = launch(&self.dir, &self.sockets.path().join(SOCKET), &self.settings)?;
-        Ok(())
-    }
-
-    /// Ends it in order. Dropping it does the same.
-    pub fn stop(self) {}
 }
 
-fn launch(dir: &Path, socket: &Path, settings: &RedisSettings) -> Result<Process, ServerError> {
-    let binary = settings.binary.clone().map_or_else(binaries::redis, Ok)?;
-    stop_orphan(socket);
-    let mut command = Command::new(binary);
-    command.args(["--port", "0", "--unixsocketperm", "700", "--daemonize", "no", "--save", "", "--appendonly", "yes"]);
-    command.args(["--maxmemory-policy", "noeviction"]).arg("--unixsocket").arg(socket).arg("--dir").arg(dir);
-    command.args(["--maxmemory", &settings.maxmemory.unwrap_or(0).to_string()]);
-    command.args(["--appendfsync", if settings.durability == Durability::Durable { "always" } else { "no" }]);
-    let log = dir.join("redis.log");
-    let launch = Launch { name: "Redis", command, log: &log, rights: Rights::Ours, stop: Signal::TERM };
-    launch.until(|_| answers_pong(socket))
+impl Place for RedisPlace {
+    const SOCKET: &str = "redis.sock";
+
+    fn sockets(&self) -> &Path {
+        self.sockets.path()
+    }
+
+    fn launch(&self) -> Result<Process, ServerError> {
+        let Self { dir, settings, .. } = self;
+        let (socket, log) = (self.socket(), dir.join("redis.log"));
+        let binary = settings.binary.clone().map_or_else(binaries::redis, Ok)?;
+        stop_orphan(&socket);
+        let mut command = Command::new(binary);
+        command.args(["--port", "0", "--unixsocketperm", "700", "--daemonize", "no", "--save", ""]);
+        command.args(["--appendonly", "yes", "--maxmemory-policy", "noeviction"]);
+        command.arg("--unixsocket").arg(&socket).arg("--dir").arg(dir);
+        command.args(["--maxmemory", &settings.maxmemory.unwrap_or(0).to_string()]);
+        command.args(["--appendfsync", if settings.durability == Durability::Durable { "always" } else { "no" }]);
+        let launch = Launch { name: "Redis", command, log: &log, rights: Rights::Ours, stop: Signal::TERM };
+        launch.until(|_| answers_pong(&socket))
+    }
 }
 
 /// Stops a server that outlived the process which started it: where the kernel does not see to that, or still is about it.
