@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use diesel::{ConnectionError, ConnectionResult};
 use diesel_async::{
-    AsyncPgConnection,
+    AsyncPgConnection, SimpleAsyncConnection,
     pooled_connection::{
         AsyncDieselConnectionManager, ManagerConfig,
         deadpool::{BuildError, Object, Pool, PoolError},
@@ -20,7 +20,10 @@ pub type Connection = Object<AsyncPgConnection>;
 /// A paused worker inside its transaction must not hold the fleet: its locks are waited for two seconds, its idle
 /// transaction is ended by the server after five, and a dead peer is found out within about ten.
 const SESSION: &str = "-c lock_timeout=2000 -c idle_in_transaction_session_timeout=5000 -c statement_timeout=30000 \
-     -c lc_messages=C -c jit=off -c client_min_messages=warning";
+     -c jit=off -c client_min_messages=warning";
+/// [`crate::trouble`] reads Postgres's words. Who is no superuser may have no right to say in which language, and lives with
+/// the server's own.
+const IN_ENGLISH: &str = "DO $$ BEGIN SET lc_messages = 'C'; EXCEPTION WHEN insufficient_privilege THEN NULL; END $$";
 /// A stage looks rows up by their keys, in statements whose plans Postgres keeps. A plan that was made while a table was
 /// small reads all of it, and is kept while the table grows by millions, until autovacuum comes round.
 const LOOK_UPS_ONLY: &str = "-c enable_seqscan=off";
@@ -93,7 +96,6 @@ pub(crate) fn establish(url: &str) -> BoxFuture<'_, ConnectionResult<AsyncPgConn
 
 fn establish_with(url: &str, session: String) -> BoxFuture<'_, ConnectionResult<AsyncPgConnection>> {
     async move {
-        let bad = |error: tokio_postgres::Error| ConnectionError::BadConnection(error.to_string());
         let mut config: tokio_postgres::Config = url.parse().map_err(bad)?;
         let options = config.get_options().map_or(session.clone(), |given| format!("{session} {given}"));
         config
@@ -104,14 +106,24 @@ fn establish_with(url: &str, session: String) -> BoxFuture<'_, ConnectionResult<
             .keepalives_interval(Duration::from_secs(2))
             .keepalives_retries(3)
             .tcp_user_timeout(Duration::from_secs(10));
-        if config.get_ssl_mode() == SslMode::Disable {
+        let mut conn = if config.get_ssl_mode() == SslMode::Disable {
             let (client, connection) = config.connect(tokio_postgres::NoTls).await.map_err(bad)?;
-            return AsyncPgConnection::try_from_client_and_connection(client, connection).await;
-        }
-        let (client, connection) = config.connect(MakeRustlsConnect::new(tls())).await.map_err(bad)?;
-        AsyncPgConnection::try_from_client_and_connection(client, connection).await
+            AsyncPgConnection::try_from_client_and_connection(client, connection).await?
+        } else {
+            let (client, connection) = config.connect(MakeRustlsConnect::new(tls())).await.map_err(bad)?;
+            AsyncPgConnection::try_from_client_and_connection(client, connection).await?
+        };
+        conn.batch_execute(IN_ENGLISH).await.map_err(ConnectionError::CouldntSetupConfiguration)?;
+        Ok(conn)
     }
     .boxed()
+}
+
+/// tokio-postgres says only that there is an error; its cause says which.
+fn bad(error: tokio_postgres::Error) -> ConnectionError {
+    let words =
+        std::error::Error::source(&error).map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"));
+    ConnectionError::BadConnection(words)
 }
 
 /// Servers must show a certificate that the operating system's or Mozilla's roots vouch for.

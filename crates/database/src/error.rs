@@ -8,8 +8,8 @@ pub enum Trouble {
     /// Other transactions: a lock waited for too long (SQLSTATE 55P03), a deadlock (40P01), a serialization failure
     /// (40001). Smaller work, or the same a little later, succeeds.
     Contention,
-    /// The server or the network (classes 08, 53, 57, 58; a connection that is gone): the same work will succeed when they
-    /// are back. Never quarantined.
+    /// The server or the network (classes 08, 25, 53, 57, 58; a connection that is gone; whatever we do not know): the same
+    /// work will succeed when they are back. Never quarantined.
     Outage,
     /// The work itself: it would fail again.
     Work,
@@ -44,16 +44,22 @@ fn is_lock(message: &str) -> bool {
         || message.contains("could not obtain lock")
 }
 
-/// Class 22 (data exception) and 54000 (program limit): Postgres's messages, which are not translated because the pool
-/// sets `lc_messages` to C.
+/// Class 22 (data exception) and class 54 (program limit), by Postgres's words; they are English wherever the role may say
+/// that they shall be (a superuser, or whom one has granted it).
 fn is_value_refused(message: &str) -> bool {
-    const REFUSED: [&str; 6] = [
+    const REFUSED: [&str; 12] = [
         "invalid byte sequence",
         "invalid input syntax",
         "value too long",
         "out of range",
+        "field overflow",
         "index row",
         "unsupported Unicode escape",
+        "too long to represent",
+        "exceeds the maximum of",
+        "exceeds the maximum allowed",
+        "exceeds maximum allowed length",
+        "stack depth limit exceeded",
     ];
     REFUSED.iter().any(|words| message.contains(words))
 }
