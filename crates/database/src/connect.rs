@@ -2,16 +2,16 @@
 
 use std::{sync::Arc, time::Duration};
 
-use diesel::{ConnectionError, ConnectionResult};
+use diesel::{ConnectionError, ConnectionResult, QueryResult, sql_types::Text};
 use diesel_async::{
-    AsyncPgConnection, SimpleAsyncConnection,
+    AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection,
     pooled_connection::{
-        AsyncDieselConnectionManager, ManagerConfig,
+        AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod,
         deadpool::{BuildError, Object, Pool, PoolError},
     },
 };
 use futures::{FutureExt, future::BoxFuture};
-use tokio_postgres::config::SslMode;
+use tokio_postgres::config::{SslMode, TargetSessionAttrs};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// A connection that goes back to the pool when dropped; one dropped in mid-transaction is closed instead.
@@ -28,6 +28,22 @@ const IN_ENGLISH: &str = "DO $$ BEGIN SET lc_messages = 'C'; EXCEPTION WHEN insu
 /// small reads all of it, and is kept while the table grows by millions, until autovacuum comes round.
 const LOOK_UPS_ONLY: &str = "-c enable_seqscan=off";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What a connection must allow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Access {
+    /// Looking: a replica will do.
+    Any,
+    /// Writing. After a failover the address, or a connection from before it, may lead to a server that only reads for
+    /// some seconds, or for good. To a stage that server is away: the connection is closed, and another one is made, at
+    /// any of the hosts that DATABASE_URL names.
+    Writes,
+}
+
+#[diesel::declare_sql_function]
+extern "SQL" {
+    fn current_setting(name: Text) -> Text;
+}
 
 /// Postgres, through a pool. Cheap to clone.
 #[derive(Clone)]
@@ -55,21 +71,25 @@ impl Database {
     /// # Errors
     /// When the URL cannot be read.
     pub fn new(url: &str, connections: usize) -> Result<Self, DatabaseError> {
-        Self::with_session(url, connections, SESSION.to_owned())
+        Self::with_session(url, connections, SESSION.to_owned(), Access::Any)
     }
 
-    /// Likewise, for the statements of a stage: none of them is ever answered by reading a whole table.
+    /// Likewise, for the statements of a stage: none of them is ever answered by reading a whole table, and a server that
+    /// takes no writes counts as away.
     ///
     /// # Errors
     /// When the URL cannot be read.
     pub fn for_stages(url: &str, connections: usize) -> Result<Self, DatabaseError> {
-        Self::with_session(url, connections, format!("{SESSION} {LOOK_UPS_ONLY}"))
+        Self::with_session(url, connections, format!("{SESSION} {LOOK_UPS_ONLY}"), Access::Writes)
     }
 
-    fn with_session(url: &str, connections: usize, session: String) -> Result<Self, DatabaseError> {
+    fn with_session(url: &str, connections: usize, session: String, access: Access) -> Result<Self, DatabaseError> {
         url.parse::<tokio_postgres::Config>().map_err(DatabaseError::Url)?;
         let mut manager = ManagerConfig::default();
-        manager.custom_setup = Box::new(move |url| establish_with(url, session.clone()));
+        manager.custom_setup = Box::new(move |url| establish_with(url, session.clone(), access));
+        if access == Access::Writes {
+            manager.recycling_method = RecyclingMethod::CustomFunction(Box::new(|conn| takes_writes(conn).boxed()));
+        }
         let manager = AsyncDieselConnectionManager::<AsyncPgConnection>::new_with_config(url, manager);
         let pool = Pool::builder(manager)
             .max_size(connections)
@@ -91,10 +111,17 @@ impl Database {
 }
 
 pub(crate) fn establish(url: &str) -> BoxFuture<'_, ConnectionResult<AsyncPgConnection>> {
-    establish_with(url, SESSION.to_owned())
+    establish_with(url, SESSION.to_owned(), Access::Any)
 }
 
-fn establish_with(url: &str, session: String) -> BoxFuture<'_, ConnectionResult<AsyncPgConnection>> {
+/// Asks in one round trip whether the server still lives, and still takes writes.
+async fn takes_writes(conn: &mut AsyncPgConnection) -> QueryResult<()> {
+    let query = diesel::select(current_setting("transaction_read_only"));
+    let read_only: String = query.get_result(conn).await?;
+    if read_only == "off" { Ok(()) } else { Err(diesel::result::Error::BrokenTransactionManager) }
+}
+
+fn establish_with(url: &str, session: String, access: Access) -> BoxFuture<'_, ConnectionResult<AsyncPgConnection>> {
     async move {
         let mut config: tokio_postgres::Config = url.parse().map_err(bad)?;
         let options = config.get_options().map_or(session.clone(), |given| format!("{session} {given}"));
@@ -106,6 +133,9 @@ fn establish_with(url: &str, session: String) -> BoxFuture<'_, ConnectionResult<
             .keepalives_interval(Duration::from_secs(2))
             .keepalives_retries(3)
             .tcp_user_timeout(Duration::from_secs(10));
+        if access == Access::Writes {
+            config.target_session_attrs(TargetSessionAttrs::ReadWrite);
+        }
         let mut conn = if config.get_ssl_mode() == SslMode::Disable {
             let (client, connection) = config.connect(tokio_postgres::NoTls).await.map_err(bad)?;
             AsyncPgConnection::try_from_client_and_connection(client, connection).await?
