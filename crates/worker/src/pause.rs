@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use database::Database;
 use tokio::sync::watch;
 
+/// Also how long a break is at least: a Postgres that answers may still not take the work, for its disk is full, say.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Whether to take a break, and who ends it.
@@ -31,8 +32,10 @@ impl Pause {
         }
         let pause = self.clone();
         tokio::spawn(async move {
-            while pause.database.connection().await.is_err() {
+            let mut is_back = false;
+            while !is_back {
                 tokio::time::sleep(LOOK_EVERY).await;
+                is_back = pause.database.connection().await.is_ok();
             }
             tracing::info!("Postgres is back: workers go on");
             pause.paused.send_replace(false);
