@@ -5,6 +5,8 @@
 //!                 └───────────────a person gives it up──────────────▶ discarded
 //! ```
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use diesel::{
     prelude::*,
@@ -235,6 +237,23 @@ pub async fn replayed(conn: &AsyncPgConnection, ids: &[i64]) -> QueryResult<()> 
         .execute(&mut &*conn)
         .await
         .map(drop)
+}
+
+statement! {
+    Closers { ids: Vec<i64> => Array<BigInt> } -> (BigInt, Text),
+    "SELECT DISTINCT ON (q.id) q.id, a.actor FROM audit_log a \
+     CROSS JOIN LATERAL unnest(string_to_array(a.target, ' ')::bigint[]) AS q (id) \
+     WHERE a.action IN ('quarantine discard', 'quarantine replay') AND q.id = ANY (?) ORDER BY q.id, a.id DESC"
+}
+
+/// On whose word these were closed, as the audit log has it: who discarded them, or asked last for them to be replayed.
+///
+/// # Errors
+/// As any query.
+pub async fn closers(conn: &AsyncPgConnection, ids: &[i64]) -> QueryResult<HashMap<i64, String>> {
+    let closers = Closers { ids: ids.to_vec(), lifetime: std::marker::PhantomData };
+    let closers: Vec<(i64, String)> = closers.load(&mut &*conn).await?;
+    Ok(closers.into_iter().collect())
 }
 
 /// Closes rows because a person gives them up, and why. Gives back those that were still open.

@@ -1,5 +1,6 @@
 //! Repairing: retry, replay, discard. Each under the ids that there are, once, and written down.
 
+use futures::future::join_all;
 use serde_json::json;
 use tests::{Pipeline, a_text};
 
@@ -105,8 +106,33 @@ async fn a_replay_settles_what_can_be_processed_by_now_and_records_it_once() {
     assert_eq!(closed["resolution"], "settled");
     let replayed_at = closed["replayed_at"].as_str().unwrap();
     assert!(for_people.contains("REPLAYED AT") && for_people.contains(replayed_at), "{for_people}");
-    assert!(latchhook.fails(&format!("quarantine replay {id}")).await.contains("nothing open in quarantine"));
+    assert!(latchhook.fails(&format!("quarantine replay {id}")).await.contains("was settled by a replay"));
     assert_eq!(deeds(&pipeline).await.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_replay_by_eight_people_at_once_records_the_item_once() {
+    let pipeline = Pipeline::new().await;
+    let latchhook = CommandLine::of(&pipeline);
+    pipeline.execute("ALTER TABLE messages ADD CONSTRAINT bug CHECK (external_id <> 'wamid.1')").await;
+    let stamp = pipeline.receive(a_text("wamid.1", "hello")).await;
+    pipeline.execute("ALTER TABLE messages DROP CONSTRAINT bug").await;
+
+    join_all((0..8).map(|_| latchhook.json("quarantine replay --all"))).await;
+    let mut working = Vec::new();
+    for _ in 0..8 {
+        let (worker, held) = (pipeline.another_worker(), pipeline.take().await);
+        working.push(tokio::spawn(async move { worker.work(vec![held]).await }));
+    }
+    join_all(working).await;
+    while pipeline.inbound.depth().await.unwrap().scheduled > 0 {
+        pipeline.worker.work(vec![pipeline.take().await]).await;
+    }
+
+    assert_eq!(pipeline.keys().await, ["wamid.1"]);
+    assert_eq!(pipeline.number("SELECT count(*) FROM deliveries").await, 1);
+    assert_eq!(pipeline.receipt(&stamp).await, Some((1, 1, 0, true)));
+    assert_eq!(latchhook.json("quarantine list").await, json!([]));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -144,6 +170,14 @@ async fn what_is_discarded_keeps_the_reason_and_the_bytes() {
     assert_eq!(latchhook.json("quarantine list").await, json!([]));
     let kept = latchhook.json(&format!("quarantine show {}", discarded["ids"][0])).await;
     assert_eq!((&kept["note"], &kept["raw_event"]["body"]["text"]), (&json!("a test of theirs"), &json!("{not json")));
+    assert!(kept["closed_by"].as_str().unwrap().starts_with("cli:"), "{kept}");
+    for line in [format!("replay {}", kept["id"]), format!("discard {} --reason again", kept["id"])] {
+        let failure = latchhook.fails(&format!("quarantine {line}")).await;
+        assert!(failure.contains("was discarded at") && failure.contains("(a test of theirs)"), "{failure}");
+    }
+    let closed = latchhook.run("quarantine list --each --closed").await.out;
+    assert!(["discarded", "cli:", "a test of theirs"].iter().all(|word| closed.contains(word)), "{closed}");
+    assert_eq!(latchhook.json("quarantine list --closed").await[0]["discarded"], 2);
     assert_eq!(deeds(&pipeline).await, [("quarantine discard".into(), "a test of theirs".into())]);
 }
 
@@ -172,7 +206,7 @@ async fn a_name_that_is_unknown_is_an_error_and_a_known_one_may_match_nothing() 
     latchhook.json("quarantine discard --all --reason test").await;
 
     let unknown = [
-        ("quarantine replay --group nogroup", "there is no group nogroup"),
+        ("quarantine replay --group nogroup", "there is no group 'nogroup'"),
         ("quarantine discard --source nosuch --reason test", "there is no source nosuch"),
         ("deliveries retry --endpoint nosuch", "there is no endpoint nosuch"),
         ("deliveries retry --event 00000000-0000-0000-0000-000000000000", "there is no event 00000000"),

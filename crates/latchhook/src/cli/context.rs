@@ -67,7 +67,8 @@ fn given(setting: &Option<SecretString>) -> Option<&str> {
 
 /// Who does what `audit_log` keeps.
 pub(crate) fn actor() -> String {
-    format!("cli:{}", env::var("USER").or_else(|_| env::var("LOGNAME")).unwrap_or_default())
+    let name = env::var("USER").or_else(|_| env::var("LOGNAME")).ok().filter(|name| !name.is_empty());
+    format!("cli:{}", name.unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw())))
 }
 
 /// A short random id, for who gives none: 50 bits, so that a million of them are still all different.

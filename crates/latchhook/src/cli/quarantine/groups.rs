@@ -14,6 +14,9 @@ const NAMED: usize = 20;
 pub(super) struct Group<'a> {
     reason: &'a str,
     count: usize,
+    open: usize,
+    settled: usize,
+    discarded: usize,
     oldest: DateTime<Utc>,
     newest: DateTime<Utc>,
     /// The first of them.
@@ -35,11 +38,20 @@ pub(super) fn of(rows: &[QuarantinedRow]) -> Vec<Group<'_>> {
 
 impl<'a> Group<'a> {
     fn of(row: &'a QuarantinedRow) -> Self {
-        Self { reason: &row.reason, count: 1, oldest: row.created_at, newest: row.created_at, ids: vec![row.id] }
+        let (oldest, newest) = (row.created_at, row.created_at);
+        let mut group =
+            Self { reason: &row.reason, count: 0, open: 0, settled: 0, discarded: 0, oldest, newest, ids: Vec::new() };
+        group.add(row);
+        group
     }
 
     fn add(&mut self, row: &QuarantinedRow) {
         self.count += 1;
+        match row.resolution.as_deref() {
+            None => self.open += 1,
+            Some("discarded") => self.discarded += 1,
+            Some(_) => self.settled += 1,
+        }
         self.oldest = self.oldest.min(row.created_at);
         self.newest = self.newest.max(row.created_at);
         if self.ids.len() < NAMED {
