@@ -2,8 +2,10 @@
 //!
 //! ```text
 //!   rejected ──▶ open ──replay commits it, or finds it a duplicate──▶ settled
-//!                 └───────────────a person gives it up──────────────▶ discarded
+//!                 └───────────────a person gives it up──────────────▶ discarded ──a replay was on its way──▶ settled
 //! ```
+//!
+//! What was recorded is settled, whatever a person said meanwhile; why it had been given up stays beside it.
 
 use std::collections::HashMap;
 
@@ -98,11 +100,11 @@ pub async fn put(conn: &AsyncPgConnection, rejected: &[Rejected<'_>]) -> QueryRe
 statement! {
     Settle { incarnation: &'a str => Text, number: i64 => BigInt, item: i32 => Integer } -> Bool,
     "UPDATE quarantine SET closed_at = now(), resolution = 'settled' \
-     WHERE incarnation = ? AND number = ? AND item = ? AND closed_at IS NULL RETURNING true"
+     WHERE incarnation = ? AND number = ? AND item = ? AND resolution IS DISTINCT FROM 'settled' RETURNING true"
 }
 
-/// Closes a row because its replay has settled it, in the transaction that did. Says whether it was still open: a replay
-/// that runs twice corrects the receipt once.
+/// Closes a row because its replay has settled it, in the transaction that did. Says whether none had before: a replay that
+/// runs twice corrects the receipt once.
 ///
 /// # Errors
 /// As any query.

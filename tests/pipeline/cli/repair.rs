@@ -135,6 +135,27 @@ async fn the_same_replay_by_eight_people_at_once_records_the_item_once() {
     assert_eq!(latchhook.json("quarantine list").await, json!([]));
 }
 
+/// What is discarded while its replay is on its way is recorded all the same, and then nobody calls it discarded.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_that_a_discard_comes_between_is_settled_and_the_books_still_agree() {
+    let pipeline = Pipeline::new().await;
+    let latchhook = CommandLine::of(&pipeline);
+    pipeline.execute("ALTER TABLE messages ADD CONSTRAINT bug CHECK (external_id <> 'wamid.1')").await;
+    let stamp = pipeline.receive(a_text("wamid.1", "hello")).await;
+    pipeline.execute("ALTER TABLE messages DROP CONSTRAINT bug").await;
+
+    latchhook.json("quarantine replay --all").await;
+    latchhook.json("quarantine discard --all --reason 'too old'").await;
+    let replay = pipeline.take().await;
+    pipeline.worker.work(vec![replay]).await;
+
+    assert_eq!(pipeline.keys().await, ["wamid.1"]);
+    assert_eq!(pipeline.receipt(&stamp).await, Some((1, 1, 0, true)));
+    let row = &latchhook.json("quarantine list --each --closed").await[0];
+    assert_eq!((&row["resolution"], &row["note"]), (&json!("settled"), &json!("too old")));
+    latchhook.run("audit").await.ended.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_item_whose_raw_event_has_not_ended_is_not_replayed_yet() {
     let pipeline = Pipeline::new().await;
