@@ -24,6 +24,11 @@ test *arguments: tools
     cargo build --workspace --all-targets
     '{{ target }}/debug/latchhook' dev exec --scratch -- cargo {{ test }} --workspace {{ arguments }}
 
+# Kill, freeze, cut and starve a whole fleet under load, and judge it from outside: `chaos --seed S --minutes N`
+chaos *arguments: tools
+    cargo build --workspace --all-targets
+    '{{ target }}/debug/chaos' {{ arguments }}
+
 # Install Postgres and Redis below .tools/ if they are nowhere to be found
 tools:
     @tools/install

@@ -47,7 +47,8 @@ pub(crate) enum Weather {
     Fair,
     /// Each chunk that much later, each way; their order is kept, and one does not wait for another.
     Slow(Duration),
-    /// Nothing passes, not even an end. Connections stay; what was sent passes when the weather changes.
+    /// Nothing passes, not even an end. Connections stay; what was sent passes when the weather changes. The kernel goes on
+    /// answering keepalives for us, so this is a peer that hangs, and only deadlines of one's own help against it.
     BlackHole,
     /// New connections are closed at once, present ones are reset.
     Refusing,
@@ -137,11 +138,13 @@ impl Proxy {
     }
 
     /// How many connections there are at this moment.
+    #[cfg(test)]
     pub(crate) fn connections(&self) -> usize {
         lock(&self.shared.present).len()
     }
 
     /// How many connections there have been.
+    #[cfg(test)]
     pub(crate) fn admitted(&self) -> usize {
         self.shared.admitted.load(Ordering::Relaxed)
     }
