@@ -5,6 +5,8 @@
 
 #[path = "dispatcher/answers.rs"]
 mod answers;
+#[path = "dispatcher/changes.rs"]
+mod changes;
 #[path = "dispatcher/customer.rs"]
 mod customer;
 #[path = "dispatcher/deaths.rs"]

@@ -20,7 +20,17 @@ use worker::{Counters, Settings, Sources, Worker};
 pub(super) const CONCURRENCY: usize = 16;
 const PREFIX: &str = "latchhook";
 /// Longer than it takes to be done with whatever an outage has left behind.
-const SOON: Duration = Duration::from_secs(120);
+const SOON: Duration = Duration::from_secs(300);
+/// In one step, so that a look at thousands of jobs does not take long: the attempts of all, and the claims that are not done.
+const LOOK: &str = "
+    local attempts, held = 0, 0
+    for _, meta in ipairs(redis.call('KEYS', ARGV[1] .. ':inbound:meta:*')) do
+      attempts = attempts + tonumber(redis.call('HGET', meta, 'attempts') or 0)
+    end
+    for _, claim in ipairs(redis.call('KEYS', ARGV[1] .. ':claim:*')) do
+      if redis.call('GET', claim) ~= 'done' then held = held + 1 end
+    end
+    return { attempts, held }";
 /// Fifty a second, one a job.
 const ENQUEUED_EVERY: Duration = Duration::from_millis(20);
 
@@ -175,23 +185,9 @@ impl Installation {
 
     /// What Redis says of the jobs.
     pub(super) async fn look(&self) -> Look {
-        let mut connection = self.redis().await;
-        let mut attempts = 0;
-        for meta in self.scan(&mut connection, "inbound:meta:*").await {
-            let of_job: Option<u64> =
-                ::redis::cmd("HGET").arg(meta).arg("attempts").query_async(&mut connection).await.unwrap();
-            attempts += of_job.unwrap_or(0);
-        }
-        let mut claims_held = 0;
-        for claim in self.scan(&mut connection, "claim:*").await {
-            let holder: Option<String> = ::redis::cmd("GET").arg(claim).query_async(&mut connection).await.unwrap();
-            claims_held += usize::from(holder.is_some_and(|holder| holder != "done"));
-        }
+        let (attempts, claims_held) =
+            ::redis::Script::new(LOOK).arg(PREFIX).invoke_async(&mut self.redis().await).await.unwrap();
         Look { depth: self.inbound.depth().await.unwrap(), attempts, claims_held }
-    }
-
-    async fn scan(&self, connection: &mut ::redis::aio::MultiplexedConnection, keys: &str) -> Vec<String> {
-        ::redis::cmd("KEYS").arg(format!("{PREFIX}:{keys}")).query_async(connection).await.unwrap()
     }
 
     async fn redis(&self) -> ::redis::aio::MultiplexedConnection {
