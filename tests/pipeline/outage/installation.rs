@@ -192,7 +192,9 @@ impl Installation {
 
     async fn redis(&self) -> ::redis::aio::MultiplexedConnection {
         let client = ::redis::Client::open(self.redis.url()).unwrap();
-        client.get_multiplexed_async_connection().await.unwrap()
+        // To look at a hundred thousand keys takes longer than a command may take by default.
+        let config = ::redis::AsyncConnectionConfig::new().set_response_timeout(None);
+        client.get_multiplexed_async_connection_with_config(&config).await.unwrap()
     }
 
     /// Starts Postgres again.
