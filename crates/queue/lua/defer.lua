@@ -1,16 +1,23 @@
 #!lua flags=allow-oom
 -- Puts jobs off: out of the worker's hands, due again later. Their attempts stay as they are; when a job was put off for the
--- first time is kept, so that it does not wait for others' claims for ever.
+-- first time is kept, so that it does not wait for others' claims for ever. One that panicked has had an unclean start,
+-- as if its worker had died.
 --
 -- KEYS: the worker's inflight, scheduled
--- ARGV: meta prefix, then two a job: id, delay in ms
+-- ARGV: meta prefix, '1' if they panicked, then two a job: id, delay in ms
 -- Returns: how many were deferred
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1000000
 local deferred = 0
-for i = 2, #ARGV, 2 do
+for i = 3, #ARGV, 2 do
   if redis.call('SREM', KEYS[1], ARGV[i]) == 1 then
-    redis.pcall('HSETNX', ARGV[1] .. ':' .. ARGV[i], 'deferred_at', string.format('%.3f', now))
+    local meta = ARGV[1] .. ':' .. ARGV[i]
+    redis.pcall('HSETNX', meta, 'deferred_at', string.format('%.3f', now))
+    local was_alone = redis.pcall('HDEL', meta, 'alone') == 1
+    if ARGV[2] == '1' then
+      redis.pcall('HINCRBY', meta, 'unclean', 1)
+      if was_alone then redis.call('HINCRBY', meta, 'unclean_alone', 1) end
+    end
     redis.call('ZADD', KEYS[2], string.format('%.3f', now + ARGV[i + 1] / 1000), ARGV[i])
     deferred = deferred + 1
   end

@@ -4,8 +4,8 @@
 --
 -- KEYS: workers, active, scheduled, data, the worker's inflight
 -- ARGV: worker, meta prefix, most jobs, most bytes
--- Returns: false when the worker is not registered; else {{id, bytes, unclean starts, ms since first deferred or -1}, ..}, {dropped id, ..},
---          ms until the next scheduled job is due (-1: there is none)
+-- Returns: false when the worker is not registered; else {{id, bytes, unclean starts, of these alone, ms since first
+--          deferred or -1}, ..}, {dropped id, ..}, ms until the next scheduled job is due (-1: there is none)
 local worker, meta, most_jobs, most_bytes = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 if not redis.call('ZSCORE', KEYS[1], worker) then return false end
 
@@ -30,10 +30,11 @@ while #jobs < most_jobs and bytes < most_bytes and #dropped < 1000 do
     dropped[#dropped + 1] = id
   else
     -- pcall: what lies under a foreign job's name may be of another type.
-    local known = redis.pcall('HMGET', meta .. ':' .. id, 'unclean', 'deferred_at')
-    local unclean, deferred_at = tonumber(known[1] or 0), known[2] and tonumber(known[2])
+    local known = redis.pcall('HMGET', meta .. ':' .. id, 'unclean', 'unclean_alone', 'deferred_at')
+    local unclean, alone = tonumber(known[1] or 0), tonumber(known[2] or 0)
+    local deferred_at = known[3] and tonumber(known[3])
     local deferred_for = deferred_at and math.max(0, math.floor((now - deferred_at) * 1000)) or -1
-    jobs[#jobs + 1] = { id, data, unclean or 0, deferred_for }
+    jobs[#jobs + 1] = { id, data, unclean or 0, alone or 0, deferred_for }
     bytes = bytes + #data
   end
 end

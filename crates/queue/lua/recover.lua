@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
--- Takes one dead worker's jobs back, a chunk a call, each with an unclean start more; at the last chunk the worker is
--- forgotten. Dead is who has not beaten for its own lease; a stranger's lease is the caller's word.
+-- Takes one dead worker's jobs back, a chunk a call, each with an unclean start more, which counts apart where the job ran
+-- alone; at the last chunk the worker is forgotten. Dead is who has not beaten for its own lease; a stranger's lease is the caller's word.
 --
 -- KEYS: workers, active
 -- ARGV: inflight prefix, metadata prefix, meta prefix, channel, a stranger's lease in ms, chunk
@@ -17,7 +17,9 @@ for i = 1, #workers, 2 do
     local ids = redis.call('SPOP', ARGV[1] .. ':' .. worker, chunk)
     local was_empty = redis.call('LLEN', KEYS[2]) == 0
     for _, id in ipairs(ids) do
-      redis.pcall('HINCRBY', ARGV[3] .. ':' .. id, 'unclean', 1)
+      local meta = ARGV[3] .. ':' .. id
+      redis.pcall('HINCRBY', meta, 'unclean', 1)
+      if redis.pcall('HDEL', meta, 'alone') == 1 then redis.call('HINCRBY', meta, 'unclean_alone', 1) end
       redis.call('RPUSH', KEYS[2], id)
     end
     if #ids < chunk then

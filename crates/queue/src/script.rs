@@ -16,6 +16,7 @@ scripts! {
     FETCH = "fetch.lua";
     SETTLE = "settle.lua";
     DEFER = "defer.lua";
+    START_ALONE = "start_alone.lua";
     BEAT = "beat.lua";
     RECOVER = "recover.lua";
     HAND_BACK = "hand_back.lua";

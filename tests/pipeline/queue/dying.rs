@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, time::Duration};
 
-use queue::ConsumerSettings;
+use queue::{ConsumerSettings, Held};
 
 use super::support::{Consumer, connection, enqueue, inbound, job, run, short_lived, until};
 
@@ -148,4 +148,72 @@ async fn a_holder_that_no_longer_beats_is_named() {
 
     let dead = inbound.dead_workers(Duration::ZERO).await.unwrap();
     assert_eq!((dead.len(), dead[0].holds, dead[0].silent_for.is_some()), (1, worker as u64, true));
+}
+
+/// What is counted on a job, as (unclean starts, of these alone).
+fn counted(held: &Held) -> (u32, u32) {
+    (held.unclean_starts, held.unclean_alone)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_a_job_that_ran_alone_when_its_worker_died_has_an_unclean_start_alone() {
+    let redis = tests::redis().await;
+    let inbound = inbound(&redis);
+    enqueue(&inbound, 2).await;
+    let mut first = Consumer::start_holding(&inbound, short_lived());
+    let (suspect, _neighbour) = (first.next().await, first.next().await);
+    assert!(inbound.start_alone(&suspect.id).await.unwrap());
+
+    first.die().await;
+
+    let mut second = Consumer::start_holding(&inbound, short_lived());
+    for _ in 0..2 {
+        let held = second.next().await;
+        assert_eq!(counted(&held), (1, u32::from(held.id.job() == suspect.id.job())));
+    }
+    assert!(!inbound.start_alone(&suspect.id).await.unwrap(), "the dead worker does not hold it any more");
+    second.let_go();
+    second.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_alone_that_was_put_off_or_given_back_is_no_unclean_start_alone() {
+    let redis = tests::redis().await;
+    let inbound = inbound(&redis);
+    enqueue(&inbound, 1).await;
+    let hasty = ConsumerSettings { drain: Duration::from_millis(50), ..short_lived() };
+    let mut first = Consumer::start_holding(&inbound, hasty);
+    let held = first.next().await;
+    inbound.start_alone(&held.id).await.unwrap();
+    inbound.defer(&[(held.id, Duration::ZERO)]).await.unwrap();
+    let held = first.next().await;
+    inbound.start_alone(&held.id).await.unwrap();
+    first.stop().await;
+    let mut second = Consumer::start_holding(&inbound, short_lived());
+    assert_eq!(counted(&second.next().await), (0, 0));
+
+    second.die().await;
+
+    let mut third = Consumer::start(&inbound, short_lived());
+    assert_eq!(counted(&third.next().await), (1, 0));
+    third.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_is_counted_on_its_job_as_the_death_of_a_worker_would_be() {
+    let redis = tests::redis().await;
+    let inbound = inbound(&redis);
+    enqueue(&inbound, 1).await;
+    let mut consumer = Consumer::start_holding(&inbound, ConsumerSettings::default());
+    let held = consumer.next().await;
+
+    inbound.defer_panicked(&[held.id]).await.unwrap();
+    let beside_others = consumer.next().await;
+    inbound.start_alone(&beside_others.id).await.unwrap();
+    inbound.defer_panicked(std::slice::from_ref(&beside_others.id)).await.unwrap();
+    let alone = consumer.next().await;
+
+    assert_eq!((counted(&beside_others), counted(&alone)), ((1, 0), (2, 1)));
+    consumer.let_go();
+    consumer.stop().await;
 }

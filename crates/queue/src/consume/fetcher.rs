@@ -28,8 +28,8 @@ enum Fetched {
     NotRegistered,
 }
 
-/// Id, bytes, unclean starts, ms since it was first deferred (-1: never).
-type Fields = (Vec<u8>, Vec<u8>, u32, i64);
+/// Id, bytes, unclean starts, of these alone, ms since it was first deferred (-1: never).
+type Fields = (Vec<u8>, Vec<u8>, u32, u32, i64);
 type Answer = Option<(Vec<Fields>, Vec<Vec<u8>>, i64)>;
 
 impl Fetcher {
@@ -100,11 +100,11 @@ impl Fetcher {
         Ok(Fetched::Jobs(jobs.collect(), u64::try_from(due).ok().map(Duration::from_millis)))
     }
 
-    fn held(&self, (job, payload, unclean_starts, deferred_ms): Fields) -> Held {
+    fn held(&self, (job, payload, unclean_starts, unclean_alone, deferred_ms): Fields) -> Held {
         let (first, count) = parse_job_id(&job).map_or((None, 0), |(first, count)| (Some(first), count));
         let id = HeldId { job: job.into(), worker: self.worker.clone() };
         let deferred_for = u64::try_from(deferred_ms).ok().map(Duration::from_millis);
-        Held { id, payload: payload.into(), first, count, unclean_starts, deferred_for }
+        Held { id, payload: payload.into(), first, count, unclean_starts, unclean_alone, deferred_for }
     }
 
     fn report(&self, dropped: &[Vec<u8>]) {

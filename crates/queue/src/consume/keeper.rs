@@ -58,7 +58,7 @@ impl Keeper {
         let stranded: Vec<&Bytes> = missing.intersection(&self.suspects).collect();
         for chunk in stranded.chunks(CHUNK) {
             let mut call = script::HAND_BACK.key(&inflight);
-            call.key(&self.inbound.keys.active).arg(&self.inbound.keys.channel);
+            call.key(&self.inbound.keys.active).arg(&self.inbound.keys.channel).arg(&self.inbound.keys.meta_prefix);
             for job in chunk {
                 call.arg(job.as_ref());
             }
@@ -111,15 +111,14 @@ pub(super) async fn leave(inbound: &Inbound, worker: &str) -> Result<(), RedisEr
     let mut connection = inbound.redis.connection().await?;
     let mut call = script::LEAVE.key(keys.inflight(worker));
     call.key(&keys.active).key(&keys.workers).key(keys.metadata(worker));
-    call.arg(&keys.channel).arg(worker).arg(CHUNK);
+    call.arg(&keys.channel).arg(worker).arg(CHUNK).arg(&keys.meta_prefix);
     while call.invoke_async::<usize>(&mut connection).await? == CHUNK {}
     Ok(())
 }
 
-/// Defers a job for a moment, if Redis lets us; else it is found stranded.
-pub(super) async fn defer_briefly(inbound: &Inbound, id: HeldId) {
-    let deferred = inbound.defer(&[(id, super::jittered(Duration::from_secs(1)))]).await;
-    if let Err(error) = deferred {
+/// Defers a job whose handler panicked, if Redis lets us; else it is found stranded.
+pub(super) async fn defer_panicked(inbound: &Inbound, id: HeldId) {
+    if let Err(error) = inbound.defer_panicked(&[id]).await {
         tracing::warn!(error = &error as &dyn std::error::Error, "queue.defer.failed");
     }
 }

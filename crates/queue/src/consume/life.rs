@@ -17,7 +17,7 @@ use super::{
     backend::FetchedJobs,
     fetcher::Fetcher,
     holding::Holding,
-    keeper::{Keeper, beat, defer_briefly, leave},
+    keeper::{Keeper, beat, defer_panicked, leave},
 };
 use crate::{Held, Inbound, RedisError};
 
@@ -104,7 +104,7 @@ impl Life {
         }
     }
 
-    /// The handler, made so that a panic costs its own job a second and nobody else anything.
+    /// The handler, made so that a panic costs its own job a second, and an unclean start, and nobody else anything.
     fn guarded<F, Fut>(
         &self,
         handle: F,
@@ -121,7 +121,7 @@ impl Life {
                 if AssertUnwindSafe(async { handle(held).await }).catch_unwind().await.is_err() {
                     tracing::error!(job.id = %id, "queue.handler.panicked");
                     inbound.counters.panicked.add(1);
-                    defer_briefly(&inbound, id.clone()).await;
+                    defer_panicked(&inbound, id.clone()).await;
                 }
                 holding.remove(&id.job);
             }

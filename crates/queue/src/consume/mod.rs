@@ -66,7 +66,7 @@ impl Default for ConsumerSettings {
 /// Runs `handle` for every job until stopped and drained. While `pause` is true nothing is fetched.
 ///
 /// A handler ends when its job is settled or deferred. One that ends otherwise has its job back in the queue within
-/// two beats (two thirds of a lease); one that panics has it deferred for 1–2 s. Dropping the future is a death
+/// two beats (two thirds of a lease); one that panics has it deferred for 1–2 s, and an unclean start counted on it. Dropping the future is a death
 /// without a farewell: the jobs come back when the lease has run out.
 pub async fn consume<F, Fut>(
     inbound: Inbound,
@@ -91,6 +91,6 @@ pub async fn consume<F, Fut>(
 }
 
 /// Between one and two times `base`, so that many who failed together do not come back together.
-fn jittered(base: Duration) -> Duration {
+pub(crate) fn jittered(base: Duration) -> Duration {
     base.mul_f64(rand::rng().random_range(1.0..2.0))
 }

@@ -1,4 +1,4 @@
-//! A job in a worker's hands, and the two ways out of them.
+//! A job in a worker's hands, and the ways out of them.
 
 use std::{borrow::Cow, collections::HashMap, fmt, sync::Arc, time::Duration};
 
@@ -6,7 +6,7 @@ use bytes::Bytes;
 use vocabulary::Stamp;
 
 use super::{CHUNK, Inbound};
-use crate::{RedisError, script};
+use crate::{RedisError, consume::jittered, script};
 
 /// A job as it was fetched. What its bytes are, the worker finds out: nothing here depends on it.
 #[derive(Debug, Clone)]
@@ -19,8 +19,10 @@ pub struct Held {
     pub first: Option<Stamp>,
     /// How many new raw events it carries; 0 without stamps.
     pub count: u32,
-    /// How often a worker died that held it.
+    /// How often a worker died that held it, or panicked over it.
     pub unclean_starts: u32,
+    /// How often of these it ran alone ([`Inbound::start_alone`]): then nothing else can have been the cause.
+    pub unclean_alone: u32,
     /// How long ago it was deferred for the first time, by Redis's clock; `None` if it never was.
     pub deferred_for: Option<Duration>,
 }
@@ -79,16 +81,44 @@ impl Inbound {
         Ok(Settled { settled, taken_away: held.len() - settled })
     }
 
+    /// Says, before a job is opened, that nothing else runs beside it. If its worker dies now, or panics, that counts as an
+    /// unclean start alone; settling it, deferring it and giving it back take the word back. False when the hold was taken
+    /// away.
+    ///
+    /// # Errors
+    /// When Redis does not answer. Then it must not run: if it kills its process again, nobody will know.
+    pub async fn start_alone(&self, held: &HeldId) -> Result<bool, RedisError> {
+        let mut call = script::START_ALONE.key(self.keys.inflight(&held.worker));
+        call.arg(&self.keys.meta_prefix).arg(held.job.as_ref());
+        Ok(call.invoke_async(&mut self.redis.connection().await?).await?)
+    }
+
     /// Puts jobs off for a while each, to the millisecond. Holds that were taken away are left alone.
     ///
     /// # Errors
     /// When Redis does not answer. Some may have been deferred; the others come back when the worker finds them
     /// stranded.
     pub async fn defer(&self, held: &[(HeldId, Duration)]) -> Result<(), RedisError> {
-        for (worker, jobs) in by_worker(held.iter().map(|(id, delay)| (id, *delay))) {
+        self.put_off(held.iter().map(|(id, delay)| (id, *delay)), false).await
+    }
+
+    /// Puts jobs off for 1–2 s over which a process panicked that goes on: an unclean start, as if it had died.
+    ///
+    /// # Errors
+    /// As [`Inbound::defer`].
+    pub async fn defer_panicked(&self, held: &[HeldId]) -> Result<(), RedisError> {
+        self.put_off(held.iter().map(|id| (id, jittered(Duration::from_secs(1)))), true).await
+    }
+
+    async fn put_off<'a>(
+        &self,
+        held: impl Iterator<Item = (&'a HeldId, Duration)>,
+        panicked: bool,
+    ) -> Result<(), RedisError> {
+        for (worker, jobs) in by_worker(held) {
             for chunk in jobs.chunks(CHUNK) {
                 let mut call = script::DEFER.key(self.keys.inflight(worker));
-                call.key(&self.keys.scheduled).arg(&self.keys.meta_prefix);
+                call.key(&self.keys.scheduled).arg(&self.keys.meta_prefix).arg(u8::from(panicked));
                 for (job, delay) in chunk {
                     call.arg(job.as_ref()).arg(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX));
                 }

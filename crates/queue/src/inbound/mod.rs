@@ -10,6 +10,9 @@
 //!               └──recover (its worker died: one unclean start more)
 //! ```
 //!
+//! A worker that dies tells nobody what killed it, so Redis counts the *unclean starts* of every job that it held; those of
+//! a job that ran alone count apart, because then nothing else can have been the cause.
+//!
 //! An *incarnation* is one life of the queue's memory, and each raw event gets the next number in it, without gaps,
 //! by the script that makes its job ready. It is bound to Redis's `run_id`: a Redis that was restarted may have lost
 //! its tail, and would give the same numbers twice. The script itself asks for the `run_id` at every enqueue. That
