@@ -17,6 +17,7 @@ scripts! {
     SETTLE = "settle.lua";
     DEFER = "defer.lua";
     START_ALONE = "start_alone.lua";
+    TAKE_APART = "take_apart.lua";
     BEAT = "beat.lua";
     RECOVER = "recover.lua";
     HAND_BACK = "hand_back.lua";

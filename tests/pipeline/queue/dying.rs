@@ -3,8 +3,9 @@
 use std::{collections::HashSet, time::Duration};
 
 use queue::{ConsumerSettings, Held};
+use vocabulary::Job;
 
-use super::support::{Consumer, connection, enqueue, inbound, job, run, short_lived, until};
+use super::support::{Consumer, connection, enqueue, inbound, job, raw_event, run, short_lived, until};
 
 fn short_lived_and_narrow() -> ConsumerSettings {
     ConsumerSettings { concurrency: 1, ..short_lived() }
@@ -214,6 +215,30 @@ async fn a_panic_is_counted_on_its_job_as_the_death_of_a_worker_would_be() {
     let alone = consumer.next().await;
 
     assert_eq!((counted(&beside_others), counted(&alone)), ((1, 0), (2, 1)));
+    consumer.let_go();
+    consumer.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_is_taken_apart_leaves_one_for_each_of_its_raw_events_with_what_was_counted() {
+    let redis = tests::redis().await;
+    let inbound = inbound(&redis);
+    let stamps = inbound.enqueue(&[Job::of(["one", "two", "three"].map(raw_event))]).await.unwrap();
+    let mut consumer = Consumer::start_holding(&inbound, ConsumerSettings::default());
+    inbound.defer_panicked(&[consumer.next().await.id]).await.unwrap();
+    let whole = consumer.next().await;
+
+    assert!(inbound.take_apart(&whole).await.unwrap());
+
+    for (stamp, body) in stamps.into_iter().zip(["one", "two", "three"]) {
+        let part = consumer.next().await;
+        let job = Job::decode(&part.payload).unwrap();
+        assert_eq!((part.first.clone(), part.count, counted(&part)), (Some(stamp), 1, (1, 0)));
+        assert_eq!(job.entries.iter().map(|entry| &entry.raw_event.body[..]).collect::<Vec<_>>(), [body.as_bytes()]);
+        assert!(!inbound.take_apart(&part).await.unwrap(), "there is nothing to take apart");
+    }
+    assert_eq!(inbound.pending().await.unwrap().iter().map(|job| job.count).collect::<Vec<_>>(), [1, 1, 1]);
+    assert_eq!(inbound.depth().await.unwrap().unreachable, 0);
     consumer.let_go();
     consumer.stop().await;
 }

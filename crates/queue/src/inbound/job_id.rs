@@ -18,6 +18,11 @@ pub(crate) fn for_replay() -> String {
     format!("replay-{:032x}", rand::rng().random::<u128>())
 }
 
+/// The name of a job of so many raw events, as `enqueue.lua` writes it.
+pub(crate) fn of(incarnation: &Incarnation, first: u64, count: u32) -> String {
+    format!("{}-{first}-{count}", incarnation.as_str())
+}
+
 /// The first stamp of a job, and how many follow each other. `None` for what we did not stamp.
 pub(crate) fn parse(id: &[u8]) -> Option<(Stamp, u32)> {
     let mut parts = std::str::from_utf8(id).ok()?.split('-');

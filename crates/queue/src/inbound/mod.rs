@@ -7,7 +7,8 @@
 //! enqueue ──▶ ready ──fetch──▶ inflight ──settle──▶ gone
 //!               ▲                │  │
 //!               ├──hand back─────┘  └──defer──▶ scheduled ──when due──▶ ready
-//!               └──recover (its worker died: one unclean start more)
+//!               ├──recover (its worker died: one unclean start more)
+//!               └──take apart (many jobs in its place, one a raw event)
 //! ```
 //!
 //! A worker that dies tells nobody what killed it, so Redis counts the *unclean starts* of every job that it held; those of
@@ -23,6 +24,7 @@ mod enqueue;
 mod held;
 mod job_id;
 mod look;
+mod take_apart;
 
 use std::sync::Arc;
 
