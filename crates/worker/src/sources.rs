@@ -29,7 +29,7 @@ struct Shared {
     master: Arc<MasterKey>,
     snapshots: Snapshots,
     known: RwLock<Known>,
-    /// When an unknown source last made us look; held while looking, so that many askers look once.
+    /// When an unknown source last made us begin to look; held while looking, so that many askers look once.
     looked: Mutex<Option<tokio::time::Instant>>,
 }
 
@@ -69,13 +69,16 @@ impl Sources {
         if let Some(source) = self.known(id) {
             return Ok(Some(source));
         }
+        let asked = tokio::time::Instant::now();
         let mut looked = self.shared.looked.lock().await;
-        if self.known(id).is_none() {
+        // Who began to look after we had asked has looked for us too, whatever was found.
+        if self.known(id).is_none() && looked.is_none_or(|last| last < asked) {
             if let Some(last) = *looked {
                 tokio::time::sleep_until(last + RELOAD_AT_MOST_EVERY).await;
             }
+            let began = tokio::time::Instant::now();
             self.reload().await?;
-            *looked = Some(tokio::time::Instant::now());
+            *looked = Some(began);
         }
         Ok(self.known(id))
     }

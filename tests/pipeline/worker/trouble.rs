@@ -1,7 +1,11 @@
 //! Promise 2: never lost, whatever Postgres, Redis or the work itself does.
 
+use std::time::Duration;
+
 use serde_json::json;
 use tests::{Pipeline, a_text, text, whatsapp};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 use vocabulary::{Incarnation, Job, JobEntry, Replay, Stamp};
 
 /// 53: the work fails before COMMIT (here: Postgres refuses a row), alone; its mates of the group are committed.
@@ -91,6 +95,26 @@ async fn the_first_raw_events_of_two_new_sources_are_recorded() {
     pipeline.worker.work(vec![second]).await;
 
     assert_eq!(pipeline.keys().await, ["wamid.1", "wamid.2", "wamid.0"]);
+}
+
+/// Whoever guesses ids of sources does not hold up those that there are.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_raw_events_of_unknown_sources_wait_for_one_look_not_for_one_each() {
+    let pipeline = Pipeline::new().await;
+    let unknown = (0..30).map(|n| Job::of([tests::raw_event(&format!("nobody-{n}"), "{}")]));
+    pipeline.inbound.enqueue(&unknown.collect::<Vec<_>>()).await.unwrap();
+    let stop = CancellationToken::new();
+
+    let working = tokio::spawn(pipeline.another_worker().run(stop.clone()));
+
+    let all_kept = async {
+        while pipeline.quarantined().await.len() < 30 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(Duration::from_secs(15), all_kept).await.expect("half a second each would be too much");
+    stop.cancel();
+    working.await.unwrap();
 }
 
 /// Redis decides nothing: with it gone in the middle, the ledger records once all the same.
