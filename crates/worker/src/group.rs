@@ -210,6 +210,7 @@ impl Bench {
 fn want(works: &[Work], leader: At, run: &Run) -> Option<Wanted> {
     let raw = &works[leader.job].raw_events[leader.raw];
     let event = raw.items[leader.place].item.as_ref().ok()?;
+    fail_point!(&format!("worker-claims-{}", raw.raw_event.source_id));
     let owner = Owner { stamp: raw.stamp.to_string(), run: *run };
     Some(Wanted { source: raw.raw_event.source_id.clone(), key: event.key.clone(), owner })
 }
