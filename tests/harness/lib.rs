@@ -6,10 +6,12 @@
 
 mod pipeline;
 mod postgres;
+mod process;
 mod redis;
 
 pub use self::{
     pipeline::{MessageSeen, Pipeline, a_reaction, a_status, a_text, raw_event, text, whatsapp},
     postgres::{TestDatabase, database},
+    process::Process,
     redis::{PrivateRedis, TestRedis, private_redis, private_redis_with, redis},
 };

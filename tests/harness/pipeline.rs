@@ -8,6 +8,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use database::Database;
 use queue::{ConsumerSettings, Held, Inbound, Redis};
+use secrecy::SecretString;
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, Notify, mpsc, watch};
 use tokio_postgres::{NoTls, Row, types::ToSql};
@@ -36,9 +37,11 @@ pub struct Pipeline {
     pub test_database: TestDatabase,
     /// What seals secrets.
     pub master: Arc<MasterKey>,
+    /// The same, for the environment of another process.
+    pub master_key: SecretString,
     sql: tokio_postgres::Client,
-    taken: Mutex<mpsc::Receiver<Held>>,
-    _taking: AbortOnDropHandle<()>,
+    /// From the first [`Pipeline::take`] on: until then jobs are left to others.
+    taking: Mutex<Option<Taking>>,
 }
 
 impl Pipeline {
@@ -52,12 +55,12 @@ impl Pipeline {
         let test_database = crate::database().await;
         let redis = Redis::new(&test_redis.url, &test_redis.prefix).unwrap();
         let database = Database::for_stages(&test_database.url, 8).unwrap();
-        let master = Arc::new(MasterKey::parse(&MasterKey::generate()).unwrap());
+        let master_key = MasterKey::generate();
+        let master = Arc::new(MasterKey::parse(&master_key).unwrap());
         let (sql, connection) = tokio_postgres::connect(&test_database.url, NoTls).await.unwrap();
         tokio::spawn(connection);
         let worker = another_worker(&redis, &database, &master);
         let inbound = Inbound::new(&redis);
-        let (taken, taking) = take_jobs(inbound.clone());
         let pipeline = Self {
             worker,
             inbound,
@@ -66,9 +69,9 @@ impl Pipeline {
             test_redis,
             test_database,
             master,
+            master_key,
             sql,
-            taken: Mutex::new(taken),
-            _taking: taking,
+            taking: Mutex::default(),
         };
         pipeline.add_account("acme").await;
         pipeline.add_source("acme", "wa").await;
@@ -109,7 +112,7 @@ impl Pipeline {
             id: &id.parse().unwrap(),
             account_id: &account.parse().unwrap(),
             url: "https://bot.example/webhooks",
-            secrets: &["whsec_c2VjcmV0".to_owned().into()],
+            secrets: &["whsec_dGhlIHNlY3JldCBvZiBhIHRlc3QgYm90".to_owned().into()],
             event_types: &event_types.parse::<EventTypes>().unwrap(),
         };
         let connection = self.database.connection().await.unwrap();
@@ -130,7 +133,8 @@ impl Pipeline {
 
     /// The next job that the queue hands out; a deferred one when it is due.
     pub async fn take(&self) -> Held {
-        let mut taken = self.taken.lock().await;
+        let mut taking = self.taking.lock().await;
+        let (taken, _) = taking.get_or_insert_with(|| take_jobs(self.inbound.clone()));
         let next = tokio::time::timeout(Duration::from_secs(30), taken.recv());
         next.await.expect("a job within 30 s").expect("the queue is consumed as long as the pipeline lives")
     }
@@ -221,8 +225,10 @@ impl Pipeline {
     }
 }
 
+type Taking = (mpsc::Receiver<Held>, AbortOnDropHandle<()>);
+
 /// Jobs as the queue hands them out: to whoever asks next, and to nobody who settles them by himself.
-fn take_jobs(inbound: Inbound) -> (mpsc::Receiver<Held>, AbortOnDropHandle<()>) {
+fn take_jobs(inbound: Inbound) -> Taking {
     let (hand, taken) = mpsc::channel(1000);
     let taking = async move {
         let (_never, pause) = watch::channel(false);
