@@ -12,7 +12,11 @@ mod frozen;
 mod http;
 #[path = "crash/kill_points.rs"]
 mod kill_points;
+#[path = "crash/loops.rs"]
+mod loops;
 #[path = "crash/rolling.rs"]
 mod rolling;
 #[path = "crash/scene.rs"]
 mod scene;
+#[path = "crash/turns.rs"]
+mod turns;

@@ -6,14 +6,22 @@
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use futures::FutureExt;
+use queue::HeldId;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use crate::{group::Bench, unpack::Work};
+use crate::{group::Bench, turns::Turn, unpack::Work};
 
 /// Hands jobs to the next group.
 #[derive(Clone)]
 pub(crate) struct Batcher {
-    jobs: mpsc::Sender<(Work, oneshot::Sender<()>)>,
+    jobs: mpsc::Sender<Job>,
+}
+
+struct Job {
+    work: Work,
+    /// Kept here, not by the caller, who may be gone before the work is done.
+    turn: Turn,
+    answer: oneshot::Sender<()>,
 }
 
 impl Batcher {
@@ -24,15 +32,15 @@ impl Batcher {
     }
 
     /// Has a job worked; comes back when it is settled or deferred.
-    pub(crate) async fn submit(&self, work: Work) {
+    pub(crate) async fn submit(&self, work: Work, turn: Turn) {
         let (answer, answered) = oneshot::channel();
-        if self.jobs.send((work, answer)).await.is_ok() {
+        if self.jobs.send(Job { work, turn, answer }).await.is_ok() {
             let _gone = answered.await;
         }
     }
 }
 
-async fn make_groups(mut jobs: mpsc::Receiver<(Work, oneshot::Sender<()>)>, bench: Arc<Bench>, lanes: usize) {
+async fn make_groups(mut jobs: mpsc::Receiver<Job>, bench: Arc<Bench>, lanes: usize) {
     let free = Arc::new(Semaphore::new(lanes));
     let mut left_over = None;
     loop {
@@ -48,31 +56,36 @@ async fn make_groups(mut jobs: mpsc::Receiver<(Work, oneshot::Sender<()>)>, benc
         left_over = over;
         let bench = bench.clone();
         tokio::spawn(async move {
-            let (works, answers): (Vec<_>, Vec<_>) = group.into_iter().unzip();
-            if AssertUnwindSafe(bench.work(works)).catch_unwind().await.is_err() {
-                // What it held is in nobody's hands now; the queue notices, and hands it out again.
-                tracing::error!(jobs = answers.len(), "a group panicked; its jobs come back by themselves");
-            }
+            work(&bench, group).await;
             drop(lane);
-            for answer in answers {
-                let _gone: Result<(), ()> = answer.send(());
-            }
         });
     }
     let _all_lanes = free.acquire_many(u32::try_from(lanes).unwrap_or(1)).await;
 }
 
-type Job = (Work, oneshot::Sender<()>);
+async fn work(bench: &Bench, group: Vec<Job>) {
+    let held: Vec<HeldId> = group.iter().map(|job| job.work.held.clone()).collect();
+    let (works, callers): (Vec<_>, Vec<_>) = group.into_iter().map(|job| (job.work, (job.turn, job.answer))).unzip();
+    if AssertUnwindSafe(bench.work(works)).catch_unwind().await.is_err() {
+        tracing::error!(jobs = held.len(), "a group panicked: its jobs have had an unclean start, and come later");
+        if let Err(error) = bench.inbound.defer_panicked(&held).await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "they are left stranded");
+        }
+    }
+    for (turn, answer) in callers {
+        drop(turn);
+        let _gone: Result<(), ()> = answer.send(());
+    }
+}
 
-/// The group that begins with `first`; the job that would have made it too large, or must be alone, is left over for the
-/// next.
+/// The group that begins with `first`; the job that would have made it too large is left over for the next.
 fn take_what_is_there(first: Job, jobs: &mut mpsc::Receiver<Job>, bench: &Bench) -> (Vec<Job>, Option<Job>) {
-    let (mut items, mut bytes) = (first.0.weight(), first.0.bytes());
+    let (mut items, mut bytes) = (first.work.weight(), first.work.bytes());
     let mut group = vec![first];
-    while items < bench.limits.items && bytes < bench.limits.bytes && !group[0].0.alone {
+    while items < bench.limits.items && bytes < bench.limits.bytes {
         let Ok(job) = jobs.try_recv() else { break };
-        (items, bytes) = (items + job.0.weight(), bytes + job.0.bytes());
-        if items > bench.limits.items || bytes > bench.limits.bytes || job.0.alone {
+        (items, bytes) = (items + job.work.weight(), bytes + job.work.bytes());
+        if items > bench.limits.items || bytes > bench.limits.bytes {
             return (group, Some(job));
         }
         group.push(job);

@@ -2,9 +2,9 @@
 //! webhooks that it owes.
 //!
 //! ```text
-//!  queue ──▶ unpack ──▶ batcher ──▶ claim ──▶ the one transaction ──▶ done ──▶ settle / defer ──▶ queue
-//!            split,      what is     Redis     Postgres                Redis    acknowledged only now
-//!            reject      there
+//!  queue ──▶ turn ──▶ unpack ──▶ batcher ──▶ claim ──▶ the one transaction ──▶ done ──▶ settle / defer ──▶ queue
+//!            alone?   split,     what is     Redis     Postgres                Redis    acknowledged only now
+//!                     reject     there
 //! ```
 //!
 //! **A duplicate is stopped in two places.** `group` asks for the claim: an economy, which saves the work when two
@@ -24,6 +24,7 @@ mod pieces;
 mod receipt;
 mod sources;
 mod transaction;
+mod turns;
 mod unpack;
 mod worker;
 

@@ -22,12 +22,10 @@ pub(crate) struct Work {
     pub out_of_patience: bool,
     /// It comes later, although no item of it says so.
     pub put_off: bool,
-    /// Workers died that held it: it gets a group of its own, because its neighbours are innocent.
-    pub alone: bool,
 }
 
-/// A worker may be killed once by bad luck, and take what it held with it.
-const UNCLEAN_STARTS: u32 = 2;
+/// A process may be killed once by bad luck, also while a job runs alone in it.
+const UNCLEAN_ALONE: u32 = 2;
 
 /// A raw event, split into its items.
 #[derive(Debug)]
@@ -98,11 +96,13 @@ impl Work {
 /// A job that was deferred for longer than `patience` waits for nobody's claim any more.
 pub(crate) async fn unpack(held: Held, sources: &Sources, patience: Duration) -> Work {
     let out_of_patience = held.deferred_for.is_some_and(|deferred| deferred > patience);
-    let alone = held.unclean_starts >= UNCLEAN_STARTS;
     let entries = match Job::decode(&held.payload) {
         Ok(job) => job.entries,
         Err(error) => return undecodable(held, &error),
     };
+    if held.unclean_alone >= UNCLEAN_ALONE {
+        return crash_loop(held, entries);
+    }
     let mut raw_events = Vec::with_capacity(entries.len());
     for (place, entry) in entries.into_iter().enumerate() {
         let (stamp, part) = name(&held, place, &entry);
@@ -112,13 +112,13 @@ pub(crate) async fn unpack(held: Held, sources: &Sources, patience: Duration) ->
             Err(error) => return put_off(held, &error),
         }
     }
-    Work { held: held.id, raw_events, out_of_patience, put_off: false, alone }
+    Work { held: held.id, raw_events, out_of_patience, put_off: false }
 }
 
 /// A job of whose source nobody can say anything now.
 fn put_off(held: Held, error: &SourcesError) -> Work {
     tracing::warn!(error = error as &dyn std::error::Error, job.id = %held.id, "a job is put off");
-    Work { held: held.id, raw_events: Vec::new(), out_of_patience: false, put_off: true, alone: false }
+    Work { held: held.id, raw_events: Vec::new(), out_of_patience: false, put_off: true }
 }
 
 /// The stamp of the n-th raw event of a job.
@@ -178,6 +178,27 @@ fn unknown_provider(source: &Source, raw_event: &RawEvent) -> Item {
     Err(Rejection { reason: "unknown provider", detail, raw: raw_event.body.clone(), whole: true })
 }
 
+/// A job that killed its process when nothing else ran there. Its bytes are not looked into again: what looks into them may
+/// be what dies.
+fn crash_loop(held: Held, entries: Vec<JobEntry>) -> Work {
+    tracing::error!(job.id = %held.id, deaths = held.unclean_alone, "a job kills its process; it goes to quarantine");
+    let rejected = entries.into_iter().enumerate().map(|(place, entry)| {
+        let (stamp, part) = name(&held, place, &entry);
+        let raw_event = entry.raw_event;
+        let items = places(vec![Err(crashes(held.unclean_alone, &raw_event))], part);
+        RawWork { stamp, raw_event, account_id: String::new(), provider: String::new(), part, items }
+    });
+    Work { raw_events: rejected.collect(), held: held.id, out_of_patience: true, put_off: false }
+}
+
+fn crashes(deaths: u32, raw_event: &RawEvent) -> Rejection {
+    let detail = format!(
+        "{deaths} processes died, or panicked, while they worked on it and on nothing else: find out why (its bytes, the \
+         log, the kernel's log), upgrade, then replay"
+    );
+    Rejection { reason: "crash loop", detail, raw: raw_event.body.clone(), whole: true }
+}
+
 /// A job that is none: its bytes are kept under each number that it was to carry.
 fn undecodable(held: Held, error: &vocabulary::Undecodable) -> Work {
     let received_at = DateTime::<Utc>::UNIX_EPOCH;
@@ -192,7 +213,7 @@ fn undecodable(held: Held, error: &vocabulary::Undecodable) -> Work {
         let items = places(vec![Err(rejection)], part);
         RawWork { stamp, raw_event, account_id: String::new(), provider: String::new(), part, items }
     });
-    Work { raw_events: raw_events.collect(), held: held.id, out_of_patience: true, put_off: false, alone: false }
+    Work { raw_events: raw_events.collect(), held: held.id, out_of_patience: true, put_off: false }
 }
 
 fn rejected_job(error: &vocabulary::Undecodable, payload: &Bytes) -> Rejection {

@@ -8,7 +8,8 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    batcher::Batcher, counters::Counters, group::Bench, pause::Pause, pieces::Limits, sources::Sources, unpack::unpack,
+    batcher::Batcher, counters::Counters, group::Bench, pause::Pause, pieces::Limits, sources::Sources, turns::Turns,
+    unpack::unpack,
 };
 
 /// How a worker works. The defaults are for a fleet of processes with a few cores each.
@@ -42,6 +43,7 @@ impl Default for Settings {
 pub struct Worker {
     bench: Arc<Bench>,
     sources: Sources,
+    turns: Turns,
     settings: Settings,
 }
 
@@ -60,7 +62,7 @@ impl Worker {
             counters: Arc::default(),
             limits: Limits { items: settings.group_items, bytes: settings.group_bytes },
         };
-        Self { bench: Arc::new(bench), sources, settings }
+        Self { bench: Arc::new(bench), sources, turns: Turns::default(), settings }
     }
 
     /// What it has done since it started.
@@ -84,6 +86,13 @@ impl Worker {
         work
     }
 
+    async fn run_one(&self, held: Held, batcher: &Batcher) {
+        if let Some(turn) = self.turns.wait(&self.bench.inbound, &held).await {
+            let work = self.open(held).await;
+            batcher.submit(work, turn).await;
+        }
+    }
+
     /// Works until stopped; then finishes what it holds.
     pub async fn run(self, stop: CancellationToken) {
         let waiting = self.settings.consumer.concurrency;
@@ -93,10 +102,7 @@ impl Worker {
         let worker = Arc::new(self);
         let handle = move |held: Held| {
             let (worker, batcher) = (worker.clone(), batcher.clone());
-            async move {
-                let work = worker.open(held).await;
-                batcher.submit(work).await;
-            }
+            async move { worker.run_one(held, &batcher).await }
         };
         queue::consume(inbound, settings, pause, stop, handle).await;
         if let Err(error) = batching.await {

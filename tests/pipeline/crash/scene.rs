@@ -47,6 +47,11 @@ impl Scene {
         Process::start(&self.pipeline, roles, Some((kill_points::VARIABLE, kill_at)), &HASTE).await
     }
 
+    /// Starts a process in which whatever comes there panics.
+    pub(crate) async fn start_panicking(&self, roles: &str, panic_at: &str) -> Process {
+        Process::start(&self.pipeline, roles, Some((kill_points::PANIC_VARIABLE, panic_at)), &HASTE).await
+    }
+
     /// Enqueues each of these as a raw event with a job of its own.
     pub(crate) async fn enqueue(&self, source: &str, bodies: impl IntoIterator<Item = String>) {
         let jobs: Vec<_> = bodies.into_iter().map(|body| Job::of([raw_event(source, body)])).collect();
