@@ -61,40 +61,60 @@ pub async fn put(conn: &AsyncPgConnection, receipts: &[Receipt]) -> QueryResult<
     statement.execute(&mut &*conn).await.map(drop)
 }
 
-/// What a replay changed of a raw event that had ended.
-#[derive(Debug, Clone)]
-pub struct Correction<'a> {
-    /// Which raw event.
-    pub stamp: &'a Stamp,
-    /// Items more than were counted (a whole raw event that can now be split).
-    pub items: i32,
-    /// Items more in the ledger.
-    pub committed: i32,
-    /// Items more in quarantine; negative when some left it.
-    pub quarantined: i32,
-}
-
 statement! {
-    Correct { incarnation: &'a str => Text, number: i64 => BigInt, items: i32 => Integer, committed: i32 => Integer,
-              quarantined: i32 => Integer } -> (),
-    "UPDATE receipts r SET items = r.items + c.items, committed = r.committed + c.committed, \
-     quarantined = r.quarantined + c.quarantined \
-     FROM (VALUES (?, ?, ?, ?, ?)) AS c (incarnation, number, items, committed, quarantined) \
-     WHERE r.incarnation = c.incarnation AND r.number = c.number"
+    PutRest { incarnation: &'a str => Text, number: i64 => BigInt, source_id: &'a str => Text } -> (),
+    "INSERT INTO receipts AS r (incarnation, number, source_id, items, committed, quarantined, ended_at) \
+     VALUES (?, ?, ?, 1, 0, 1, now()) \
+     ON CONFLICT (incarnation, number) DO UPDATE SET items = r.committed + r.quarantined + 1, \
+     quarantined = r.quarantined + 1, ended_at = excluded.ended_at WHERE r.ended_at IS NULL"
 }
 
-/// Applies what a replay changed. The caller does so in the transaction that closes the quarantined rows, once.
+/// Ends the receipt of a raw event that nobody can work on to its end: what it had settled by then counts, and the rest of
+/// it, kept whole, counts as one item in quarantine.
 ///
 /// # Errors
 /// As any query.
-pub async fn correct(conn: &AsyncPgConnection, correction: &Correction<'_>) -> QueryResult<()> {
-    let statement = Correct {
-        incarnation: correction.stamp.incarnation.as_str(),
-        number: correction.stamp.number.cast_signed(),
-        items: correction.items,
-        committed: correction.committed,
-        quarantined: correction.quarantined,
+pub async fn put_rest(conn: &AsyncPgConnection, stamp: &Stamp, source_id: &str) -> QueryResult<()> {
+    let (incarnation, number) = (stamp.incarnation.as_str(), stamp.number.cast_signed());
+    let statement = PutRest { incarnation, number, source_id, lifetime: std::marker::PhantomData };
+    statement.execute(&mut &*conn).await.map(drop)
+}
+
+statement! {
+    Replace { items: i32 => Integer, committed: i32 => Integer, quarantined: i32 => Integer, incarnation: &'a str => Text,
+              number: i64 => BigInt } -> (),
+    "UPDATE receipts SET items = ?, committed = ?, quarantined = ? WHERE incarnation = ? AND number = ?"
+}
+
+/// Writes what a replay of a whole raw event found true of it. The caller does so in the transaction that closes the
+/// quarantined row, once.
+///
+/// # Errors
+/// As any query.
+pub async fn replace(conn: &AsyncPgConnection, receipt: &Receipt) -> QueryResult<()> {
+    let statement = Replace {
+        items: receipt.items,
+        committed: receipt.committed,
+        quarantined: receipt.quarantined,
+        incarnation: receipt.stamp.incarnation.as_str(),
+        number: receipt.stamp.number.cast_signed(),
         lifetime: std::marker::PhantomData,
     };
+    statement.execute(&mut &*conn).await.map(drop)
+}
+
+statement! {
+    Correct { committed: i32 => Integer, incarnation: &'a str => Text, number: i64 => BigInt } -> (),
+    "UPDATE receipts SET committed = committed + ?, quarantined = quarantined - 1 WHERE incarnation = ? AND number = ?"
+}
+
+/// Takes one item of a raw event that had ended out of quarantine; says whether the ledger has it now, by this very raw
+/// event. The caller does so in the transaction that closes the quarantined row, once.
+///
+/// # Errors
+/// As any query.
+pub async fn correct(conn: &AsyncPgConnection, stamp: &Stamp, is_committed: bool) -> QueryResult<()> {
+    let (incarnation, number) = (stamp.incarnation.as_str(), stamp.number.cast_signed());
+    let statement = Correct { committed: is_committed.into(), incarnation, number, lifetime: std::marker::PhantomData };
     statement.execute(&mut &*conn).await.map(drop)
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use database::{
     AsyncPgConnection, QueryResult, quarantine,
-    receipts::{self, Correction, Receipt},
+    receipts::{self, Receipt},
 };
 
 use crate::{
@@ -33,6 +33,7 @@ pub(crate) async fn write(
         let outcomes: Vec<_> = outcomes.collect();
         match work.part {
             Part::All => receipts.push(receipt(work, &outcomes)),
+            Part::Rest => receipts::put_rest(conn, &work.stamp, work.raw_event.source_id.as_str()).await?,
             Part::Replay(item) => correct(conn, work, item, &outcomes).await?,
         }
     }
@@ -60,8 +61,8 @@ fn receipt(work: &RawWork, outcomes: &[Outcome]) -> Receipt {
     }
 }
 
-/// Closes the quarantined row behind a replay, once all of it is settled, and corrects the receipt by what came of it. What is rejected again
-/// stays where it is.
+/// Closes the quarantined row behind a replay, once all of it is settled, and corrects the receipt by what came of it. What
+/// is rejected again stays where it is.
 async fn correct(conn: &AsyncPgConnection, work: &RawWork, item: Option<u32>, outcomes: &[Outcome]) -> QueryResult<()> {
     let again_whole = work.items.iter().any(|place| place.index == quarantine::WHOLE);
     let rejected = count(outcomes, Outcome::Quarantined);
@@ -73,7 +74,8 @@ async fn correct(conn: &AsyncPgConnection, work: &RawWork, item: Option<u32>, ou
     if !quarantine::settle(conn, &work.stamp, row).await? {
         return Ok(());
     }
-    let items = i32::try_from(outcomes.len()).unwrap_or(i32::MAX) - 1;
-    let (committed, quarantined) = (count(outcomes, Outcome::Committed), rejected - 1);
-    receipts::correct(conn, &Correction { stamp: &work.stamp, items, committed, quarantined }).await
+    match item {
+        Some(_) => receipts::correct(conn, &work.stamp, outcomes.contains(&Outcome::Committed)).await,
+        None => receipts::replace(conn, &receipt(work, outcomes)).await,
+    }
 }

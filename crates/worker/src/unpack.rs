@@ -49,6 +49,8 @@ pub(crate) struct RawWork {
 pub(crate) enum Part {
     /// All of it, for the first time or again after a crash.
     All,
+    /// What earlier runs did not get to, kept whole, because nobody can work on it.
+    Rest,
     /// Its quarantined item, or the whole of it, on a person's word.
     Replay(Option<u32>),
 }
@@ -184,7 +186,7 @@ fn crash_loop(held: Held, entries: Vec<JobEntry>) -> Work {
     tracing::error!(job.id = %held.id, deaths = held.unclean_alone, "a job kills its process; it goes to quarantine");
     let rejected = entries.into_iter().enumerate().map(|(place, entry)| {
         let (stamp, part) = name(&held, place, &entry);
-        let raw_event = entry.raw_event;
+        let (raw_event, part) = (entry.raw_event, if part == Part::All { Part::Rest } else { part });
         let items = places(vec![Err(crashes(held.unclean_alone, &raw_event))], part);
         RawWork { stamp, raw_event, account_id: String::new(), provider: String::new(), part, items }
     });
