@@ -25,5 +25,6 @@ scripts! {
     PUT_BACK = "put_back.lua";
     DEPTH = "depth.lua";
     PENDING = "pending.lua";
+    REMIND = "remind.lua";
     PUBLISH_SOURCES = "publish_sources.lua";
 }

@@ -37,6 +37,11 @@ impl Inbound {
         }
         let (incarnation, firsts) = self.run_enqueue(&jobs).await?;
         let incarnation = Incarnation::new(&incarnation);
+        if let Some(last) =
+            jobs.iter().zip(&firsts).filter_map(|(job, first)| (first + count_new(job)).checked_sub(1)).max()
+        {
+            self.remember(&incarnation, last).await;
+        }
         let numbers = jobs.iter().zip(firsts).flat_map(|(job, first)| first..first + count_new(job));
         Ok(numbers.map(|number| Stamp { incarnation: incarnation.clone(), number }).collect())
     }

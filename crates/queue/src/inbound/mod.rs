@@ -16,14 +16,16 @@
 //!
 //! An *incarnation* is one life of the queue's memory, and each raw event gets the next number in it, without gaps,
 //! by the script that makes its job ready. It is bound to Redis's `run_id`: a Redis that was restarted may have lost
-//! its tail, and would give the same numbers twice. The script itself asks for the `run_id` at every enqueue. That
-//! costs 7 µs and, other than asking once a connection, holds behind a proxy that fails over without cutting anybody.
+//! its tail, and would give the same numbers twice. (Whoever was given them then reminds it of that tail: `memory`.) The
+//! script itself asks for the `run_id` at every enqueue. That costs 7 µs and, other than asking once a connection, holds
+//! behind a proxy that fails over without cutting anybody.
 
 mod counts;
 mod enqueue;
 mod held;
 mod job_id;
 mod look;
+mod memory;
 mod take_apart;
 
 use std::sync::Arc;
@@ -47,12 +49,14 @@ pub struct Inbound {
     pub(crate) redis: Redis,
     pub(crate) keys: Arc<Keys>,
     pub(crate) counters: Arc<Counters>,
+    memory: Arc<memory::Memory>,
 }
 
 impl Inbound {
     /// The inbound queue of one installation.
     pub fn new(redis: &Redis) -> Self {
-        Self { redis: redis.clone(), keys: Arc::new(Keys::new(redis.prefix())), counters: Arc::default() }
+        let keys = Arc::new(Keys::new(redis.prefix()));
+        Self { redis: redis.clone(), keys, counters: Arc::default(), memory: Arc::default() }
     }
 
     /// What should be rare, counted since this queue was opened by this process.
