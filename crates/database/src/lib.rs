@@ -21,6 +21,7 @@ mod error;
 pub mod events;
 pub mod facts;
 pub mod listing;
+pub mod losses;
 pub mod messages;
 mod migrate;
 pub mod quarantine;

@@ -149,6 +149,17 @@ diesel::table! {
 diesel::allow_tables_to_appear_in_same_query!(quarantine, receipts);
 
 diesel::table! {
+    losses (incarnation, first) {
+        incarnation -> Text,
+        first -> BigInt,
+        last -> Nullable<BigInt>,
+        reason -> Text,
+        actor -> Text,
+        accepted_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     messages (id) {
         id -> Uuid,
         source_id -> Text,

@@ -24,7 +24,7 @@ mod snapshot;
 mod subscription;
 mod wake;
 
-pub use claim::{Claim, ClaimSettings, Claims, Owner, Run, Wanted};
+pub use claim::{Claim, ClaimSettings, Claims, HeldClaim, Owner, Run, Wanted};
 pub use connection::{Redis, RedisError};
 pub use consume::{ConsumerSettings, consume};
 pub use inbound::{Counts, DeadWorker, Depth, EnqueueError, Held, HeldId, Inbound, PendingJob, Settled};

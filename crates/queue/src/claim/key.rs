@@ -11,6 +11,9 @@ const MAX_PLAIN: usize = 128;
 /// The value of a claim whose key is committed. No token is like it: a token holds a colon.
 pub(crate) const DONE: &[u8] = b"done";
 
+/// What the names of claims begin with, after the prefix of all keys.
+pub(super) const KIND: &str = "claim";
+
 /// One execution of one raw event's work. Random, so that no two executions anywhere take each other for themselves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Run(u64);
@@ -54,10 +57,10 @@ impl Owner {
 /// place of its own, so no two different pairs share a name.
 pub(crate) fn name(prefix: &str, source: &SourceId, key: &Key) -> String {
     if key.as_str().len() <= MAX_PLAIN {
-        return format!("{prefix}:claim:{source}:{key}");
+        return format!("{prefix}:{KIND}:{source}:{key}");
     }
     let hash: String = KeyHash::of(source, key).as_slice().iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{prefix}:claim-of-hash:{hash}")
+    format!("{prefix}:{KIND}-of-hash:{hash}")
 }
 
 #[cfg(test)]

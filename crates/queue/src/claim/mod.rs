@@ -23,6 +23,7 @@
 //! no more.
 
 mod key;
+mod look;
 mod lua;
 
 use std::{sync::Arc, time::Duration};
@@ -35,6 +36,7 @@ use tokio::sync::OnceCell;
 use vocabulary::{Key, SourceId};
 
 pub use key::{Owner, Run};
+pub use look::HeldClaim;
 use lua::{FINISH, Lua, RELEASE, RENEW, TAKE_OVER};
 
 use crate::Redis;

@@ -1,8 +1,11 @@
 //! Looking at the queue, for `audit`, `doctor` and the metrics. Nothing here changes anything.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
-use vocabulary::Incarnation;
+use vocabulary::{Incarnation, Job, Stamp};
 
 use super::{CHUNK, Inbound, parse_job_id};
 use crate::{Memory, RedisError, script};
@@ -92,26 +95,90 @@ impl Inbound {
     /// # Errors
     /// When Redis does not answer.
     pub async fn pending(&self) -> Result<Vec<PendingJob>, RedisError> {
-        let mut connection = self.redis.connection().await?;
-        let (mut pending, mut cursor) = (Vec::new(), "0".to_owned());
-        loop {
-            let mut call = script::PENDING.key(&self.keys.data);
-            let (next, ids): (String, Vec<Vec<u8>>) =
-                call.arg(&cursor).arg(CHUNK).invoke_async(&mut connection).await?;
-            pending.extend(ids.iter().filter_map(|id| parse_job_id(id)).map(|(first, count)| PendingJob {
+        let mut pending = Vec::new();
+        self.each_name(&mut self.redis.connection().await?, |id| {
+            pending.extend(parse_job_id(&id).map(|(first, count)| PendingJob {
                 incarnation: first.incarnation,
                 first: first.number,
                 count,
             }));
-            if next == "0" {
-                break;
-            }
-            cursor = next;
-        }
+        })
+        .await?;
         // A page may repeat what an earlier one held.
         pending.sort_unstable();
         pending.dedup();
         Ok(pending)
+    }
+
+    /// The names of the raw events that jobs without numbers carry: replays, and what others have put in.
+    ///
+    /// # Errors
+    /// When Redis does not answer.
+    pub async fn pending_unnumbered(&self) -> Result<Vec<Stamp>, RedisError> {
+        let mut connection = self.redis.connection().await?;
+        let mut ids = Vec::new();
+        self.each_name(&mut connection, |id| ids.extend(Some(id).filter(|id| parse_job_id(id).is_none()))).await?;
+        let mut stamps = Vec::new();
+        for id in ids {
+            let bytes: Option<Vec<u8>> =
+                redis::cmd("HGET").arg(&self.keys.data).arg(&id).query_async(&mut connection).await?;
+            let entries = Job::decode(&bytes.unwrap_or_default().into()).map(|job| job.entries).unwrap_or_default();
+            let foreign = Incarnation::foreign(&String::from_utf8_lossy(&id));
+            stamps.extend(entries.into_iter().zip(1..).map(|(entry, number)| match entry.replay {
+                Some(replay) => replay.stamp,
+                None => Stamp { incarnation: foreign.clone(), number },
+            }));
+        }
+        Ok(stamps)
+    }
+
+    /// The names of up to so many jobs of [`Depth::dead`] and [`Depth::unreachable`]. Jobs move while they are looked for,
+    /// so a name may be missing, and with many at work one may be wrong; the counts are exact.
+    ///
+    /// # Errors
+    /// When Redis does not answer.
+    pub async fn lost(&self, limit: usize) -> Result<Vec<String>, RedisError> {
+        let mut connection = self.redis.connection().await?;
+        let mut names: Vec<Vec<u8>> = Vec::new();
+        self.each_name(&mut connection, |id| names.push(id)).await?;
+        let mut within_reach: HashSet<Vec<u8>> = HashSet::new();
+        let workers: Vec<String> =
+            redis::cmd("ZRANGE").arg(&self.keys.workers).arg(0).arg(-1).query_async(&mut connection).await?;
+        // Twice, because what moves from a place not yet read to one that was read is seen the second time.
+        for _ in 0..2 {
+            for worker in &workers {
+                let inflight = redis::cmd("SMEMBERS").arg(self.keys.inflight(worker)).to_owned();
+                within_reach.extend(inflight.query_async::<Vec<Vec<u8>>>(&mut connection).await?);
+            }
+            for (command, key) in [("ZRANGE", &self.keys.scheduled), ("LRANGE", &self.keys.active)] {
+                let place = redis::cmd(command).arg(key).arg(0).arg(-1).to_owned();
+                within_reach.extend(place.query_async::<Vec<Vec<u8>>>(&mut connection).await?);
+            }
+        }
+        names.retain(|id| !within_reach.contains(id));
+        let dead = redis::cmd("SRANDMEMBER").arg(&self.keys.dead).arg(limit).to_owned();
+        names.extend(dead.query_async::<Vec<Vec<u8>>>(&mut connection).await?);
+        names.sort_unstable();
+        names.dedup();
+        Ok(names.iter().take(limit).map(|id| String::from_utf8_lossy(id).into_owned()).collect())
+    }
+
+    /// Every job's name, a page at a time; some of them twice.
+    async fn each_name(
+        &self,
+        connection: &mut deadpool_redis::Connection,
+        mut take: impl FnMut(Vec<u8>),
+    ) -> Result<(), RedisError> {
+        let mut cursor = "0".to_owned();
+        loop {
+            let mut call = script::PENDING.key(&self.keys.data);
+            let (next, ids): (String, Vec<Vec<u8>>) = call.arg(&cursor).arg(CHUNK).invoke_async(connection).await?;
+            ids.into_iter().for_each(&mut take);
+            if next == "0" {
+                return Ok(());
+            }
+            cursor = next;
+        }
     }
 
     /// Who holds jobs and has not beaten for `silence` (a lease, for a fleet of one setting).
