@@ -1,7 +1,8 @@
 //! An audit that finds nothing in a store that is right, and names what is wrong in one that is not.
 
 use serde_json::Value;
-use tests::{Pipeline, a_status, a_text, whatsapp};
+use tests::{Pipeline, a_status, a_text, raw_event, whatsapp};
+use vocabulary::{JobEntry, Replay};
 
 use super::CommandLine;
 
@@ -15,7 +16,7 @@ enum Broken {
 use Broken::{Postgres, Redis};
 
 /// What must be true, by its name in the report, and one way to break it.
-const BREACHES: [(&str, Broken); 25] = [
+const BREACHES: [(&str, Broken); 29] = [
     ("the ledger has its unique constraint", Postgres("ALTER TABLE events DROP CONSTRAINT events_key_hash_key")),
     (
         "one event for each source and key",
@@ -73,12 +74,16 @@ const BREACHES: [(&str, Broken); 25] = [
         Postgres("INSERT INTO receipts VALUES ('lost', 1, 'wa', 0, 0, 0, now())"),
     ),
     ("no job is where nobody would work on it", Redis("SADD @:inbound:dead lost")),
+    ("no job is where nobody would work on it", Redis("HSET @:inbound:data lost bytes")),
+    ("no claim is held by an owner that is gone", Redis("SET @:claim:wa:wamid.9 lost-1:0123456789abcdef PX 60000")),
+    ("no claim is held by an owner that is gone", Redis("SET @:claim-of-hash:00ff lost-1:0123456789abcdef PX 60000")),
+    ("no claim is held by an owner that is gone", Redis("SET @:claim:wa:wamid.9 for-ever")),
     ("no worker that is silent for five minutes holds jobs", Redis("SADD @:inbound:inflight:ghost lost")),
 ];
 
 /// Everything in it that an audit looks at: events that are owed, told, and told after a failure; a duplicate; a raw event
 /// without items; one in quarantine; and one that nobody has worked on yet.
-async fn a_store_that_is_right() -> Pipeline {
+pub(super) async fn a_store_that_is_right() -> Pipeline {
     let pipeline = Pipeline::new().await;
     pipeline.receive(a_text("wamid.1", "hello")).await;
     pipeline.receive(a_text("wamid.2", "hello")).await;
@@ -96,13 +101,13 @@ async fn a_store_that_is_right() -> Pipeline {
     pipeline
 }
 
-async fn audit(pipeline: &Pipeline) -> (Value, Option<String>) {
+pub(super) async fn audit(pipeline: &Pipeline) -> (Value, Option<String>) {
     let said = CommandLine::of(pipeline).run("audit --json").await;
     let report = serde_json::from_str(&said.out).unwrap_or_else(|_| panic!("{:?}", said.ended));
     (report, said.ended.err().map(|failure| failure.to_string()))
 }
 
-fn broken(report: &Value) -> Vec<&str> {
+pub(super) fn broken(report: &Value) -> Vec<&str> {
     let checks = report["checks"].as_array().unwrap().iter().filter(|check| check["breaches"] != 0);
     checks.map(|check| check["check"].as_str().unwrap()).collect()
 }
@@ -110,15 +115,18 @@ fn broken(report: &Value) -> Vec<&str> {
 async fn break_it(pipeline: &Pipeline, broken: &Broken) {
     match broken {
         Postgres(statement) => pipeline.execute(statement).await,
-        Redis(command) => {
-            let command = command.replace('@', &pipeline.test_redis.prefix);
-            let client = redis::Client::open(pipeline.test_redis.url.as_str()).unwrap();
-            let mut connection = client.get_multiplexed_async_connection().await.unwrap();
-            let mut words = command.split(' ');
-            let mut command = redis::cmd(words.next().unwrap());
-            command.arg(words.collect::<Vec<_>>()).exec_async(&mut connection).await.unwrap();
-        }
+        Redis(command) => redis_does(pipeline, command).await,
     }
+}
+
+/// Words separated by spaces; `@` is the test's prefix.
+pub(super) async fn redis_does(pipeline: &Pipeline, command: &str) {
+    let command = command.replace('@', &pipeline.test_redis.prefix);
+    let client = redis::Client::open(pipeline.test_redis.url.as_str()).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let mut words = command.split(' ');
+    let mut command = redis::cmd(words.next().unwrap());
+    command.arg(words.collect::<Vec<_>>()).exec_async(&mut connection).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -173,6 +181,59 @@ async fn a_queue_that_lost_its_memory_is_named_not_hidden() {
 
     let unknown = format!("numbers above 6 of incarnation {incarnation}: unknown");
     assert!(report["checks"].to_string().contains(&unknown), "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_jobs_and_claims_that_nobody_works_on_are_named() {
+    let pipeline = a_store_that_is_right().await;
+    break_it(&pipeline, &Redis("SADD @:inbound:dead given-up")).await;
+    break_it(&pipeline, &Redis("HSET @:inbound:data out-of-reach bytes")).await;
+    break_it(&pipeline, &Redis("SET @:claim:wa:wamid.9 lost-1:0123456789abcdef PX 60000")).await;
+
+    let (report, _) = audit(&pipeline).await;
+
+    let report = report["checks"].to_string();
+    for named in ["\"given-up\"", "\"out-of-reach\"", "wa:wamid.9 by lost-1:0123456789abcdef for 5"] {
+        assert!(report.contains(named), "{named} is not in {report}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_is_nobodys_business_while_its_raw_event_is_in_the_queue_or_when_it_ends_soon() {
+    let pipeline = a_store_that_is_right().await;
+    let pending = pipeline.inbound.pending().await.unwrap().remove(0);
+    let replay = Replay { stamp: "of-a-replay-4".parse().unwrap(), item: Some(0) };
+    let replay = JobEntry { raw_event: raw_event("wa", "{}"), replay: Some(replay) };
+    pipeline.inbound.replay(replay).await.unwrap();
+    let owners = [format!("{}-{}", pending.incarnation, pending.first), "of-a-replay-4".to_owned()];
+    for (key, owner) in ["wamid.4", "wamid.5"].iter().zip(&owners) {
+        redis_does(&pipeline, &format!("SET @:claim:wa:{key} {owner}:0123456789abcdef PX 60000")).await;
+    }
+    redis_does(&pipeline, "SET @:claim:wa:wamid.6 lost-1:0123456789abcdef PX 4000").await;
+
+    let (report, failure) = audit(&pipeline).await;
+
+    assert_eq!((broken(&report), failure), (vec![], None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_being_worked_on_is_found_right() {
+    let pipeline = Pipeline::new().await;
+    let work = async {
+        for n in 0.. {
+            pipeline.receive(a_text(&format!("wamid.{n}"), "hello")).await;
+        }
+    };
+    let look = async {
+        for _ in 0..5 {
+            let (report, failure) = audit(&pipeline).await;
+            assert_eq!((broken(&report), failure), (vec![], None), "{report}");
+        }
+    };
+
+    tokio::select! { () = work => unreachable!("it has no end"), () = look => {} }
+
+    assert!(pipeline.number("SELECT count(*) FROM receipts").await > 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -69,8 +69,7 @@ enum Command {
     Deliveries(deliveries::Command),
     #[command(subcommand)]
     Quarantine(quarantine::Command),
-    /// Check the four promises on the live stores; status 1 on a breach
-    Audit,
+    Audit(audit::Audit),
     /// Check Redis, Postgres and the settings, and say what to do; status 1 if anything fails
     Doctor,
     /// Put raw events from files into the queue
@@ -115,7 +114,7 @@ impl Command {
             Self::Events(command) => events::run(command, context).await,
             Self::Deliveries(command) => deliveries::run(command, context).await,
             Self::Quarantine(command) => quarantine::run(command, context).await,
-            Self::Audit => audit::run(context).await,
+            Self::Audit(audit) => audit.run(context).await,
             Self::Doctor => doctor::run(context).await,
             Self::Enqueue(enqueue) => enqueue.run(context).await,
         }

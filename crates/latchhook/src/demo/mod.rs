@@ -60,7 +60,7 @@ pub(crate) fn claims() -> ClaimSettings {
 /// The stores, as the demo looks into them.
 struct Stores {
     postgres: Connection,
-    inbound: Inbound,
+    redis: Redis,
 }
 
 /// Runs the demo over migrated, empty stores, to its end.
@@ -73,7 +73,7 @@ pub(crate) async fn demo(settings: &Settings, options: Options) -> anyhow::Resul
     let customer = Customer::listen(&secret, stop.clone()).await.context("the customer cannot listen")?;
     let mut stores = Stores {
         postgres: Database::new(&settings.database_url, 1)?.connection().await?,
-        inbound: Inbound::new(&Redis::new(&settings.redis_url, &settings.prefix)?),
+        redis: Redis::new(&settings.redis_url, &settings.prefix)?,
     };
     set_up(&stores.postgres, settings, &customer, secret).await?;
     let expected = Stream::record(options.seed, options.requests);
@@ -101,7 +101,7 @@ pub(crate) async fn demo(settings: &Settings, options: Options) -> anyhow::Resul
         sums: sums::sums(&stores.postgres).await?,
         latency: listing::latency(&stores.postgres).await?,
         heard: customer.heard(),
-        audit: audit::check(&stores.inbound, &mut stores.postgres).await?,
+        audit: audit::check(&stores.redis, &mut stores.postgres).await?,
     })
 }
 
@@ -140,9 +140,9 @@ async fn set_up(
 impl Stores {
     /// Waits until nothing is on its way any more: the queue is empty, and nothing is due.
     async fn stand(&self) -> anyhow::Result<()> {
-        let began = Instant::now();
+        let (inbound, began) = (Inbound::new(&self.redis), Instant::now());
         loop {
-            let depth = self.inbound.depth().await?;
+            let depth = inbound.depth().await?;
             let queued = depth.ready + depth.scheduled + depth.inflight + depth.dead;
             if queued == 0 && sums::sums(&self.postgres).await?.pending == 0 {
                 return Ok(());
