@@ -31,6 +31,9 @@ pub use self::{
 pub enum Durability {
     /// Everything: what was acknowledged is on the disk, as the promises ask of a production server.
     Durable,
+    /// A Redis's: all but the last second or two, should the machine die (`appendfsync everysec`). A Postgres knows no such
+    /// thing, and keeps everything.
+    EverySecond,
     /// Nothing: for tests, whose data ends with them. It still survives the death of the server, though not of the machine.
     Fast,
 }

@@ -1,7 +1,8 @@
 //! A private Redis (or Valkey, which is as good).
 
 use std::{
-    io::{Read, Write},
+    fs,
+    io::{self, Read, Write},
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::Command,
@@ -19,6 +20,7 @@ use super::{
     server::{Place, Server},
 };
 
+const LOG_DIR: &str = "appendonlydir";
 /// Longer than any command that we ask here takes.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
@@ -37,6 +39,11 @@ impl RedisSettings {
     /// As latchhook asks of a production server: every write is on the disk before it is acknowledged.
     pub fn durable() -> Self {
         Self { durability: Durability::Durable, maxmemory: None, binary: None }
+    }
+
+    /// As many run it: synced once a second, so that a machine that dies takes the last one or two with it.
+    pub fn every_second() -> Self {
+        Self { durability: Durability::EverySecond, ..Self::durable() }
     }
 
     /// For tests: writes are kept when the server is killed, but not when the machine is.
@@ -71,6 +78,18 @@ impl RedisServer {
     pub fn url(&self) -> String {
         format!("redis+unix://{}", directory::url_encoded(&self.socket(), b"/"))
     }
+
+    /// The file that it appends every write to. Cut short, it is what a machine that lost power would leave.
+    ///
+    /// # Errors
+    /// When its directory cannot be read.
+    pub fn log_file(&self) -> io::Result<PathBuf> {
+        let files = fs::read_dir(self.place.dir.join(LOG_DIR))?.map(|entry| entry.map(|entry| entry.path()));
+        let files: Vec<PathBuf> = files.collect::<io::Result<_>>()?;
+        // A rewrite begins a new one; the private ones here are never large enough for that.
+        let log = files.into_iter().find(|file| file.to_string_lossy().ends_with(".incr.aof"));
+        log.ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
 }
 
 impl Place for RedisPlace {
@@ -90,9 +109,19 @@ impl Place for RedisPlace {
         command.args(["--appendonly", "yes", "--maxmemory-policy", "noeviction"]);
         command.arg("--unixsocket").arg(&socket).arg("--dir").arg(dir);
         command.args(["--maxmemory", &settings.maxmemory.unwrap_or(0).to_string()]);
-        command.args(["--appendfsync", if settings.durability == Durability::Durable { "always" } else { "no" }]);
+        command.args(["--appendfsync", appendfsync(settings.durability), "--appenddirname", LOG_DIR]);
+        // A machine that lost power leaves a log that ends in the middle of a write. What was acknowledged stands before it.
+        command.args(["--aof-load-truncated", "yes"]);
         let launch = Launch { name: "Redis", command, log: &log, rights: Rights::Ours, stop: Signal::TERM };
         launch.until(|_| answers_pong(&socket))
+    }
+}
+
+fn appendfsync(durability: Durability) -> &'static str {
+    match durability {
+        Durability::Durable => "always",
+        Durability::EverySecond => "everysec",
+        Durability::Fast => "no",
     }
 }
 
