@@ -5,9 +5,11 @@ use std::{collections::HashSet, env};
 use anyhow::ensure;
 use clap::CommandFactory;
 use database::{AsyncPgConnection, endpoints, facts, sources};
-use queue::ServerFacts;
+use queue::{Inbound, ServerFacts};
 use serde::Serialize;
 use vocabulary::MasterKey;
+
+mod losses;
 
 use super::{Cli, context::Context};
 
@@ -31,6 +33,11 @@ struct Checkup {
 }
 
 impl Checkup {
+    /// Says what is so. Whether that is wrong is another's to judge.
+    fn tells(check: &'static str, found: impl Into<String>) -> Self {
+        Self { check, verdict: Verdict::Ok, found: found.into(), remedy: None }
+    }
+
     /// Passes, or fails with advice.
     fn must(check: &'static str, is_right: bool, found: impl Into<String>, remedy: &'static str) -> Self {
         Self::judged(check, if is_right { Verdict::Ok } else { Verdict::Fail }, found, remedy)
@@ -67,7 +74,12 @@ async fn redis(context: &Context<'_>) -> Vec<Checkup> {
         Err(error) => failed("redis is reachable", error, remedy),
         Ok(redis) => match redis.server().await {
             Err(error) => failed("redis is reachable", error.into(), remedy),
-            Ok(facts) => redis_checkups(&facts),
+            Ok(facts) => {
+                let mut checkups = redis_checkups(&facts);
+                checkups.push(losses::at_a_crash(&facts));
+                checkups.push(losses::with_its_memory(&Inbound::new(&redis)).await);
+                checkups
+            }
         },
     }
 }
