@@ -29,6 +29,10 @@ chaos *arguments: tools
     cargo build --workspace --all-targets
     '{{ target }}/debug/chaos' {{ arguments }}
 
+# See how long an audit takes, of a million events or so many: `audit-speed --events 100000`
+audit-speed *arguments: tools
+    cargo run --package tests --example audit-speed -- {{ arguments }}
+
 # Install Postgres and Redis below .tools/ if they are nowhere to be found
 tools:
     @tools/install
