@@ -12,6 +12,8 @@ mod always;
 mod empty;
 #[path = "power/every_second.rs"]
 mod every_second;
+#[path = "power/evicted.rs"]
+mod evicted;
 #[path = "power/machine.rs"]
 mod machine;
 
