@@ -8,6 +8,8 @@
 
 #[path = "outage/crowd.rs"]
 mod crowd;
+#[path = "outage/enqueuing.rs"]
+mod enqueuing;
 #[path = "outage/installation.rs"]
 mod installation;
 #[path = "outage/postgres.rs"]

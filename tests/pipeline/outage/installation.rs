@@ -1,20 +1,18 @@
-//! Stores of the test's own, which can go away; workers that run over them; somebody who goes on enqueuing.
+//! Stores of the test's own, which can go away, and workers that run over them.
 
-use std::{
-    sync::{Arc, atomic::AtomicU64, atomic::Ordering::Relaxed},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use database::Database;
 use latchhook::servers::{Durability, PostgresServer, RedisSettings, ScratchDir};
-use producer::{Producer, ProducerSettings};
 use queue::{ClaimSettings, ConsumerSettings, Inbound, Redis};
 use tests::{PrivateRedis, a_text, private_redis_with, raw_event};
-use tokio::{sync::Notify, task::JoinHandle, time::timeout};
+use tokio::{sync::Notify, time::timeout};
 use tokio_postgres::NoTls;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use vocabulary::{Job, MasterKey};
 use worker::{Counters, Settings, Sources, Worker};
+
+use super::enqueuing::Enqueuing;
 
 /// Handlers of one worker; as many jobs again wait in its memory.
 pub(super) const CONCURRENCY: usize = 16;
@@ -31,8 +29,6 @@ const LOOK: &str = "
       if redis.call('GET', claim) ~= 'done' then held = held + 1 end
     end
     return { attempts, held }";
-/// Fifty a second, one a job.
-const ENQUEUED_EVERY: Duration = Duration::from_millis(20);
 
 /// Stores, a queue, and whoever works on it.
 pub(super) struct Installation {
@@ -151,26 +147,9 @@ impl Installation {
         self.counted(|c| &c.jobs).saturating_sub(settled)
     }
 
-    /// Somebody who enqueues until told to stop, and hands in again what Redis has not taken, as providers do. Every tenth
-    /// raw event repeats the one before it.
+    /// Somebody who goes on enqueuing.
     pub(super) fn keep_enqueuing(&self) -> Enqueuing {
-        let producer = Producer::new(&self.queue, ProducerSettings::default());
-        let (stop, told) = (CancellationToken::new(), Arc::new(AtomicU64::new(0)));
-        let (until, tell) = (stop.clone(), told.clone());
-        let task = tokio::spawn(async move {
-            let mut number = 0;
-            while !until.is_cancelled() {
-                number += 1;
-                let wamid = format!("wamid.{}", number - u64::from(number % 10 == 0));
-                let raw_event = raw_event("wa", a_text(&wamid, "hello"));
-                while producer.enqueue(&raw_event).await.is_err() {
-                    tokio::time::sleep(ENQUEUED_EVERY).await;
-                }
-                tell.store(number, Relaxed);
-                tokio::time::sleep(ENQUEUED_EVERY).await;
-            }
-        });
-        Enqueuing { told, stop, task }
+        Enqueuing::start(&self.queue)
     }
 
     /// Enqueues so many raw events at once, each with a key and a job of its own.
@@ -257,26 +236,4 @@ async fn connect(postgres: &PostgresServer) -> tokio_postgres::Client {
     let (sql, connection) = tokio_postgres::connect(&postgres.url("postgres"), NoTls).await.unwrap();
     tokio::spawn(connection);
     sql
-}
-
-/// Somebody who goes on enqueuing.
-pub(super) struct Enqueuing {
-    told: Arc<AtomicU64>,
-    stop: CancellationToken,
-    task: JoinHandle<()>,
-}
-
-impl Enqueuing {
-    /// How many raw events Redis has taken so far, at least.
-    pub(super) fn so_far(&self) -> u64 {
-        self.told.load(Relaxed)
-    }
-
-    /// Stops; gives how many raw events Redis has taken, and how many events they are.
-    pub(super) async fn stop(self) -> (u64, u64) {
-        self.stop.cancel();
-        self.task.await.unwrap();
-        let raw_events = self.told.load(Relaxed);
-        (raw_events, raw_events - raw_events / 10)
-    }
 }

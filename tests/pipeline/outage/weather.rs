@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::installation::{CONCURRENCY, Enqueuing, Installation};
+use super::{
+    enqueuing::Enqueuing,
+    installation::{CONCURRENCY, Installation},
+};
 
 /// A worker in trouble looks again that often: how long its break is, at least.
 const BREAK: Duration = Duration::from_millis(500);
