@@ -61,7 +61,12 @@ impl List {
         let wanted = Wanted { closed: self.closed, ..self.filter.wanted(context) };
         let rows = self.filter.find(&conn, &wanted).await?;
         if rows.is_empty() && !context.out.is_json() {
-            context.note(if self.closed { "nothing was ever quarantined" } else { "nothing is open in quarantine" });
+            context.note(match (self.filter.is_empty(), self.closed) {
+                (true, false) => "nothing is open in quarantine",
+                (true, true) => "nothing was ever quarantined",
+                (false, false) => "nothing that is open fits; with --closed also what was settled or discarded",
+                (false, true) => "nothing fits",
+            });
             return Ok(());
         }
         if self.each {

@@ -51,6 +51,11 @@ impl Filter {
         }
     }
 
+    /// Whether everything fits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.group.is_none() && self.source.is_none() && self.since.is_none()
+    }
+
     /// A misspelt name would match nothing, as if there were nothing to do. What was closed since is a match of a known
     /// one; so is what came from a source that was never added.
     async fn must_name_what_is_there(&self, conn: &AsyncPgConnection) -> anyhow::Result<()> {
