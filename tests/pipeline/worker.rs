@@ -4,6 +4,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test says what went wrong by its panic")]
 
+#[path = "worker/claims.rs"]
+mod claims;
 #[path = "worker/duplicates.rs"]
 mod duplicates;
 #[path = "worker/kinds.rs"]

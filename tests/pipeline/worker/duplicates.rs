@@ -190,7 +190,8 @@ async fn the_same_id_from_two_sources_is_two_events() {
     assert_eq!(pipeline.told_types().await, ["message_created", "message_created"]);
 }
 
-fn wanted(stamp: &str) -> Wanted {
+/// A claim of `wamid.1`, wanted for a raw event.
+pub(super) fn wanted(stamp: &str) -> Wanted {
     let owner = Owner { stamp: stamp.to_owned(), run: Run::random() };
     Wanted { source: "wa".parse().unwrap(), key: Key::new("wamid.1").unwrap(), owner }
 }

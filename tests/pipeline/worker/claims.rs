@@ -1,0 +1,80 @@
+//! Claims are an economy: they keep workers apart, and never keep an event from being recorded.
+
+use std::time::{Duration, Instant};
+
+use queue::{ClaimSettings, Claims};
+use serde_json::json;
+use tests::{Pipeline, a_text, text, whatsapp};
+use worker::{Settings, Sources, Worker};
+
+use super::duplicates::wanted;
+
+/// No promise covers a raw event as a whole: what can be recorded is, and the job stays for the rest.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_is_acknowledged_only_when_all_of_its_items_are_settled() {
+    let pipeline = Pipeline::new().await;
+    let claims = Claims::new(&pipeline.redis, ClaimSettings::default());
+    let theirs = wanted("another raw event");
+    claims.take(std::slice::from_ref(&theirs)).await;
+    let messages = json!([text("wamid.1", "theirs"), text("wamid.2", "ours")]);
+
+    let stamp = pipeline.receive(whatsapp(&[json!({"messages": messages})])).await;
+
+    assert_eq!(pipeline.keys().await, ["wamid.2"]);
+    assert_eq!(pipeline.receipt(&stamp).await, Some((2, 1, 0, false)));
+    assert_eq!(pipeline.inbound.depth().await.unwrap().scheduled, 1);
+    claims.release(&[theirs]).await;
+    pipeline.worker.work(vec![pipeline.take().await]).await;
+    assert_eq!(pipeline.keys().await, ["wamid.2", "wamid.1"]);
+    assert_eq!(pipeline.receipt(&stamp).await, Some((2, 2, 0, true)));
+}
+
+/// Whoever renews a claim for ever must not keep others from recording: the ledger decides.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_was_put_off_for_longer_than_two_leases_goes_on_without_the_claim() {
+    let pipeline = Pipeline::new().await;
+    let claims = Claims::new(&pipeline.redis, ClaimSettings::default());
+    claims.take(&[wanted("another raw event")]).await;
+    let mut held = pipeline.enqueue(a_text("wamid.1", "hello")).await;
+    held.deferred_for = Some(3 * ClaimSettings::default().lease);
+
+    pipeline.worker.work(vec![held]).await;
+
+    assert_eq!(pipeline.keys().await, ["wamid.1"]);
+    let depth = pipeline.inbound.depth().await.unwrap();
+    assert_eq!((depth.scheduled, depth.inflight), (0, 0));
+}
+
+/// A claim does not run out under its holder, however long its transaction waits.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_is_renewed_while_its_work_goes_on() {
+    let pipeline = Pipeline::new().await;
+    let claims = ClaimSettings { lease: Duration::from_millis(1500), ..ClaimSettings::default() };
+    let sources = Sources::new(pipeline.database.clone(), pipeline.master.clone(), &pipeline.redis);
+    let settings = Settings { claims, ..Default::default() };
+    let worker = Worker::new(&pipeline.redis, pipeline.database.clone(), sources, Default::default(), settings);
+    let held = pipeline.enqueue(a_text("wamid.1", "hello")).await;
+    pipeline.execute("BEGIN; LOCK TABLE events").await;
+
+    let working = tokio::spawn(async move { worker.work(vec![held]).await });
+
+    let watching = Instant::now();
+    let mut left_before = i64::MAX;
+    while let left = claim_ends_in_ms(&pipeline).await
+        && left.is_none_or(|left| left <= left_before)
+    {
+        left_before = left.unwrap_or(left_before);
+        assert!(watching.elapsed() < Duration::from_secs(10), "nobody has renewed it");
+    }
+    pipeline.execute("ROLLBACK").await;
+    working.await.unwrap();
+}
+
+/// Of the only claim there is.
+async fn claim_ends_in_ms(pipeline: &Pipeline) -> Option<i64> {
+    let key = pipeline.claim_keys().await.pop()?;
+    let client = redis::Client::open(pipeline.test_redis.url.as_str()).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let left: i64 = redis::cmd("PTTL").arg(key).query_async(&mut connection).await.unwrap();
+    Some(left).filter(|left| *left >= 0)
+}
