@@ -7,6 +7,7 @@ use database::{
     attempts::{Next, Recorded},
     due::Leased,
 };
+use dispatcher::Settings;
 use futures::future::join_all;
 use tokio::{sync::Barrier, time::timeout};
 
@@ -80,6 +81,21 @@ async fn two_dispatchers_together_send_everything_once() {
     assert_eq!(sent.0 + sent.1, 200);
     assert_eq!(received.iter().map(|request| request.id()).collect::<HashSet<_>>().len(), 200);
     assert_eq!(received.len(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delivery_stays_leased_for_longer_than_its_answer_may_take() {
+    let customer = Customer::hanging().await;
+    let setting = Setting::with_endpoint(&customer.url).await;
+    setting.owe("bot", "1").await;
+    let settings = Settings::default();
+    let deadline = settings.deadline.as_secs();
+
+    setting.dispatcher_with(settings).dispatch_due().await.unwrap();
+    customer.has_received(1).await;
+
+    let outlasts = format!("SELECT count(*) FROM due WHERE due_at > now() + interval '{deadline} seconds'");
+    assert_eq!(setting.number(&outlasts).await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
