@@ -29,6 +29,28 @@ async fn a_busy_worker_is_not_robbed_by_an_idle_one() {
     idle.stop().await;
 }
 
+/// However the beats of two workers fall: one that was silent for most of its own lease, not the other's, still lives.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_lives_until_the_whole_of_its_own_lease_has_passed() {
+    let redis = tests::redis().await;
+    let inbound = inbound(&redis);
+    enqueue(&inbound, 1).await;
+    let mut silent = Consumer::start_holding(&inbound, ConsumerSettings::default());
+    let worker = silent.next().await.id.worker().to_owned();
+    silent.die().await;
+    let (workers, mut connection) = (format!("{}:inbound:workers", redis.prefix), connection(&redis.url).await);
+    let (now, _): (u64, u64) = run(&mut connection, "TIME").await;
+    let lease = ConsumerSettings::default().lease.as_secs();
+
+    let () = run(&mut connection, &format!("ZADD {workers} {} {worker}", now - lease * 2 / 3)).await;
+    let mut other = Consumer::start(&inbound, short_lived());
+    assert!(other.is_idle_for(4 * short_lived().lease).await);
+
+    let () = run(&mut connection, &format!("ZADD {workers} {} {worker}", now - lease - 1)).await;
+    assert_eq!(other.next().await.unclean_starts, 1);
+    other.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dead_workers_jobs_come_to_another_and_its_death_is_counted_on_them() {
     let redis = tests::redis().await;
