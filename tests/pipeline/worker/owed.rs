@@ -30,6 +30,41 @@ async fn what_is_owed_to_a_disabled_endpoint_is_held_not_dropped() {
     assert_eq!(pipeline.number("SELECT count(*) FROM deliveries WHERE state = 'pending'").await, 1);
 }
 
+/// 53: no commit, no webhook, whichever statement of the transaction it is that fails.
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_fails_before_commit_nothing_is_recorded_and_nobody_is_told() {
+    let pipeline = Pipeline::new().await;
+
+    for table in ["messages", "deliveries", "bodies", "receipts"] {
+        pipeline.execute(&format!("ALTER TABLE {table} ADD CONSTRAINT never CHECK (false) NOT VALID")).await;
+        pipeline.receive(a_text(&format!("wamid.{table}"), "hello")).await;
+        pipeline.execute(&format!("ALTER TABLE {table} DROP CONSTRAINT never")).await;
+    }
+
+    assert!(pipeline.keys().await.is_empty());
+    assert_eq!(pipeline.number("SELECT count(*) FROM deliveries").await, 0);
+    assert_eq!(pipeline.number("SELECT count(*) FROM due").await, 0);
+}
+
+/// Promise 4: the id is of what the provider sent, and of nothing that Postgres made up.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_postgres_lost_and_recorded_again_is_told_under_the_id_that_it_had() {
+    let pipeline = Pipeline::new().await;
+    pipeline.receive(a_text("wamid.1", "hello")).await;
+    let before = webhook_ids(&pipeline).await;
+
+    pipeline.execute("TRUNCATE events, bodies, deliveries, due, messages, receipts, source_sequences").await;
+    pipeline.receive(a_text("wamid.1", "hello")).await;
+
+    assert_eq!(before.len(), 1);
+    assert_eq!(webhook_ids(&pipeline).await, before);
+}
+
+async fn webhook_ids(pipeline: &Pipeline) -> Vec<String> {
+    let rows = pipeline.rows("SELECT webhook_id FROM deliveries", &[]).await;
+    rows.iter().map(|row| row.get(0)).collect()
+}
+
 /// 74 (C20): the seed builds the payload late, from what the row has become.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_told_is_how_it_stood_at_commit() {
