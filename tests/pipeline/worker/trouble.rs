@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use database::receipts::Receipt;
 use serde_json::json;
 use tests::{Pipeline, a_text, text, whatsapp};
 use tokio::time::timeout;
@@ -181,6 +182,19 @@ async fn a_quarantined_raw_event_is_recorded_by_its_replay_once_and_its_receipt_
     assert_eq!(pipeline.keys().await, ["wamid.1", "wamid.2"]);
     assert_eq!(pipeline.quarantined().await, []);
     assert_eq!(pipeline.receipt(&stamp).await, Some((2, 2, 0, true)));
+}
+
+/// Whoever was taken for dead, and is not, may still write what it knew then.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receipt_that_has_ended_is_final() {
+    let pipeline = Pipeline::new().await;
+    let stamp = pipeline.receive(a_text("wamid.1", "hello")).await;
+    let late =
+        Receipt { stamp: stamp.clone(), source_id: "wa".into(), items: 1, committed: 0, quarantined: 1, ended: true };
+
+    database::receipts::put(&pipeline.database.connection().await.unwrap(), &[late]).await.unwrap();
+
+    assert_eq!(pipeline.receipt(&stamp).await, Some((1, 1, 0, true)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
