@@ -60,6 +60,42 @@ async fn while_postgres_is_away_jobs_are_deferred_and_nothing_is_quarantined() {
     assert_eq!(pipeline.claim_keys().await, [""; 0], "failed work releases at once");
 }
 
+/// A full disk, too little memory, a statement that took too long: the same work succeeds when that is over.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_postgres_cannot_do_just_now_is_deferred_and_not_quarantined() {
+    let troubles = [
+        ("53100", "could not extend file: No space left on device"),
+        ("53200", "out of memory"),
+        ("57014", "canceling statement due to statement timeout"),
+        ("57P01", "terminating connection due to administrator command"),
+        ("58030", "could not read block 0: Input/output error"),
+    ];
+    let pipeline = Pipeline::new().await;
+    let mut jobs = Vec::new();
+    for (code, _) in troubles {
+        jobs.push(pipeline.enqueue(a_text(&format!("wamid.{code}"), "hello")).await);
+    }
+
+    for ((code, message), held) in troubles.into_iter().zip(jobs) {
+        let raise = format!(
+            "CREATE OR REPLACE FUNCTION trouble() RETURNS trigger LANGUAGE plpgsql AS \
+             $$ BEGIN RAISE EXCEPTION '{message}' USING ERRCODE = '{code}'; END $$; \
+             CREATE OR REPLACE TRIGGER trouble BEFORE INSERT ON events EXECUTE FUNCTION trouble()"
+        );
+        pipeline.execute(&raise).await;
+        pipeline.worker.work(vec![held]).await;
+    }
+
+    let depth = pipeline.inbound.depth().await.unwrap();
+    assert_eq!((depth.ready + depth.scheduled + depth.inflight, depth.dead), (troubles.len() as u64, 0));
+    assert_eq!(pipeline.quarantined().await, []);
+    pipeline.execute("DROP TRIGGER trouble ON events").await;
+    for _ in troubles {
+        pipeline.worker.work(vec![pipeline.take().await]).await;
+    }
+    assert_eq!(pipeline.keys().await.len(), troubles.len());
+}
+
 /// Nobody can say that there is no such source while Postgres cannot be asked.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_raw_event_whose_source_cannot_be_looked_up_waits_and_is_not_quarantined() {
