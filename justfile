@@ -49,9 +49,13 @@ clippy:
 docs:
     RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps
 
+# Break the code on purpose and see a test fail each time: all of tests/mutants, or some; `mutants --check` only looks
+mutants *arguments: tools
+    @tools/mutants {{ arguments }}
+
 # Check deploy/, as far as that goes without a container engine
 deploy:
     @tools/check-deploy
 
 # All that must hold before a change lands
-ci: (fmt "--check") clippy docs test deploy
+ci: (fmt "--check") clippy docs (mutants "--check") test deploy
