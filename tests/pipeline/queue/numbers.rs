@@ -54,8 +54,9 @@ async fn a_restarted_redis_begins_an_incarnation_and_remembers_the_last_number_o
     assert_eq!(last_numbers(&inbound).await, HashSet::from(known));
 }
 
+/// Without the reminder nobody could tell that the flushed numbers were ever given.
 #[tokio::test]
-async fn a_flushed_redis_begins_an_incarnation() {
+async fn a_flushed_redis_begins_an_incarnation_and_is_reminded_of_the_one_before() {
     let server = tests::private_redis();
     let inbound = inbound(&tests::TestRedis { url: server.url(), prefix: "p".into() });
     let before = inbound.enqueue(&[job(1), job(2)]).await.unwrap();
@@ -64,7 +65,8 @@ async fn a_flushed_redis_begins_an_incarnation() {
     let after = inbound.enqueue(&[job(3)]).await.unwrap();
 
     assert_ne!(before[0].incarnation, after[0].incarnation);
-    assert_eq!(last_numbers(&inbound).await, HashSet::from([(after[0].incarnation.clone(), 1)]));
+    let expected = [(before[0].incarnation.clone(), 2), (after[0].incarnation.clone(), 1)];
+    assert_eq!(last_numbers(&inbound).await, HashSet::from(expected));
 }
 
 #[tokio::test(flavor = "multi_thread")]
