@@ -7,9 +7,12 @@
 //! `[source_id, received_at in µs since 1970, [[name, value], …], body as bin, replay or nil]`, a replay being
 //! `[incarnation, number, item]`.
 
+use std::io::ErrorKind;
+
 use bytes::Bytes;
 use chrono::DateTime;
-use serde::{Deserialize, Serialize};
+use rmp_serde::decode::Error as DecodeError;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{Incarnation, RawEvent, Stamp};
 
@@ -48,7 +51,10 @@ pub enum Undecodable {
     Version(u8),
     /// Not MessagePack of the shape above.
     #[error("the job is not readable as version {VERSION}")]
-    Shape(#[source] rmp_serde::decode::Error),
+    Shape(#[source] DecodeError),
+    /// There is something behind the job: bytes were damaged that say how much belongs to it, and raw events are missing.
+    #[error("the job has bytes behind its end")]
+    Longer,
     /// A time that no calendar has.
     #[error("the job's time of receipt, {0} µs, is outside the calendar")]
     Time(i64),
@@ -89,12 +95,16 @@ impl Job {
     /// # Errors
     /// When the bytes are of another version or shape; the caller quarantines them whole.
     pub fn decode(bytes: &Bytes) -> Result<Self, Undecodable> {
-        let Wire(version, entries) = match rmp_serde::from_slice(bytes) {
+        let mut reader = rmp_serde::Deserializer::from_read_ref(&bytes[..]);
+        let Wire(version, entries) = match Wire::deserialize(&mut reader) {
             Ok(wire) => wire,
             Err(error) => return Err(version_of(bytes).map_or(Undecodable::Shape(error), Undecodable::Version)),
         };
         if version != VERSION {
             return Err(Undecodable::Version(version));
+        }
+        if !is_at_end(&mut reader) {
+            return Err(Undecodable::Longer);
         }
         let entries = entries.into_iter().map(|entry| entry.read(bytes)).collect::<Result<_, _>>()?;
         Ok(Self { entries })
@@ -111,6 +121,14 @@ impl WireEntry<'_> {
         });
         let body = bytes.slice_ref(body);
         Ok(JobEntry { raw_event: RawEvent { source_id, received_at, headers, body }, replay })
+    }
+}
+
+/// Whether nothing more can be read because nothing more is there.
+fn is_at_end<'de>(reader: impl Deserializer<'de, Error = DecodeError>) -> bool {
+    match <()>::deserialize(reader) {
+        Err(DecodeError::InvalidMarkerRead(error)) => error.kind() == ErrorKind::UnexpectedEof,
+        _ => false,
     }
 }
 
@@ -144,6 +162,17 @@ mod tests {
         let bytes = Bytes::from(job.encode());
 
         assert_eq!(Job::decode(&bytes).unwrap(), job);
+    }
+
+    /// Two raw events of which a damaged count leaves one: the other would be gone without a word.
+    #[test]
+    fn a_job_that_says_it_is_shorter_than_it_is_is_not_read() {
+        let mut bytes = Job { entries: vec![entry(b"first", None), entry(b"second", None)] }.encode();
+        assert_eq!(bytes[2], 0x92, "an array of two");
+
+        bytes[2] = 0x91;
+
+        assert!(matches!(Job::decode(&bytes.into()), Err(Undecodable::Longer)));
     }
 
     #[test]

@@ -16,6 +16,8 @@ mod hash;
 mod id;
 mod job;
 mod message;
+#[cfg(any(test, fuzzing))]
+pub mod properties;
 mod raw_event;
 mod seal;
 mod source;
