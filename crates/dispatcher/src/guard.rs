@@ -136,7 +136,7 @@ impl Guard {
         Ok(addresses)
     }
 
-    fn admit(&self, https: bool, address: SocketAddr) -> Result<(), Refusal> {
+    pub(crate) fn admit(&self, https: bool, address: SocketAddr) -> Result<(), Refusal> {
         let (address, port) = (address.ip(), address.port());
         if self.allowed.contains(address) {
             return Ok(());

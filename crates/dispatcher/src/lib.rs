@@ -19,6 +19,8 @@ mod dispatcher;
 mod guard;
 mod in_flight;
 mod outcome;
+#[cfg(any(test, fuzzing))]
+pub mod properties;
 mod recorder;
 pub mod signing;
 

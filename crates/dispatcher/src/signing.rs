@@ -73,6 +73,9 @@ pub enum VerifyError {
     /// A header is missing or there twice.
     #[error("the request must carry {0} exactly once")]
     Header(&'static str),
+    /// A dot in the id: what was signed could then be cut into another id, another time and another body.
+    #[error("webhook-id must not hold a dot")]
+    Id,
     /// Older or newer than five minutes.
     #[error("webhook-timestamp is not within five minutes of now")]
     Timestamp,
@@ -84,7 +87,7 @@ pub enum VerifyError {
 /// Checks a delivery as a customer does; gives its `webhook-id`, by which a customer recognises one that it has had.
 ///
 /// # Errors
-/// When a header is missing, the timestamp is more than five minutes off, or no signature fits.
+/// When a header is missing, the id holds a dot, the timestamp is more than five minutes off, or no signature fits.
 pub fn verify<'a>(
     secret: &SigningSecret,
     headers: &'a HeaderMap,
@@ -92,6 +95,9 @@ pub fn verify<'a>(
     now: DateTime<Utc>,
 ) -> Result<&'a str, VerifyError> {
     let id = single(headers, "webhook-id")?;
+    if id.contains('.') {
+        return Err(VerifyError::Id);
+    }
     let timestamp = single(headers, "webhook-timestamp")?;
     let seconds: i64 = timestamp.parse().map_err(|_| VerifyError::Timestamp)?;
     if now.timestamp().abs_diff(seconds) > TOLERANCE {
@@ -208,6 +214,16 @@ mod tests {
         let mut twice = good.clone();
         twice.append("webhook-signature", signed.parse().unwrap());
         assert_eq!(refusal(&twice, b"{}", 1000), VerifyError::Header("webhook-signature"));
+    }
+
+    #[test]
+    fn what_was_signed_cannot_be_cut_into_another_id_and_another_body() {
+        let secret = secret(VECTORS[0].secret);
+        let signed = signature(std::slice::from_ref(&secret), "msg_1", 1000, b"1001.{}");
+
+        let recut = headers("msg_1.1000", 1001, &signed);
+
+        assert_eq!(verify(&secret, &recut, b"{}", at(1000)), Err(VerifyError::Id));
     }
 
     #[test]
