@@ -8,6 +8,8 @@
 //! replays count on that.
 
 mod json;
+#[cfg(any(test, fuzzing))]
+pub mod properties;
 pub mod reason;
 mod signature;
 mod whatsapp;

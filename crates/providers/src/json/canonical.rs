@@ -1,26 +1,46 @@
 //! One text for all ways of writing the same JSON.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 /// The value with its keys sorted and no whitespace: two requests that say the same give the same text.
 ///
 /// Sorts by itself, because whether serde_json does depends on features that any crate in the build may switch on.
 pub(crate) fn canonical(value: &Value) -> String {
+    let mut text = String::new();
+    write(value, &mut text);
+    text
+}
+
+fn write(value: &Value, text: &mut String) {
     match value {
-        Value::Array(elements) => format!("[{}]", joined(elements.iter().map(canonical))),
-        Value::Object(members) => format!("{{{}}}", joined(sorted(members))),
-        scalar => scalar.to_string(),
+        Value::Array(elements) => enclosed(text, ['[', ']'], elements, write),
+        Value::Object(members) => {
+            let mut members: Vec<_> = members.iter().collect();
+            members.sort_by_key(|(name, _)| *name);
+            enclosed(text, ['{', '}'], members, |(name, value), text| {
+                text.push_str(&Value::from(name.as_str()).to_string());
+                text.push(':');
+                write(value, text);
+            });
+        }
+        scalar => text.push_str(&scalar.to_string()),
     }
 }
 
-fn sorted(members: &Map<String, Value>) -> impl Iterator<Item = String> {
-    let mut members: Vec<_> = members.iter().collect();
-    members.sort_by_key(|(name, _)| *name);
-    members.into_iter().map(|(name, value)| format!("{}:{}", Value::from(name.as_str()), canonical(value)))
-}
-
-fn joined(parts: impl Iterator<Item = String>) -> String {
-    parts.collect::<Vec<_>>().join(",")
+fn enclosed<T>(
+    text: &mut String,
+    [open, close]: [char; 2],
+    parts: impl IntoIterator<Item = T>,
+    write: impl Fn(T, &mut String),
+) {
+    text.push(open);
+    for (index, part) in parts.into_iter().enumerate() {
+        if index > 0 {
+            text.push(',');
+        }
+        write(part, text);
+    }
+    text.push(close);
 }
 
 #[cfg(test)]

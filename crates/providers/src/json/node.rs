@@ -13,6 +13,9 @@ use crate::reason;
 /// something larger, and needs room for that.
 const MAX_DEPTH: usize = 100;
 
+/// Characters of a name that a path shows.
+const MAX_NAME: usize = 64;
+
 /// A part of a body: where its text is, and what it is called.
 #[derive(Clone)]
 pub(crate) struct Node<'t> {
@@ -143,6 +146,9 @@ impl<'t> Object<'t> {
     }
 
     fn path_of(&self, name: &str) -> String {
+        // Every element below carries its path, so nobody's name may make it long.
+        let end = name.char_indices().nth(MAX_NAME).map_or(name.len(), |(end, _)| end);
+        let name = &name[..end];
         if self.node.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.node.path) }
     }
 }

@@ -3,7 +3,12 @@
 use serde_json::Value;
 use vocabulary::{Item, RawEvent, Rejection, Source};
 
-use super::{PHONE_NUMBER_ID, lists, notice::clean_kind, people::People};
+use super::{
+    PHONE_NUMBER_ID, lists,
+    notice::clean_kind,
+    people::People,
+    shared::{shortened, with_short_members},
+};
 use crate::{
     json::{Fault, Fields, Node, Text},
     reason,
@@ -52,7 +57,7 @@ fn of_entry(node: &Node<'_>, ours: Option<&str>) -> Vec<Item> {
     let read = || {
         let entry = node.object()?;
         let changes = entry.require("changes", "an array")?.elements()?;
-        let scalar = |name| entry.get(name).and_then(|node| node.value().ok()).unwrap_or_default();
+        let scalar = |name| entry.get(name).and_then(|node| node.value().ok()).map(shortened).unwrap_or_default();
         Ok((changes, scalar("id"), scalar("time")))
     };
     match read() {
@@ -83,7 +88,7 @@ impl<'t> Change<'t> {
             field: clean_kind(&field),
             entry_id: entry_id.clone(),
             entry_time: entry_time.clone(),
-            metadata: part("metadata").map(|node| node.value()),
+            metadata: part("metadata").map(|node| node.value().map(with_short_members)),
             people: People::of(&contacts, part("messages")),
             value,
         })

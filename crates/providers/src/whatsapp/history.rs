@@ -1,5 +1,6 @@
 //! What was said before latchhook was there: a business that joins with its phone may share up to 180 days of it.
 
+use bytes::Bytes;
 use serde_json::Value;
 use vocabulary::{Event, Item};
 
@@ -8,6 +9,7 @@ use super::{
     lists::item,
     message::{self, Manner},
     notice,
+    shared::is_short_json,
 };
 use crate::json::{Fault, Node};
 
@@ -42,10 +44,10 @@ fn each(list: &Node<'_>, items: impl Fn(&Node<'_>) -> Vec<Item>) -> Vec<Item> {
     }
 }
 
-/// With whom the thread was.
+/// With whom the thread was. What is too long to be said with each of its messages is left out.
 fn about(thread: &Node<'_>) -> Option<Value> {
     let thread = thread.object().ok()?;
-    let part = |name: &str| Some((name.to_owned(), thread.get(name)?.value().ok()?));
+    let part = |name: &str| Some((name.to_owned(), thread.get(name)?.value().ok().filter(is_short_json)?));
     let parts: serde_json::Map<_, _> = ["id", "context"].into_iter().filter_map(part).collect();
     (!parts.is_empty()).then_some(Value::Object(parts))
 }
@@ -53,9 +55,11 @@ fn about(thread: &Node<'_>) -> Option<Value> {
 /// Known by all of the chunk, but it carries only what is not a message of it: megabytes are nobody's notice.
 fn arrival(change: &Change<'_>, chunk: &Node<'_>) -> Result<Event, Fault> {
     let event = notice::notice(change, "history", chunk)?;
-    let has_threads = member(chunk, "threads")?.is_some();
-    let metadata = member(chunk, "metadata")?.filter(|_| has_threads);
-    Ok(Event { raw: metadata.map_or(event.raw, |metadata| metadata.raw()), ..event })
+    if member(chunk, "threads")?.is_none() {
+        return Ok(event);
+    }
+    let metadata = member(chunk, "metadata")?;
+    Ok(Event { raw: metadata.map_or_else(Bytes::new, |metadata| metadata.raw()), ..event })
 }
 
 fn member<'t>(node: &Node<'t>, name: &str) -> Result<Option<Node<'t>>, Fault> {

@@ -27,6 +27,7 @@ mod lists;
 mod message;
 mod notice;
 mod people;
+mod shared;
 mod status;
 #[cfg(test)]
 mod tests;

@@ -1,12 +1,9 @@
 //! What is no message: calls, conversions, errors, and every field that concerns the account or that we do not know.
 
-use std::fmt::Write;
-
-use ring::digest::{SHA256, digest};
 use serde_json::json;
 use vocabulary::{Effect, Event};
 
-use super::{PHONE_NUMBER_ID, envelope::Change};
+use super::{PHONE_NUMBER_ID, envelope::Change, shared::sha256};
 use crate::json::{Fault, Fields, Node, canonical, key, unix_time};
 
 /// No provider's word is longer.
@@ -59,13 +56,5 @@ fn named(node: &Node<'_>, kind: &str, prefix: &str, word: &str) -> Result<Event,
         raw: node.raw(),
         effect: Effect::Notice,
         quiet: false,
-    })
-}
-
-fn sha256(text: &str) -> String {
-    let digest = digest(&SHA256, text.as_bytes());
-    digest.as_ref().iter().fold(String::with_capacity(64), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
     })
 }

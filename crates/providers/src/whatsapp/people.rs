@@ -5,6 +5,7 @@ use std::{cell::OnceCell, collections::HashMap};
 use serde_json::Value;
 use vocabulary::Sender;
 
+use super::shared::is_short;
 use crate::json::{Fields, Node, loose_text};
 
 /// The end of a phone number that its forms share. Brazil, Argentina and Mexico have two for a mobile phone: with and
@@ -93,7 +94,8 @@ pub(super) fn author_of(message: &Fields<'_>) -> Option<String> {
 fn named(contact: &Value) -> Option<(String, Ids)> {
     let name = contact.pointer("/profile/name").and_then(loose_text)?;
     let id = |name| contact.get(name).and_then(loose_text);
-    Some((name, Ids { user_id: id("user_id"), phone: id("wa_id") }))
+    let ids = Ids { user_id: id("user_id"), phone: id("wa_id") };
+    (is_short(&name) && ids.each().all(|id| is_short(id))).then_some((name, ids))
 }
 
 /// Of messages that are not all by one author, or do not all say by whom they are, there is none.

@@ -6,6 +6,7 @@ mod messages;
 mod notices;
 mod properties;
 mod shapes;
+mod shared;
 mod statuses;
 
 use bytes::Bytes;

@@ -152,6 +152,15 @@ fn each_message_of_a_history_is_recorded_quietly_and_the_chunk_is_told_once() {
     assert_eq!(events[3].raw, r#"{"chunk_order":1,"phase":0,"progress":55}"#, "without its messages");
 }
 
+/// Found by the promise that no byte of a body belongs to two items.
+#[test]
+fn a_history_that_says_nothing_of_itself_does_not_carry_its_messages_a_second_time() {
+    let events = events(history().replace("\"metadata\":{\"chunk", "\"other\":{\"chunk"));
+
+    assert_eq!((events.len(), &events[3].raw[..]), (4, &b""[..]));
+    assert!(is_hashed(&events[3], "history"));
+}
+
 #[test]
 fn a_history_tells_the_two_sides_apart_and_keeps_what_became_of_each_message() {
     let events = events(history());

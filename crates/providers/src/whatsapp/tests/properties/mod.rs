@@ -1,151 +1,116 @@
-//! What is true of every body, however it was damaged.
+//! What is true of every body, however odd: [`crate::properties::split`] says what, the files here say how odd.
+
+mod any_json;
+mod damage;
+mod door;
+mod odd;
 
 use proptest::{collection::vec, prelude::*, sample::Index};
 
+use self::{
+    any_json::any_json,
+    damage::{damage, damaged},
+    odd::{mutated, mutation, places},
+};
 use super::*;
+use crate::properties;
 
-/// Damages a body: overwrites, cuts out, or doubles a few bytes, or puts something odd in between.
-#[derive(Debug, Clone)]
-enum Damage {
-    Overwrite(Index, u8),
-    CutOut(Index, usize),
-    Double(Index, usize),
-    PutIn(Index, &'static str),
-}
-
-const ODD: &[&str] =
-    &["null", "{", "}", "[", "]", ",", ":", "\"", "\\", "\\ud83d", "\\u0000", "1e999", "-1", "{\"id\":1}", "[[[[", "é"];
-
-fn damage() -> impl Strategy<Value = Damage> {
-    prop_oneof![
-        (any::<Index>(), any::<u8>()).prop_map(|(at, byte)| Damage::Overwrite(at, byte)),
-        (any::<Index>(), 1..40_usize).prop_map(|(at, len)| Damage::CutOut(at, len)),
-        (any::<Index>(), 1..400_usize).prop_map(|(at, len)| Damage::Double(at, len)),
-        (any::<Index>(), prop::sample::select(ODD)).prop_map(|(at, odd)| Damage::PutIn(at, odd)),
-    ]
-}
-
-fn damaged(mut body: Vec<u8>, damages: &[Damage]) -> Vec<u8> {
-    for damage in damages {
-        if body.is_empty() {
-            break;
-        }
-        let range = |at: &Index, len: usize| at.index(body.len())..(at.index(body.len()) + len).min(body.len());
-        match damage {
-            Damage::Overwrite(at, byte) => {
-                let at = at.index(body.len());
-                body[at] = *byte;
-            }
-            Damage::CutOut(at, len) => {
-                let range = range(at, *len);
-                body.drain(range);
-            }
-            Damage::Double(at, len) => {
-                let range = range(at, *len);
-                let copy = body[range.clone()].to_vec();
-                body.splice(range.start..range.start, copy);
-            }
-            Damage::PutIn(at, odd) => {
-                let at = at.index(body.len());
-                body.splice(at..at, odd.bytes());
-            }
-        }
-    }
-    body
-}
+/// What the fixtures have none of: a history, and a list of tomorrow.
+const HISTORY: &[u8] = br#"{"entry": [{"id": "1", "time": 1771000000, "changes": [
+    {"field": "history", "value": {"metadata": {"display_phone_number": "15550100042", "phone_number_id": "42"},
+        "contacts": [{"wa_id": "2", "profile": {"name": "Ines"}}],
+        "history": [{"metadata": {"phase": 0}, "threads": [
+            {"id": "15550101234", "context": {"wa_id": "2"}, "messages": [{"id": "w", "from": "2", "type": "text"}]}]}]}},
+    {"field": "messages", "value": {"list_of_tomorrow": [{"a": 1}], "errors": [{"code": 1}]}}]}]}"#;
 
 fn any_fixture() -> impl Strategy<Value = &'static [u8]> {
-    prop::sample::select(FIXTURES).prop_map(|(_, body)| body)
+    let fixtures = FIXTURES.iter().map(|(_, body)| *body).chain([HISTORY]);
+    prop::sample::select(fixtures.collect::<Vec<_>>())
 }
 
-fn raw(item: &Item) -> &Bytes {
-    match item {
-        Ok(event) => &event.raw,
-        Err(rejection) => &rejection.raw,
+fn parsed(body: &[u8]) -> Value {
+    serde_json::from_slice(body).unwrap()
+}
+
+/// A body in which one list has a hundred times its elements, and one part beside that list, or its name, is long.
+fn inflated(mut body: Value, list: &Index, part: &Index, name_instead: bool) -> Option<String> {
+    let places = places(&body);
+    let (lists, parts): (Vec<_>, Vec<_>) =
+        places.iter().partition(|place| body.pointer(place).is_some_and(Value::is_array));
+    let list = list.get(&lists).as_str();
+    if name_instead {
+        let (parent, name) = list.rsplit_once('/')?;
+        let members = body.pointer_mut(parent)?.as_object_mut()?;
+        let elements = members.remove(name)?;
+        members.insert("x".repeat(60_000), Value::from(hundredfold(elements.as_array()?)));
+        return Some(body.to_string());
     }
+    let part = part.get(&parts).as_str();
+    if part.starts_with(list) || list.starts_with(part) {
+        return None;
+    }
+    *body.pointer_mut(part)? = "5".repeat(60_000).into();
+    let elements = body.pointer_mut(list)?.as_array_mut()?;
+    *elements = hundredfold(elements);
+    Some(body.to_string())
 }
 
-/// Any JSON at all, with the names that the reader looks for.
-fn any_json() -> impl Strategy<Value = Value> {
-    let names = prop::sample::select(&[
-        "id",
-        "type",
-        "text",
-        "body",
-        "image",
-        "caption",
-        "contacts",
-        "interactive",
-        "nfm_reply",
-        "response_json",
-        "status",
-        "timestamp",
-        "from",
-        "reaction",
-        "message_id",
-        "edit",
-        "message",
-        "original_message_id",
-        "threads",
-        "messages",
-        "metadata",
-        "phone_number_id",
-        "profile",
-        "name",
-        "wa_id",
-        "event",
-        "event_name",
-    ]);
-    let words = prop::sample::select(&[
-        "",
-        "text",
-        "image",
-        "contacts",
-        "interactive",
-        "order",
-        "reaction",
-        "edit",
-        "revoke",
-        "system",
-        "call",
-        "wamid.1",
-        "read",
-        "1771000000",
-        "99999999999999999999",
-        "\0",
-    ]);
-    let leaf = prop_oneof![
-        Just(Value::Null),
-        any::<bool>().prop_map(Value::from),
-        any::<i64>().prop_map(Value::from),
-        any::<f64>().prop_map(Value::from),
-        words.prop_map(Value::from),
-        any::<String>().prop_map(Value::from),
-    ];
-    leaf.prop_recursive(5, 60, 6, move |inner| {
-        let names = names.clone().prop_map(str::to_owned);
-        prop_oneof![
-            vec(inner.clone(), 0..6).prop_map(Value::from),
-            vec((names, inner), 0..6).prop_map(|members| Value::Object(members.into_iter().collect())),
-        ]
-    })
+fn hundredfold(elements: &[Value]) -> Vec<Value> {
+    std::iter::repeat_n(elements, 100).flatten().cloned().collect()
+}
+
+fn few() -> ProptestConfig {
+    ProptestConfig::with_cases(128)
 }
 
 proptest! {
+    #![proptest_config(few())]
+
     #[test]
-    fn a_damaged_body_never_panics_and_every_item_is_a_slice_of_it(
+    fn a_damaged_body_is_split_without_loss(fixture in any_fixture(), damages in vec(damage(), 1..6)) {
+        properties::split(damaged(fixture.to_vec(), &damages));
+    }
+
+    #[test]
+    fn any_bytes_are_split_without_loss(body in vec(any::<u8>(), 0..200)) {
+        properties::split(body);
+    }
+
+    #[test]
+    fn a_body_with_odd_parts_is_split_without_loss(fixture in any_fixture(), odd in vec(mutation(), 1..4)) {
+        properties::split(mutated(parsed(fixture), &odd));
+    }
+
+    #[test]
+    fn what_is_kept_of_an_item_does_not_grow_with_what_stands_beside_it(
         fixture in any_fixture(),
-        damages in vec(damage(), 1..6),
+        (list, part) in any::<(Index, Index)>(),
+        name_instead in prop::bool::weighted(0.1),
     ) {
-        let body = Bytes::from(damaged(fixture.to_vec(), &damages));
-
-        let items = split(body.clone());
-
-        for item in &items {
-            let (inner, outer) = (raw(item).as_ptr_range(), body.as_ptr_range());
-            prop_assert!(raw(item).is_empty() || (outer.start <= inner.start && inner.end <= outer.end));
+        if let Some(body) = inflated(parsed(fixture), &list, &part, name_instead) {
+            properties::split(body);
         }
-        prop_assert_eq!(items, split(body));
+    }
+
+    #[test]
+    fn an_item_however_odd_leaves_the_keys_and_the_bytes_of_its_mates_alone(
+        which in 0..3_usize,
+        odd in vec(mutation(), 1..4),
+    ) {
+        let text = |id: &str| with(message("text", json!({"body": "hi"})), "id", json!(id));
+        let mates = ["wamid.0", "wamid.1", "wamid.2"].map(|id| text(id).to_string());
+        let mut texts = mates.clone();
+        texts[which] = mutated(text("wamid.odd"), &odd);
+        let body = request("messages", &value("messages", json!("MESSAGES")));
+
+        let items = properties::split(body.replace("\"MESSAGES\"", &format!("[{}]", texts.join(","))));
+
+        prop_assert_eq!(items.len(), 3);
+        for (place, mate) in (0..3).filter(|place| *place != which).map(|place| (place, &mates[place])) {
+            let event = items[place].as_ref().unwrap();
+            prop_assert_eq!(event.key.as_str(), format!("wamid.{place}"));
+            prop_assert_eq!(&event.raw[..], mate.as_bytes());
+        }
     }
 
     #[test]
