@@ -57,5 +57,11 @@ mutants *arguments: tools
 deploy:
     @tools/check-deploy
 
+# Let libFuzzer look for bytes that break a promise, and say which: `fuzz split 600` (docs/fuzzing.md)
+fuzz target seconds="180":
+    @command -v cargo-fuzz >/dev/null || { echo "fuzz: needs cargo-fuzz: cargo install cargo-fuzz --locked" >&2; exit 1; }
+    @tests/fuzz/seed '{{ target }}'
+    cargo fuzz run -s none --fuzz-dir tests/fuzz '{{ target }}' -- -max_total_time={{ seconds }} -print_final_stats=1
+
 # All that must hold before a change lands
 ci: (fmt "--check") clippy docs (mutants "--check") test deploy
