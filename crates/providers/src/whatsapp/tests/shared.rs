@@ -1,5 +1,5 @@
-//! What stands beside many items is paid for once. Before that was so, none of these bodies was split within 6 GiB, or within
-//! 20 seconds.
+//! What stands beside many items is paid for once. Where that is not so, these bodies take memory or time by the number of
+//! their items times its length.
 
 use super::*;
 use crate::properties;
