@@ -42,6 +42,29 @@ fn every_test_that_a_page_names_is_there() {
     assert!(missing.is_empty(), "{missing:#?}");
 }
 
+/// What stands behind `chaos:` on a page, up to the next item or the end of the cell.
+fn classes_in(page: &str) -> Vec<&str> {
+    let lists = page.split("chaos: ").skip(1).map(|rest| {
+        rest.split([' ', '|', '·', '.']).scan(true, |more, word| {
+            let goes_on = std::mem::replace(more, word.ends_with(','));
+            goes_on.then(|| word.trim_end_matches(','))
+        })
+    });
+    lists.flatten().filter(|class| !class.is_empty()).collect()
+}
+
+#[test]
+fn every_class_of_chaos_that_a_page_names_is_injected() {
+    let page = fs::read_to_string(root().join("docs/faults.md")).unwrap();
+    let faults = fs::read_to_string(root().join("tests/chaos/fault.rs")).unwrap();
+
+    let classes = classes_in(&page);
+
+    assert!(classes.len() > 20, "{classes:?}");
+    let unknown: Vec<_> = classes.iter().filter(|class| !faults.contains(&format!("\"{class}\""))).collect();
+    assert_eq!(unknown, Vec::<&&str>::new());
+}
+
 #[test]
 fn the_page_of_faults_names_a_test_or_a_gap_for_every_row_but_one() {
     let page = fs::read_to_string(root().join("docs/faults.md")).unwrap();

@@ -7,7 +7,7 @@
 //! checker             goes through all states               why         docs/why.md says what was found
 //! ```
 //! `cargo test -p model -- --nocapture` prints how many states there are. What the models leave out is tested for real, by
-//! `just chaos` and by the crash tests.
+//! `./justw chaos` and by the crash tests.
 
 mod before;
 mod checker;
