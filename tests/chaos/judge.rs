@@ -1,6 +1,9 @@
 //! The judge: compares what the sender was told, what the customers heard, and what stands in Postgres. It asks no part of
 //! the pipeline how it did, but for the audit, whose own verdict is one of those that are judged.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
     time::{Duration, Instant},
@@ -14,7 +17,7 @@ use crate::{
     inject::Happened,
     sender::Sent,
     stage::ENDPOINTS,
-    stream::Request,
+    stream::{self, Request},
 };
 
 /// A fault may concern a success from a moment before it (the answer was not recorded yet) to a while after (connections
@@ -38,6 +41,7 @@ pub(crate) struct Evidence<'a> {
 }
 
 /// What stands in Postgres.
+#[derive(Default)]
 pub(crate) struct Rows {
     /// Source, key and event type of each event.
     events: Vec<(String, String, Option<String>)>,
@@ -242,8 +246,9 @@ fn everybody_told(evidence: &Evidence<'_>) -> Verdict {
         }
     }
     for (source, key, event_type) in &evidence.rows.events {
+        let event_type = event_type.as_deref().or(stream::is_of_a_new_message(key).then_some("message_created"));
         let Some(event_type) = event_type else { continue };
-        let wanting = ENDPOINTS.iter().filter(|(_, wants)| *wants == "*" || wants == event_type);
+        let wanting = ENDPOINTS.iter().filter(|(_, wants)| *wants == "*" || *wants == event_type);
         let not_told = wanting.filter(|(endpoint, _)| !reached.contains(&(endpoint, source, key)));
         breaches.extend(not_told.map(|(endpoint, _)| format!("{endpoint} was never told of {source} {key}")));
     }

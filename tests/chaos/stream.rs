@@ -156,6 +156,12 @@ impl Request {
     }
 }
 
+/// Whether a key is that of a text, an image or an echo: whatever else is known, everybody who wants to hear of new messages
+/// is owed to hear of it.
+pub(crate) fn is_of_a_new_message(key: &str) -> bool {
+    key.starts_with("wamid.HBgLin") || key.starts_with("echo:")
+}
+
 /// `X-Hub-Signature-256` as Meta computes it: over the exact bytes.
 fn sign(body: &[u8]) -> String {
     let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, APP_SECRET.as_bytes()), body);

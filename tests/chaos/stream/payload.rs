@@ -47,7 +47,8 @@ impl Item {
             45..50 => message(incoming, number, &person, "image", image(random)),
             50..55 => {
                 let target = wamid("in", seed, earlier, place);
-                message(incoming, number, &person, "reaction", json!({"message_id": target, "emoji": "\u{1f44d}"}))
+                let id = wamid("re", seed, number, place);
+                message(id, number, &person, "reaction", json!({"message_id": target, "emoji": "\u{1f44d}"}))
             }
             55..65 => echo(&wamid("out", seed, number, place), number, &person),
             _ => status(&wamid("out", seed, earlier, place), number, &person, random),
