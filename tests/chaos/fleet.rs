@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, anyhow, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
 use latchhook::kill_points;
 use rand::{Rng, rngs::SmallRng};
 use rustix::process::{Pid, Signal, kill_process};
@@ -164,12 +164,11 @@ impl Fleet {
     pub(crate) async fn start(stores: &Stores, master_key: &str, home: &Path) -> anyhow::Result<Self> {
         let (logs, surprises) = (home.join("logs"), Surprises::default());
         fs::create_dir_all(&logs)?;
+        let names: Vec<_> =
+            ROLES.into_iter().flat_map(|(role, count)| (1..=count).map(move |number| Name { role, number })).collect();
         let mut members = Vec::new();
-        for (role, count) in ROLES {
-            for number in 1..=count {
-                let name = Name { role, number };
-                members.push(Member::start(name, stores, master_key, &logs, &surprises).await?);
-            }
+        for (name, address) in names.iter().zip(free_addresses(names.len())?) {
+            members.push(Member::start(*name, address, stores, master_key, &logs, &surprises).await?);
         }
         Ok(Self { members, surprises, logs })
     }
@@ -236,6 +235,7 @@ fn surprise(surprises: &Surprises, what: String) {
 impl Member {
     async fn start(
         name: Name,
+        address: SocketAddr,
         stores: &Stores,
         master_key: &str,
         logs: &Path,
@@ -244,7 +244,6 @@ impl Member {
         let redis = Proxy::start(stores.redis_socket()).await?;
         let postgres = Proxy::start(stores.postgres_socket()).await?;
         let clock = Clock::of(name, logs)?;
-        let address = free_address()?;
         let launch = Launch {
             name,
             arguments: vec!["run".to_owned(), format!("--roles={}", name.role), format!("--listen={address}")],
@@ -423,8 +422,19 @@ async fn drain(launch: &Launch, child: &mut Child) {
     }
 }
 
-fn free_address() -> anyhow::Result<SocketAddr> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
+/// So many that nobody listens on, one for each process. Below those that the system gives to outgoing connections: a
+/// process that is dead for a while finds its address free when it comes back.
+fn free_addresses(count: usize) -> anyhow::Result<Vec<SocketAddr>> {
+    let is_free = |address: &SocketAddr| TcpListener::bind(address).is_ok();
+    for _ in 0..100 {
+        let first = rand::random_range(15_000..30_000);
+        let addresses = (first..).take(count).map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+        let addresses: Vec<_> = addresses.collect();
+        if addresses.iter().all(is_free) {
+            return Ok(addresses);
+        }
+    }
+    bail!("there are no {count} free ports in a row between 15000 and 30000")
 }
 
 /// A process's clock, which libfaketime reads off a file; the monotonic one is left alone, as it is by whoever sets a

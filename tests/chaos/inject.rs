@@ -10,7 +10,7 @@ use futures::{StreamExt, stream::FuturesUnordered};
 use rustix::process::Signal;
 use tokio::{
     sync::oneshot,
-    time::{sleep, sleep_until},
+    time::{sleep, sleep_until, timeout_at},
 };
 
 use crate::{
@@ -27,6 +27,8 @@ const FROZEN_FOR: Duration = Duration::from_secs(6);
 /// What is killed is away for so long, at most.
 const AWAY: Duration = Duration::from_secs(3);
 
+/// A process that is armed comes to its point within so long under load.
+const DIE_WITHIN: Duration = Duration::from_secs(30);
 /// Any worker commits something within so long, once what else is wrong with it is over.
 const COMMITS_WITHIN: Duration = Duration::from_secs(30);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -86,7 +88,20 @@ impl<'a> Injector<'a> {
             injected?;
         }
         sleep_until((began + plan.length).into()).await;
+        self.see_the_armed_die().await;
         Ok(())
+    }
+
+    /// Who was armed late comes to its point only while there is something to do.
+    async fn see_the_armed_die(&self) {
+        let armed = std::mem::take(&mut *self.armed.lock().unwrap_or_else(PoisonError::into_inner));
+        let deadline = Instant::now() + DIE_WITHIN;
+        for (fault, died) in armed {
+            match timeout_at(deadline.into(), died).await {
+                Ok(Ok(at)) => self.note(fault, at, at),
+                _ => self.did_not_happen(&fault),
+            }
+        }
     }
 
     /// What has happened so far.
@@ -102,12 +117,6 @@ impl<'a> Injector<'a> {
     /// What was planned and did not come true, at the end: a commit that never came, a process that never came to its
     /// point.
     pub(crate) fn what_never_happened(&self) -> Vec<String> {
-        for (fault, mut died) in self.armed.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
-            match died.try_recv() {
-                Ok(at) => self.note(fault, at, at),
-                Err(_) => self.did_not_happen(&fault),
-            }
-        }
         self.never.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
