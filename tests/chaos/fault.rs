@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use latchhook::kill_points::POINTS;
 use rand::{Rng, rngs::SmallRng, seq::IndexedRandom};
 
-use crate::{customers::Mood, fleet::Name, proxy::CommitCut};
+use crate::{customers::Mood, fleet::Name, proxy::CommitCut, stage::ENDPOINTS};
 
 /// One thing that goes wrong.
 #[derive(Debug, Clone, PartialEq)]
@@ -128,17 +128,26 @@ impl Fault {
         }
     }
 
-    /// Whether a dispatcher may have forgotten, or been unable to record, that a customer said yes.
-    pub(crate) fn may_repeat_deliveries(&self) -> bool {
+    /// Whether a dispatcher may have forgotten, or been unable to record, that this endpoint said yes; and for how long
+    /// after the fault that may still be so. A rolling stop is no excuse: who drains records.
+    pub(crate) fn excuses(&self, endpoint: &str) -> Option<Duration> {
+        let soon = Duration::from_secs(1);
+        // Connections that were lost are noticed late, and made again with pauses.
+        let later = Duration::from_secs(6);
         match self {
-            Self::Kill(process) | Self::KillAt { process, .. } | Self::Freeze(process) => process.is_dispatcher(),
-            Self::Latency { process, store } | Self::Reset { process, store } | Self::BlackHole { process, store } => {
-                process.is_dispatcher() && *store == Store::Postgres
+            Self::Kill(process) | Self::KillAt { process, .. } | Self::Freeze(process) => {
+                process.is_dispatcher().then_some(soon)
             }
-            Self::PostgresRestart | Self::RollingStop => true,
+            Self::Latency { process, store } | Self::Reset { process, store } | Self::BlackHole { process, store } => {
+                (process.is_dispatcher() && *store == Store::Postgres).then_some(later)
+            }
+            Self::PostgresRestart => Some(later),
             // It is answered after the deadline, or cut before the dispatcher has read the answer.
-            Self::Customer { mood, .. } => matches!(*mood, "customer-late" | "customer-breaks-off-halfway"),
-            _ => false,
+            Self::Customer { endpoint: which, mood } => {
+                let hides_success = matches!(*mood, "customer-late" | "customer-breaks-off-halfway");
+                (hides_success && ENDPOINTS[*which].0 == endpoint).then_some(soon)
+            }
+            _ => None,
         }
     }
 

@@ -3,9 +3,10 @@
 //! Whoever ends otherwise than we had it end, or panics, is a surprise; a run with surprises has failed.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     fmt,
     fs::{self, File},
+    io,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
@@ -349,12 +350,16 @@ pub(crate) fn binary() -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
-/// Keeps a process running, and does as ordered with it.
+/// What is to kill a process, and who waits for it.
+type Arm = (String, oneshot::Sender<Instant>);
+
+/// Keeps a process running, and does as ordered with it. Of several points that it is to die at, one after the other.
 async fn supervise(launch: Launch, mut orders: mpsc::UnboundedReceiver<Order>, running: watch::Sender<Option<u32>>) {
-    let mut armed: Option<(String, oneshot::Sender<Instant>)> = None;
+    let mut arms: VecDeque<Arm> = VecDeque::new();
     let mut back: Option<oneshot::Sender<()>> = None;
     loop {
-        let mut child = match launch.spawn(armed.as_ref().map(|(point, _)| point.as_str())) {
+        let is_armed = !arms.is_empty();
+        let mut child = match launch.spawn(arms.front().map(|(point, _)| point.as_str())) {
             Ok(child) => child,
             Err(error) => {
                 surprise(&launch.surprises, format!("{error:#}"));
@@ -365,39 +370,70 @@ async fn supervise(launch: Launch, mut orders: mpsc::UnboundedReceiver<Order>, r
         if let Some(back) = back.take() {
             let _gone = back.send(());
         }
-        tokio::select! {
-            status = child.wait() => {
+        match end_or_order(&mut child, &mut orders, &mut arms, is_armed).await {
+            End::ByItself(status) => {
                 match status {
-                    Ok(status) => launch.judge(status, armed.is_some()),
+                    Ok(status) => launch.judge(status, is_armed),
                     Err(error) => surprise(&launch.surprises, format!("{}: {error}", launch.name)),
                 }
-                if let Some((_, died)) = armed.take() {
+                if let Some((_, died)) = arms.pop_front() {
                     let _gone = died.send(Instant::now());
                 }
                 sleep(BACK_AFTER).await;
             }
-            order = orders.recv() => match order {
-                Some(Order::Kill) => {
-                    let _ended = child.kill().await;
-                    sleep(BACK_AFTER).await;
-                }
-                Some(Order::Arm { point, died }) => {
-                    drain(&launch, &mut child).await;
-                    armed = Some((point, died));
-                }
-                Some(Order::Stop { back: asked }) => {
-                    drain(&launch, &mut child).await;
-                    back = Some(asked);
-                }
-                Some(Order::End { ended }) => {
-                    drain(&launch, &mut child).await;
-                    let _gone = ended.send(());
-                    return;
-                }
-                None => return,
+            End::Killed => {
+                let _ended = child.kill().await;
+                sleep(BACK_AFTER).await;
             }
+            End::ToBeArmed => drain(&launch, &mut child).await,
+            End::Stopped(asked) => {
+                drain(&launch, &mut child).await;
+                back = Some(asked);
+            }
+            End::Ended(ended) => {
+                drain(&launch, &mut child).await;
+                let _gone = ended.send(());
+                return;
+            }
+            End::Abandoned => return,
         }
         running.send_replace(None);
+    }
+}
+
+/// Why a process is not to run on.
+enum End {
+    ByItself(io::Result<ExitStatus>),
+    Killed,
+    ToBeArmed,
+    Stopped(oneshot::Sender<()>),
+    Ended(oneshot::Sender<()>),
+    Abandoned,
+}
+
+/// Waits for the end of a process, or for an order that ends it. A process that is armed already keeps its point.
+async fn end_or_order(
+    child: &mut Child,
+    orders: &mut mpsc::UnboundedReceiver<Order>,
+    arms: &mut VecDeque<Arm>,
+    is_armed: bool,
+) -> End {
+    loop {
+        tokio::select! {
+            status = child.wait() => return End::ByItself(status),
+            order = orders.recv() => match order {
+                Some(Order::Arm { point, died }) => {
+                    arms.push_back((point, died));
+                    if !is_armed {
+                        return End::ToBeArmed;
+                    }
+                }
+                Some(Order::Kill) => return End::Killed,
+                Some(Order::Stop { back }) => return End::Stopped(back),
+                Some(Order::End { ended }) => return End::Ended(ended),
+                None => return End::Abandoned,
+            }
+        }
     }
 }
 

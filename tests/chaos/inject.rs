@@ -27,8 +27,9 @@ const FROZEN_FOR: Duration = Duration::from_secs(6);
 /// What is killed is away for so long, at most.
 const AWAY: Duration = Duration::from_secs(3);
 
-/// A process that is armed comes to its point within so long under load.
-const DIE_WITHIN: Duration = Duration::from_secs(30);
+/// A process that is armed comes to its point within so long under load: the largest bodies are rare, and several may be
+/// armed to die one after the other.
+const DIE_WITHIN: Duration = Duration::from_secs(90);
 /// Any worker commits something within so long, once what else is wrong with it is over.
 const COMMITS_WITHIN: Duration = Duration::from_secs(30);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -51,6 +52,8 @@ pub(crate) struct Injector<'a> {
     forgot: Mutex<Vec<Instant>>,
     armed: Mutex<Vec<(Fault, oneshot::Receiver<Instant>)>>,
     never: Mutex<Vec<String>>,
+    redis: tokio::sync::Mutex<()>,
+    postgres: tokio::sync::Mutex<()>,
 }
 
 impl<'a> Injector<'a> {
@@ -60,8 +63,18 @@ impl<'a> Injector<'a> {
         customers: &'a Customers,
         endpoints: &'a [&'static str],
     ) -> Self {
-        let (happened, forgot, armed, never) = Default::default();
-        Self { stores, fleet, customers, endpoints, happened, forgot, armed, never }
+        Self {
+            stores,
+            fleet,
+            customers,
+            endpoints,
+            happened: Mutex::default(),
+            forgot: Mutex::default(),
+            armed: Mutex::default(),
+            never: Mutex::default(),
+            redis: tokio::sync::Mutex::default(),
+            postgres: tokio::sync::Mutex::default(),
+        }
     }
 
     /// Makes all of it happen; `say` is told of each when it begins.
@@ -160,9 +173,19 @@ impl<'a> Injector<'a> {
                 sleep(lasts).await;
                 fleet.member(*process).set_clock(0);
             }
-            Fault::RedisRestart => self.stores.restart_redis(lasts.min(AWAY)).await?,
-            Fault::RedisFull => self.stores.fill_redis(lasts).await?,
-            Fault::PostgresRestart => self.stores.restart_postgres(lasts.min(AWAY)).await?,
+            // One after the other: a Redis that is away cannot be full.
+            Fault::RedisRestart => {
+                let _turn = self.redis.lock().await;
+                self.stores.restart_redis(lasts.min(AWAY)).await?;
+            }
+            Fault::RedisFull => {
+                let _turn = self.redis.lock().await;
+                self.stores.fill_redis(lasts).await?;
+            }
+            Fault::PostgresRestart => {
+                let _turn = self.postgres.lock().await;
+                self.stores.restart_postgres(lasts.min(AWAY)).await?;
+            }
             Fault::CutCommit { process, when } => {
                 let proxy = fleet.member(*process).proxy(Store::Postgres);
                 let before = proxy.commits_cut();
@@ -205,6 +228,7 @@ impl<'a> Injector<'a> {
     /// While the workers are frozen something is queued, so that there is something to lose.
     async fn lose_memory(&self, lose: impl Future<Output = anyhow::Result<Instant>>) -> anyhow::Result<()> {
         let workers = || self.fleet.members.iter().filter(|member| member.name.is_worker());
+        let _turn = self.redis.lock().await;
         workers().for_each(|worker| worker.signal(Signal::STOP));
         sleep(Duration::from_millis(700)).await;
         let forgot = lose.await?;

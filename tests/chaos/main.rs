@@ -52,14 +52,18 @@ fn main() -> ExitCode {
     let options = Options::parse();
     let seed = options.seed.unwrap_or_else(|| rand::random_range(0..1_000_000));
     println!("seed {seed}, {} minutes: the same again with --seed {seed} --minutes {0}", options.minutes);
-    let plan = Plan::new(seed, Duration::from_secs_f64(options.minutes * 60.0)).only(&options.only);
+    let length = Duration::from_secs_f64(options.minutes * 60.0);
+    let plan = Plan::new(seed, length).only(&options.only);
+    let amnesia = Plan::of_amnesia(seed, length);
     if options.plan {
         plan.faults.iter().for_each(|planned| println!("{planned}"));
+        println!("and then");
+        amnesia.faults.iter().for_each(|planned| println!("{planned}"));
         return ExitCode::SUCCESS;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(4).build();
     let outcome = match runtime {
-        Ok(runtime) => runtime.block_on(stage::play(seed, options.rate, &plan)),
+        Ok(runtime) => runtime.block_on(stage::play(seed, options.rate, [&plan, &amnesia])),
         Err(error) => Err(error.into()),
     };
     match outcome {

@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use rand::{Rng, SeedableRng, rngs::SmallRng, seq::SliceRandom};
 
-use crate::fault::Fault;
+use crate::{fault::Fault, fleet::Name};
 
 /// When nothing goes wrong yet: a repeated delivery has no excuse here.
 const QUIET: Duration = Duration::from_secs(3);
@@ -47,12 +47,22 @@ impl Plan {
         Self { faults: planned.collect(), length }
     }
 
-    /// Redis loses its memory, in both ways.
-    pub(crate) fn of_amnesia() -> Self {
-        let planned =
-            |seconds, fault| Planned { at: Duration::from_secs(seconds), fault, lasts: Duration::from_secs(1) };
-        let faults = vec![planned(4, Fault::RedisFlush), planned(10, Fault::RedisEmpty)];
-        Self { faults, length: Duration::from_secs(16) }
+    /// Redis loses its memory, in both ways, in an order and at moments of chance's choosing; once each, and again as long
+    /// as there is time. In between something else goes wrong too.
+    pub(crate) fn of_amnesia(seed: u64, length: Duration) -> Self {
+        let mut rng = SmallRng::seed_from_u64(seed ^ 1);
+        let rounds = 1 + (length.as_secs_f64() / 240.0) as usize;
+        let others = [Fault::Kill(Name::worker(&mut rng)), Fault::Kill(Name::dispatcher(&mut rng))];
+        let mut faults: Vec<_> =
+            (0..rounds).flat_map(|_| [Fault::RedisFlush, Fault::RedisEmpty]).chain(others).collect();
+        faults.shuffle(&mut rng);
+        let planned = faults.into_iter().enumerate().map(|(nth, fault)| {
+            let at = QUIET + EVERY.mul_f64(1.5 * nth as f64 + rng.random_range(0.0..0.8));
+            Planned { at, fault, lasts: lasts(&mut rng) }
+        });
+        let faults: Vec<_> = planned.collect();
+        let length = faults.last().map_or(QUIET, |last| last.at) + 2 * EVERY;
+        Self { faults, length }
     }
 
     /// Only what is of these classes, at the same seconds; all of it if none are given.
@@ -90,6 +100,16 @@ mod tests {
 
         assert_eq!(Plan::new(7, length), Plan::new(7, length));
         assert_ne!(Plan::new(7, length), Plan::new(8, length));
+    }
+
+    #[test]
+    fn redis_loses_its_memory_in_both_ways_at_moments_that_the_seed_decides() {
+        let length = Duration::from_secs(120);
+        let amnesia = Plan::of_amnesia(7, length);
+
+        assert_eq!(amnesia, Plan::of_amnesia(7, length));
+        assert_ne!(amnesia, Plan::of_amnesia(8, length));
+        assert!(classes(&amnesia).is_superset(&BTreeSet::from(["redis-empty", "redis-flush"])));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::{fleet::Fleet, judge::Verdict};
 /// How many breaches of a promise are printed; the rest are counted.
 const NAMED: usize = 10;
 /// No process of the fleet needs more, whatever piles up before it.
-const MOST_MEMORY: u64 = 400 << 20;
+const MOST_MEMORY: u64 = 128 << 20;
 
 /// The verdicts, and the figures beside them.
 #[derive(Debug, Default)]

@@ -38,6 +38,8 @@ const ENDPOINT_IDS: [&str; 3] = [ENDPOINTS[0].0, ENDPOINTS[1].0, ENDPOINTS[2].0]
 const DRAINED_WITHIN: Duration = Duration::from_secs(120);
 /// Why a job is in quarantine whose workers died of it, or so it seems.
 const CRASH_LOOP: &str = "crash loop";
+/// It takes four deaths, in two of which it ran alone: chance may do that to one job in a long run, not to many.
+const FEW: i64 = 2;
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// A fleet, and all that is around it.
@@ -60,13 +62,13 @@ struct History {
 ///
 /// # Errors
 /// When a run cannot be brought to its end. A broken promise is in a report.
-pub(crate) async fn play(seed: u64, rate: u32, plan: &Plan) -> anyhow::Result<Vec<Report>> {
+pub(crate) async fn play(seed: u64, rate: u32, [plan, amnesia]: [&Plan; 2]) -> anyhow::Result<Vec<Report>> {
     let stage = Stage::set_up().await?;
     let mut history = History::default();
     println!("\nFirst act: Redis keeps what it acknowledged");
     let first = stage.act(Stream::new(seed), rate, plan, &mut history).await?;
     println!("{first}\nSecond act: Redis loses its memory");
-    let second = stage.act(Stream::new(seed + 1), rate, &Plan::of_amnesia(), &mut history).await?;
+    let second = stage.act(Stream::new(seed + 1), rate, amnesia, &mut history).await?;
     println!("{second}");
     stage.fleet.end().await?;
     let ended = Report::of_the_end(&stage.fleet);
@@ -124,7 +126,8 @@ impl Stage {
         sender.stop_sending();
         let healed = Instant::now();
         history.sent.push(with_what_is_no_json(sender.finished(healed + DRAINED_WITHIN).await?, &stream));
-        let stuck = self.drain(healed + DRAINED_WITHIN).await?;
+        let mut unlucky = 0;
+        let stuck = self.drain(healed + DRAINED_WITHIN, &mut unlucky).await?;
         let drained_in = healed.elapsed();
         self.fleet.memory(&mut memory);
         let never = injector.what_never_happened();
@@ -145,6 +148,8 @@ impl Stage {
         let stream = history.sent.last().map(judge::describe).unwrap_or_default();
         let mut report = Report::new(judgement, injector.counts(), memory, lasted, drained_in, stream);
         report.must_not_be("all that was planned came true", &never);
+        let suspected = (unlucky > FEW).then(|| format!("{unlucky} raw events were taken for what kills workers"));
+        report.must_not_be("hardly an innocent is suspected", suspected.as_slice());
         if !injector.forgot().is_empty() {
             report.must_not_be("what was named can be accepted, and then the audit agrees", &self.accept().await?);
         }
@@ -158,14 +163,18 @@ impl Stage {
     }
 
     /// Waits until nothing is on its way any more. Names what still is when the time is up.
-    async fn drain(&self, deadline: Instant) -> anyhow::Result<Vec<String>> {
+    async fn drain(&self, deadline: Instant, unlucky: &mut i64) -> anyhow::Result<Vec<String>> {
         let (inbound, sql) = (self.stores.inbound()?, self.stores.sql().await?);
         loop {
             let depth = inbound.depth().await?;
             let due: i64 = sql.query_one("SELECT count(*) FROM due", &[]).await?.get(0);
             let queued = depth.ready + depth.scheduled + depth.inflight + depth.dead + depth.unreachable;
-            if queued == 0 && due == 0 && !self.replay_the_unlucky(&sql).await? {
-                return Ok(Vec::new());
+            if queued == 0 && due == 0 {
+                let replayed = self.replay_the_unlucky(&sql).await?;
+                *unlucky += replayed;
+                if replayed == 0 {
+                    return Ok(Vec::new());
+                }
             }
             if Instant::now() > deadline {
                 return Ok(vec![format!("{depth:?}"), format!("{due} deliveries due")]);
@@ -175,8 +184,8 @@ impl Stage {
     }
 
     /// A job whose workers were killed again and again looks as if it killed them, and is in quarantine: not lost, and
-    /// replayed by a person who sees that it is innocent. Whether there was any.
-    async fn replay_the_unlucky(&self, sql: &Client) -> anyhow::Result<bool> {
+    /// replayed by a person who sees that it is innocent. How many there were.
+    async fn replay_the_unlucky(&self, sql: &Client) -> anyhow::Result<i64> {
         let unlucky = "SELECT count(*) FROM quarantine WHERE reason = $1 AND closed_at IS NULL AND replayed_at IS NULL";
         let count: i64 = sql.query_one(unlucky, &[&CRASH_LOOP]).await?.get(0);
         if count > 0 {
@@ -184,7 +193,7 @@ impl Stage {
             let key = self.master_key.expose_secret();
             latchhook(&self.stores, key, &["quarantine", "replay", "--group", CRASH_LOOP]).await?;
         }
-        Ok(count > 0)
+        Ok(count)
     }
 
     /// What `latchhook audit` says, and whether it ended with 0.

@@ -27,7 +27,7 @@ pub(crate) const PHONE_NUMBER_ID: &str = "990000000000042";
 const RECENT: u64 = 20;
 /// What a batch holds, and what exceeds a worker's transaction (500 items).
 const BATCH: usize = 50;
-const LARGE: usize = 700;
+const LARGE: usize = 520;
 
 /// An endless iterator of requests, numbered from 0.
 #[derive(Debug, Clone)]
@@ -122,8 +122,8 @@ impl Stream {
     fn own_items(&self, original: u64) -> Vec<Item> {
         let mut random = self.random(original, "items");
         let count = match random.random_range(0..1000) {
-            0..2 => LARGE,
-            2..40 => BATCH,
+            0..4 => LARGE,
+            4..40 => BATCH,
             40..200 => random.random_range(2..=4),
             _ => 1,
         };

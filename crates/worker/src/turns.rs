@@ -51,10 +51,9 @@ impl Turns {
     }
 
     async fn wait_alone(&self, inbound: &Inbound, held: &Held) -> Result<Option<Turn>, RedisError> {
-        if inbound.take_apart(held).await? {
-            return Ok(None);
-        }
         let turn = Turn::Alone(self.quiet.clone().write_owned().await);
-        Ok(inbound.start_alone(&held.id).await?.then_some(turn))
+        let is_ours = inbound.start_alone(&held.id).await?;
+        // To take it apart is to read it, which may be what kills.
+        Ok((is_ours && !inbound.take_apart(held).await?).then_some(turn))
     }
 }

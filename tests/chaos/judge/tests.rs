@@ -171,7 +171,7 @@ fn what_redis_forgot_may_be_missing_and_must_be_named() {
             seen.heard.retain(|heard| first(heard) != first(&gone));
             let second = Duration::from_secs(1);
             seen.forgot.push(if forgot_later { accepted + second } else { accepted.checked_sub(second).unwrap() });
-            let check = json!({"check": "every number is known", "breaches": 1});
+            let check = json!({"check": NAMES_LOSSES[0], "breaches": 400});
             seen.audit = (!named, json!({"checks": if named { vec![check] } else { vec![] }}));
         })
     };

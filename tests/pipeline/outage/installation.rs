@@ -23,7 +23,10 @@ const SOON: Duration = Duration::from_secs(300);
 const LOOK: &str = "
     local attempts, held = 0, 0
     for _, meta in ipairs(redis.call('KEYS', ARGV[1] .. ':inbound:meta:*')) do
-      attempts = attempts + tonumber(redis.call('HGET', meta, 'attempts') or 0)
+      -- apalis's own count, and those that lead to quarantine here.
+      for _, count in ipairs(redis.call('HMGET', meta, 'attempts', 'unclean', 'unclean_alone')) do
+        attempts = attempts + tonumber(count or 0)
+      end
     end
     for _, claim in ipairs(redis.call('KEYS', ARGV[1] .. ':claim:*')) do
       if redis.call('GET', claim) ~= 'done' then held = held + 1 end
