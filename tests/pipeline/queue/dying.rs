@@ -51,6 +51,29 @@ async fn a_worker_lives_until_the_whole_of_its_own_lease_has_passed() {
     other.stop().await;
 }
 
+/// A Redis that was away for longer than a lease has heard nobody. It would count the outage as the death of every worker, and
+/// four outages as a crash loop.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_was_away_takes_nobody_for_dead_until_it_is_up_for_a_lease() {
+    let mut server = tests::private_redis();
+    let inbound = inbound(&tests::TestRedis { url: server.url(), prefix: "p".into() });
+    enqueue(&inbound, 1).await;
+    let mut silent = Consumer::start_holding(&inbound, ConsumerSettings::default());
+    let worker = silent.next().await.id.worker().to_owned();
+    silent.die().await;
+    let (now, _): (u64, u64) = run(&mut connection(&server.url()).await, "TIME").await;
+    let before = now - ConsumerSettings::default().lease.as_secs() - 1;
+    let () = run(&mut connection(&server.url()).await, &format!("ZADD p:inbound:workers {before} {worker}")).await;
+
+    server.kill();
+    tokio::task::block_in_place(|| server.restart()).unwrap();
+    let mut other = Consumer::start(&inbound, short_lived());
+
+    assert!(other.is_idle_for(4 * short_lived().lease).await);
+    assert_eq!(inbound.counts().recovered, 0);
+    other.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dead_workers_jobs_come_to_another_and_its_death_is_counted_on_them() {
     let redis = tests::redis().await;
