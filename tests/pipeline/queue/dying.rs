@@ -245,6 +245,29 @@ async fn a_run_alone_that_was_put_off_or_given_back_is_no_unclean_start_alone() 
     third.stop().await;
 }
 
+/// Its parts are new to whoever holds them: none of them has run alone yet, though the whole had begun to.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_part_of_a_job_that_was_to_run_alone_is_not_suspected_for_the_death_of_who_only_held_it() {
+    let redis = tests::redis().await;
+    let inbound = inbound(&redis);
+    inbound.enqueue(&[Job::of(["one", "two"].map(raw_event))]).await.unwrap();
+    let mut first = Consumer::start_holding(&inbound, short_lived());
+    let whole = first.next().await;
+    inbound.start_alone(&whole.id).await.unwrap();
+    assert!(inbound.take_apart(&whole).await.unwrap());
+    for _ in 0..2 {
+        first.next().await;
+    }
+
+    first.die().await;
+
+    let mut second = Consumer::start(&inbound, short_lived());
+    for _ in 0..2 {
+        assert_eq!(counted(&second.next().await), (1, 0));
+    }
+    second.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_panic_is_counted_on_its_job_as_the_death_of_a_worker_would_be() {
     let redis = tests::redis().await;
