@@ -11,7 +11,7 @@ mod tests;
 use std::{
     collections::HashMap,
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -28,6 +28,8 @@ use tokio::{
     task::JoinSet,
 };
 use tokio_util::task::AbortOnDropHandle;
+
+use crate::lock::lock;
 
 /// A dispatcher that comes back from an outage opens all its connections at once.
 const BACKLOG: u32 = 1024;
@@ -247,8 +249,4 @@ impl Notes {
         self.words.insert(text.into(), word.clone());
         word
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -11,11 +11,11 @@ use std::{
     os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, anyhow, bail, ensure};
+use anyhow::{Context, anyhow, bail};
 use latchhook::kill_points;
 use rand::{Rng, rngs::SmallRng};
 use rustix::process::{Pid, Signal, kill_process};
@@ -27,6 +27,7 @@ use tokio::{
 
 use crate::{
     fault::Store,
+    lock::lock,
     proxy::{Proxy, Weather},
     stores::{PREFIX, Stores},
 };
@@ -230,7 +231,7 @@ fn high_water(pid: u32) -> Option<u64> {
 }
 
 fn surprise(surprises: &Surprises, what: String) {
-    surprises.lock().unwrap_or_else(PoisonError::into_inner).push(what);
+    lock(surprises).push(what);
 }
 
 impl Member {
@@ -326,7 +327,7 @@ struct Launch {
 impl Launch {
     fn spawn(&self, armed: Option<&str>) -> anyhow::Result<Child> {
         let log = File::options().create(true).append(true).open(&self.log)?;
-        let mut command = Command::new(binary()?);
+        let mut command = Command::new(tests::binary());
         command.args(&self.arguments).args(TUNING).env_clear();
         command.envs(self.environment.iter().chain(&self.clock).map(|(name, value)| (*name, value)));
         command.envs(armed.map(|point| (kill_points::VARIABLE, point)));
@@ -340,14 +341,6 @@ impl Launch {
             surprise(&self.surprises, format!("{} ended by itself: {status}; see {}", self.name, self.log.display()));
         }
     }
-}
-
-/// The binary that was built with this program.
-pub(crate) fn binary() -> anyhow::Result<PathBuf> {
-    let own = std::env::current_exe()?;
-    let path = own.with_file_name("latchhook");
-    ensure!(path.is_file(), "there is no {}: type `cargo build --workspace`", path.display());
-    Ok(path)
 }
 
 /// What is to kill a process, and who waits for it.

@@ -17,8 +17,10 @@ use crate::{
     customers::{Customers, Mood},
     fault::{Fault, LATENCY, Store},
     fleet::Fleet,
+    lock::lock,
     plan::{Plan, Planned},
     proxy::Weather,
+    stage::ENDPOINTS,
     stores::Stores,
 };
 
@@ -42,39 +44,46 @@ pub(crate) struct Happened {
     pub(crate) to: Instant,
 }
 
+/// What came of a plan.
+#[derive(Debug, Default)]
+pub(crate) struct Record {
+    pub(crate) happened: Vec<Happened>,
+    /// When Redis lost its memory.
+    pub(crate) forgot: Vec<Instant>,
+    /// What was planned and did not come true: a commit that never came, a process that never came to its point.
+    pub(crate) never: Vec<String>,
+}
+
+impl Record {
+    /// How often each class happened.
+    pub(crate) fn counts(&self) -> BTreeMap<&'static str, usize> {
+        let mut counts = BTreeMap::new();
+        for happened in &self.happened {
+            *counts.entry(happened.fault.class()).or_default() += 1;
+        }
+        counts
+    }
+
+    fn note(&mut self, fault: Fault, from: Instant, to: Instant) {
+        self.happened.push(Happened { fault, from, to });
+    }
+}
+
 /// Everything that faults need.
 pub(crate) struct Injector<'a> {
-    pub(crate) stores: &'a Stores,
-    pub(crate) fleet: &'a Fleet,
-    pub(crate) customers: &'a Customers,
-    pub(crate) endpoints: &'a [&'static str],
-    happened: Mutex<Vec<Happened>>,
-    forgot: Mutex<Vec<Instant>>,
+    stores: &'a Stores,
+    fleet: &'a Fleet,
+    customers: &'a Customers,
+    record: Mutex<Record>,
     armed: Mutex<Vec<(Fault, oneshot::Receiver<Instant>)>>,
-    never: Mutex<Vec<String>>,
     redis: tokio::sync::Mutex<()>,
     postgres: tokio::sync::Mutex<()>,
 }
 
 impl<'a> Injector<'a> {
-    pub(crate) fn new(
-        stores: &'a Stores,
-        fleet: &'a Fleet,
-        customers: &'a Customers,
-        endpoints: &'a [&'static str],
-    ) -> Self {
-        Self {
-            stores,
-            fleet,
-            customers,
-            endpoints,
-            happened: Mutex::default(),
-            forgot: Mutex::default(),
-            armed: Mutex::default(),
-            never: Mutex::default(),
-            redis: tokio::sync::Mutex::default(),
-            postgres: tokio::sync::Mutex::default(),
-        }
+    pub(crate) fn new(stores: &'a Stores, fleet: &'a Fleet, customers: &'a Customers) -> Self {
+        let (record, armed, redis, postgres) = Default::default();
+        Self { stores, fleet, customers, record, armed, redis, postgres }
     }
 
     /// Makes all of it happen; `say` is told of each when it begins.
@@ -92,7 +101,7 @@ impl<'a> Injector<'a> {
                 let from = Instant::now();
                 self.inject(planned).await?;
                 if !matches!(planned.fault, Fault::KillAt { .. }) {
-                    self.note(planned.fault.clone(), from, Instant::now());
+                    lock(&self.record).note(planned.fault.clone(), from, Instant::now());
                 }
                 anyhow::Ok(())
             })
@@ -107,47 +116,19 @@ impl<'a> Injector<'a> {
 
     /// Who was armed late comes to its point only while there is something to do.
     async fn see_the_armed_die(&self) {
-        let armed = std::mem::take(&mut *self.armed.lock().unwrap_or_else(PoisonError::into_inner));
+        let armed = std::mem::take(&mut *lock(&self.armed));
         let deadline = Instant::now() + DIE_WITHIN;
         for (fault, died) in armed {
             match timeout_at(deadline.into(), died).await {
-                Ok(Ok(at)) => self.note(fault, at, at),
-                _ => self.did_not_happen(&fault),
+                Ok(Ok(at)) => lock(&self.record).note(fault, at, at),
+                _ => lock(&self.record).never.push(fault.to_string()),
             }
         }
     }
 
-    /// What has happened so far.
-    pub(crate) fn happened(&self) -> Vec<Happened> {
-        self.happened.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// When Redis lost its memory.
-    pub(crate) fn forgot(&self) -> Vec<Instant> {
-        self.forgot.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// What was planned and did not come true, at the end: a commit that never came, a process that never came to its
-    /// point.
-    pub(crate) fn what_never_happened(&self) -> Vec<String> {
-        self.never.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// How often each class happened.
-    pub(crate) fn counts(&self) -> BTreeMap<&'static str, usize> {
-        let mut counts = BTreeMap::new();
-        for happened in self.happened() {
-            *counts.entry(happened.fault.class()).or_default() += 1;
-        }
-        counts
-    }
-
-    fn note(&self, fault: Fault, from: Instant, to: Instant) {
-        self.happened.lock().unwrap_or_else(PoisonError::into_inner).push(Happened { fault, from, to });
-    }
-
-    fn did_not_happen(&self, fault: &Fault) {
-        self.never.lock().unwrap_or_else(PoisonError::into_inner).push(fault.to_string());
+    /// What came of it.
+    pub(crate) fn into_record(self) -> Record {
+        self.record.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn inject(&self, planned: &Planned) -> anyhow::Result<()> {
@@ -156,7 +137,7 @@ impl<'a> Injector<'a> {
             Fault::Kill(process) => fleet.member(*process).kill(),
             Fault::KillAt { process, point, nth } => {
                 let died = fleet.member(*process).arm(format!("{point}:{nth}"));
-                self.armed.lock().unwrap_or_else(PoisonError::into_inner).push((planned.fault.clone(), died));
+                lock(&self.armed).push((planned.fault.clone(), died));
             }
             Fault::Freeze(process) => {
                 fleet.member(*process).signal(Signal::STOP);
@@ -194,7 +175,7 @@ impl<'a> Injector<'a> {
                 while proxy.commits_cut() == before {
                     sleep(LOOK_EVERY).await;
                     if asked.elapsed() > COMMITS_WITHIN {
-                        self.did_not_happen(&planned.fault);
+                        lock(&self.record).never.push(planned.fault.to_string());
                         break;
                     }
                 }
@@ -214,7 +195,7 @@ impl<'a> Injector<'a> {
                 fleet.member(*process).set(*store, Weather::Fair);
             }
             Fault::Customer { endpoint, mood } => {
-                let endpoint = self.endpoints[*endpoint];
+                let (endpoint, _) = ENDPOINTS[*endpoint];
                 self.customers.set_mood(endpoint, Fault::mood(mood))?;
                 sleep(lasts).await;
                 self.customers.set_mood(endpoint, Mood::Content)?;
@@ -232,7 +213,7 @@ impl<'a> Injector<'a> {
         workers().for_each(|worker| worker.signal(Signal::STOP));
         sleep(Duration::from_millis(700)).await;
         let forgot = lose.await?;
-        self.forgot.lock().unwrap_or_else(PoisonError::into_inner).push(forgot);
+        lock(&self.record).forgot.push(forgot);
         workers().for_each(|worker| worker.signal(Signal::CONT));
         Ok(())
     }

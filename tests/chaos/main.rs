@@ -13,6 +13,7 @@ mod fault;
 mod fleet;
 mod inject;
 mod judge;
+mod lock;
 mod plan;
 mod proxy;
 mod report;

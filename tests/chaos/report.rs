@@ -1,8 +1,8 @@
 //! What is printed of an act.
 
-use std::{collections::BTreeMap, fmt, sync::PoisonError, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
-use crate::{fleet::Fleet, judge::Verdict};
+use crate::{fleet::Fleet, judge::Verdict, lock::lock};
 
 /// How many breaches of a promise are printed; the rest are counted.
 const NAMED: usize = 10;
@@ -46,7 +46,7 @@ impl Report {
     /// Of the fleet's end.
     pub(crate) fn of_the_end(fleet: &Fleet) -> Self {
         let mut report = Self::default();
-        let surprises = fleet.surprises.lock().unwrap_or_else(PoisonError::into_inner);
+        let surprises = lock(&fleet.surprises);
         report.must_not_be("no process ended by itself, or panicked, and all drained", &surprises);
         report
     }

@@ -12,7 +12,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     net::SocketAddr,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
@@ -30,7 +30,10 @@ use tokio_util::{
 };
 
 use self::post::{Client, client};
-use crate::stream::{Request, Stream};
+use crate::{
+    lock::lock,
+    stream::{Request, Stream},
+};
 
 /// Connections that wait for an answer, or to ask again. When there are so many, nothing new is begun.
 const OUTSTANDING: u32 = 256;
@@ -195,8 +198,4 @@ impl Sent {
             self.wrong.push(what);
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -19,7 +19,7 @@ use vocabulary::MasterKey;
 
 use crate::{
     customers::Customers,
-    fleet::{Fleet, binary},
+    fleet::Fleet,
     inject::{Happened, Injector},
     judge::{self, Evidence},
     plan::Plan,
@@ -31,7 +31,6 @@ use crate::{
 
 /// The endpoints, and what each wants to hear of.
 pub(crate) const ENDPOINTS: [(&str, &str); 3] = [("all", "*"), ("created", "message_created"), ("all-too", "*")];
-const ENDPOINT_IDS: [&str; 3] = [ENDPOINTS[0].0, ENDPOINTS[1].0, ENDPOINTS[2].0];
 
 /// The time after the healing within which everything has ended. The longest waits: a lease, a deferral, a retry, each of
 /// seconds; and what had piled up.
@@ -104,7 +103,7 @@ impl Stage {
     async fn act(&self, stream: Stream, rate: u32, plan: &Plan, history: &mut History) -> anyhow::Result<Report> {
         let targets = Targets::default();
         targets.set(self.fleet.intakes());
-        let injector = Injector::new(&self.stores, &self.fleet, &self.customers, &ENDPOINT_IDS);
+        let injector = Injector::new(&self.stores, &self.fleet, &self.customers);
         let mut memory = BTreeMap::new();
         let sender = Sender::start(stream.clone(), targets, rate);
         let began = Instant::now();
@@ -130,9 +129,9 @@ impl Stage {
         let stuck = self.drain(healed + DRAINED_WITHIN, &mut unlucky).await?;
         let drained_in = healed.elapsed();
         self.fleet.memory(&mut memory);
-        let never = injector.what_never_happened();
-        history.happened.extend(injector.happened());
-        history.forgot.extend(injector.forgot());
+        let record = injector.into_record();
+        history.happened.extend_from_slice(&record.happened);
+        history.forgot.extend_from_slice(&record.forgot);
 
         let sql = self.stores.sql().await?;
         let evidence = Evidence {
@@ -146,11 +145,11 @@ impl Stage {
         };
         let judgement = judge::judge(&evidence);
         let stream = history.sent.last().map(judge::describe).unwrap_or_default();
-        let mut report = Report::new(judgement, injector.counts(), memory, lasted, drained_in, stream);
-        report.must_not_be("all that was planned came true", &never);
+        let mut report = Report::new(judgement, record.counts(), memory, lasted, drained_in, stream);
+        report.must_not_be("all that was planned came true", &record.never);
         let suspected = (unlucky > FEW).then(|| format!("{unlucky} raw events were taken for what kills workers"));
         report.must_not_be("hardly an innocent is suspected", suspected.as_slice());
-        if !injector.forgot().is_empty() {
+        if !record.forgot.is_empty() {
             report.must_not_be("what was named can be accepted, and then the audit agrees", &self.accept().await?);
         }
         Ok(report)
@@ -168,7 +167,7 @@ impl Stage {
         loop {
             let depth = inbound.depth().await?;
             let due: i64 = sql.query_one("SELECT count(*) FROM due", &[]).await?.get(0);
-            let queued = depth.ready + depth.scheduled + depth.inflight + depth.dead + depth.unreachable;
+            let queued = depth.all();
             if queued == 0 && due == 0 {
                 let replayed = self.replay_the_unlucky(&sql).await?;
                 *unlucky += replayed;
@@ -199,7 +198,7 @@ impl Stage {
     /// What `latchhook audit` says, and whether it ended with 0.
     async fn audit(&self) -> anyhow::Result<(bool, Value)> {
         let key = self.master_key.expose_secret();
-        let output = command(&self.stores, key, &["audit", "--json"])?.output().await?;
+        let output = command(&self.stores, key, &["audit", "--json"]).output().await?;
         let report = serde_json::from_slice(&output.stdout).with_context(|| {
             format!("`latchhook audit` prints no JSON; it says: {}", String::from_utf8_lossy(&output.stderr))
         })?;
@@ -245,16 +244,16 @@ async fn add_endpoints(
 }
 
 /// A `latchhook` that talks to the stores without a proxy.
-fn command(stores: &Stores, master_key: &str, words: &[&str]) -> anyhow::Result<Command> {
-    let mut command = Command::new(binary()?);
+fn command(stores: &Stores, master_key: &str, words: &[&str]) -> Command {
+    let mut command = Command::new(tests::binary());
     command.args(words).env_clear();
     command.env("DATABASE_URL", stores.database_url()).env("REDIS_URL", stores.redis_url());
     command.env("LATCHHOOK_PREFIX", PREFIX).env("LATCHHOOK_MASTER_KEY", master_key);
-    Ok(command)
+    command
 }
 
 async fn latchhook(stores: &Stores, master_key: &str, words: &[&str]) -> anyhow::Result<()> {
-    let output = command(stores, master_key, words)?.output().await?;
+    let output = command(stores, master_key, words).output().await?;
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "`latchhook {}` failed: {said}", words.join(" "));
     Ok(())

@@ -5,7 +5,7 @@ use std::{
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::Mutex,
     time::{Duration, Instant},
 };
 
@@ -14,6 +14,8 @@ use latchhook::servers::{Durability, PostgresServer, RedisServer, RedisSettings,
 use queue::{Inbound, Redis};
 use tokio::time::sleep;
 use tokio_postgres::{Client, NoTls};
+
+use crate::lock::lock;
 
 /// What the keys of a run begin with.
 pub(crate) const PREFIX: &str = "chaos";
@@ -65,12 +67,12 @@ impl Stores {
 
     /// What a proxy of Redis forwards to.
     pub(crate) fn redis_socket(&self) -> PathBuf {
-        self.redis.lock().unwrap_or_else(PoisonError::into_inner).socket()
+        lock(&self.redis).socket()
     }
 
     /// What a proxy of Postgres forwards to.
     pub(crate) fn postgres_socket(&self) -> PathBuf {
-        self.postgres.lock().unwrap_or_else(PoisonError::into_inner).socket()
+        lock(&self.postgres).socket()
     }
 
     /// A connection that nobody else uses.
@@ -119,7 +121,7 @@ impl Stores {
     /// Kills Postgres; starts it again after a while.
     pub(crate) async fn restart_postgres(&self, away: Duration) -> anyhow::Result<()> {
         let with = |act: &mut dyn FnMut(&mut PostgresServer)| {
-            tokio::task::block_in_place(|| act(&mut self.postgres.lock().unwrap_or_else(PoisonError::into_inner)));
+            tokio::task::block_in_place(|| act(&mut lock(&self.postgres)));
         };
         with(&mut PostgresServer::kill);
         sleep(away).await;
@@ -139,6 +141,6 @@ impl Stores {
     }
 
     fn with_redis<T>(&self, act: impl FnOnce(&mut RedisServer) -> T) -> T {
-        tokio::task::block_in_place(|| act(&mut self.redis.lock().unwrap_or_else(PoisonError::into_inner)))
+        tokio::task::block_in_place(|| act(&mut lock(&self.redis)))
     }
 }

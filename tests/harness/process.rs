@@ -127,10 +127,14 @@ impl Drop for Process {
     }
 }
 
-/// Cargo names a binary only to the tests of its own package; ours are built beside it, in `deps/`.
-fn binary() -> PathBuf {
+/// The `latchhook` that was built with this program. Cargo names a binary only to the tests of its own package; programs
+/// of ours are built beside it, tests in `deps/`.
+///
+/// # Panics
+/// When there is none.
+pub fn binary() -> PathBuf {
     let this = env::current_exe().unwrap();
-    let binary = this.parent().unwrap().with_file_name("latchhook");
-    assert!(binary.exists(), "{} is missing: run ./justw test, which builds it", binary.display());
-    binary
+    let places = [this.with_file_name("latchhook"), this.parent().unwrap().with_file_name("latchhook")];
+    let found = places.iter().find(|place| place.is_file()).cloned();
+    found.unwrap_or_else(|| panic!("{} is missing: type `cargo build --workspace`", places[0].display()))
 }

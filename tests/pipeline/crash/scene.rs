@@ -3,7 +3,6 @@
 use std::{collections::HashMap, time::Duration};
 
 use latchhook::kill_points;
-use queue::Depth;
 use tests::{Pipeline, Process, a_text, raw_event};
 use vocabulary::Job;
 
@@ -66,8 +65,7 @@ impl Scene {
     }
 
     pub(crate) async fn queue_is_empty(&self) -> bool {
-        let Depth { ready, scheduled, inflight, dead, unreachable, .. } = self.pipeline.inbound.depth().await.unwrap();
-        ready + scheduled + inflight + dead + unreachable == 0
+        self.pipeline.inbound.depth().await.unwrap().all() == 0
     }
 
     /// Nothing is lost and nothing is doubled: each key stands in the ledger once, and every promise holds that can be

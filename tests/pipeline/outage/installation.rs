@@ -50,7 +50,7 @@ pub(super) struct Installation {
 #[derive(Debug)]
 pub(super) struct Look {
     pub(super) depth: queue::Depth,
-    /// All jobs' attempts together, as apalis counts them.
+    /// All jobs' attempts together, as apalis counts them, and their unclean starts.
     pub(super) attempts: u64,
     /// Claims that somebody holds, and is not done with.
     pub(super) claims_held: usize,

@@ -27,6 +27,13 @@ pub struct Depth {
     pub oldest: Option<Duration>,
 }
 
+impl Depth {
+    /// How many jobs are in Redis, wherever.
+    pub fn all(&self) -> u64 {
+        self.ready + self.scheduled + self.inflight + self.dead + self.unreachable
+    }
+}
+
 /// What a job that is not settled yet is called.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PendingJob {
