@@ -1,5 +1,6 @@
 //! The binary's library: what the subcommands do.
 
+mod bench;
 pub mod cli;
 mod demo;
 pub mod dev;

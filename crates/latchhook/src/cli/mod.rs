@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand};
 
 mod account;
 pub(crate) mod audit;
+mod bench;
 mod context;
 mod deliveries;
 mod demo;
@@ -55,6 +56,7 @@ enum Command {
     Run(run::Run),
     Dev(dev::Dev),
     Demo(demo::Demo),
+    Bench(bench::Bench),
     /// Bring the schema of Postgres up to date
     Migrate,
     #[command(subcommand)]
@@ -107,6 +109,7 @@ impl Command {
             Self::Dev(dev) => return dev.run(context).await,
             Self::Run(run) => run.run(context).await,
             Self::Demo(demo) => demo.run(context).await,
+            Self::Bench(bench) => bench.run(context).await,
             Self::Migrate => migrate::run(context).await,
             Self::Account(command) => account::run(command, context).await,
             Self::Source(command) => source::run(command, context).await,
