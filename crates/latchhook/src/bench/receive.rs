@@ -19,6 +19,7 @@ use secrecy::SecretString;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use super::wire::{Request, Wire};
+pub(crate) use inbox::Counts;
 use inbox::Inbox;
 
 /// A dispatcher that comes back opens all its connections at once.

@@ -38,6 +38,8 @@ pub(crate) struct Counts {
     pub(crate) unstamped: u64,
     /// Deliveries that came when the memory for ids was full.
     pub(crate) forgotten: u64,
+    /// When the last one with a new id came, in nanoseconds since 1970.
+    pub(crate) last_at: u64,
     /// What this process used since the last reset.
     pub(crate) cpu_seconds: f64,
     /// Of this process.
@@ -77,6 +79,7 @@ impl Inbox {
             None if self.bodies.len() == MOST => self.counts.forgotten += 1,
             None => {
                 self.bodies.insert(id, told);
+                self.counts.last_at = clock::now();
                 self.take_the_time(body);
             }
         }
@@ -85,7 +88,7 @@ impl Inbox {
 
     fn take_the_time(&mut self, body: &[u8]) {
         match payload::due(body) {
-            Some(due) => self.latency.record(clock::now().saturating_sub(due) / 1000),
+            Some(due) => self.latency.record(self.counts.last_at.saturating_sub(due) / 1000),
             None => self.counts.unstamped += 1,
         }
     }

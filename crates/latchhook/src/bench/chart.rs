@@ -1,0 +1,107 @@
+//! The report as a picture: bars of throughput, and lines of latency.
+
+use std::fmt::Write;
+
+use super::report::{Report, Row};
+
+const WIDTH: f64 = 960.0;
+const LEFT: f64 = 220.0;
+const BAR: f64 = 22.0;
+const GAP: f64 = 8.0;
+const PLOT: f64 = 260.0;
+const MARGIN: f64 = 48.0;
+/// Told apart by those too who do not see colours: one is dark, one is light.
+const COLOURS: [&str; 2] = ["#2b5c8a", "#e0a458"];
+
+/// One line of the lower plot: a name, and points of (part of the maximum, milliseconds).
+struct Line {
+    name: String,
+    colour: &'static str,
+    dashed: bool,
+    points: Vec<(f64, f64)>,
+}
+
+/// Draws it.
+pub(super) fn svg(report: &Report) -> String {
+    let rows: Vec<Row<'_>> = report.rows().collect();
+    let lines: Vec<Line> = rows.iter().flat_map(lines).collect();
+    let bars_height = MARGIN + rows.len() as f64 * (BAR + GAP);
+    let height = bars_height + if lines.is_empty() { MARGIN } else { PLOT + 3.0 * MARGIN };
+    let mut svg = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" font-family=\"sans-serif\" \
+         font-size=\"13\"><rect width=\"100%\" height=\"100%\" fill=\"white\"/>"
+    );
+    text(&mut svg, (GAP, 24.0), "start", "events a second, until all of them are delivered");
+    draw_bars(&mut svg, &rows);
+    if !lines.is_empty() {
+        draw_lines(&mut svg, &lines, bars_height + MARGIN);
+    }
+    text(&mut svg, (GAP, height - 12.0), "start", report.machine.to_string().lines().next().unwrap_or_default());
+    svg + "</svg>\n"
+}
+
+fn draw_bars(svg: &mut String, rows: &[Row<'_>]) {
+    let rate = |row: &Row<'_>| row.median(|run| run.events_per_second);
+    let most = rows.iter().map(rate).fold(1.0, f64::max);
+    for (place, row) in rows.iter().enumerate() {
+        let top = MARGIN + place as f64 * (BAR + GAP);
+        let length = rate(row) / most * (WIDTH - LEFT - 90.0);
+        let colour = COLOURS[row.subject as usize % COLOURS.len()];
+        let _ =
+            write!(svg, "<rect x=\"{LEFT}\" y=\"{top}\" width=\"{length:.1}\" height=\"{BAR}\" fill=\"{colour}\"/>");
+        let name = format!("{}, {}", row.case.name, row.subject.name());
+        text(svg, (LEFT - GAP, top + 16.0), "end", &name);
+        text(svg, (LEFT + length + GAP, top + 16.0), "start", &format!("{:.0}", rate(row)));
+    }
+}
+
+/// The median of p50, and that of p99, over the parts of the maximum.
+fn lines(row: &Row<'_>) -> Vec<Line> {
+    let parts: Vec<_> = row.runs[0].at_rates.iter().enumerate().filter_map(|(n, at)| Some((n, at.part?))).collect();
+    let line = |quantile: &str, dashed: bool, pick: fn(&super::histogram::Latency) -> u64| {
+        let milliseconds = |place: usize| {
+            row.median(|run| run.at_rates.get(place).map_or(0.0, |at| pick(&at.delivery) as f64 / 1000.0))
+        };
+        Line {
+            name: format!("{}, {} {quantile}", row.case.name, row.subject.name()),
+            colour: COLOURS[row.subject as usize % COLOURS.len()],
+            dashed,
+            points: parts.iter().map(|(place, part)| (*part, milliseconds(*place))).collect(),
+        }
+    };
+    let lines = [line("p50", false, |latency| latency.p50_us), line("p99", true, |latency| latency.p99_us)];
+    lines.into_iter().filter(|line| !line.points.is_empty()).collect()
+}
+
+/// Milliseconds on a scale of powers of ten: p50 and p99 would not be on one otherwise.
+fn draw_lines(svg: &mut String, lines: &[Line], top: f64) {
+    let all = || lines.iter().flat_map(|line| &line.points).map(|(_, milliseconds)| milliseconds.max(0.01).log10());
+    let (low, high) = (all().fold(f64::INFINITY, f64::min).floor(), all().fold(f64::NEG_INFINITY, f64::max).ceil());
+    let high = high.max(low + 1.0);
+    let x = |part: f64| LEFT + part * (WIDTH - 2.0 * LEFT);
+    let y = |milliseconds: f64| top + PLOT * (high - milliseconds.max(0.01).log10()) / (high - low);
+    text(svg, (GAP, top - 16.0), "start", "from due to delivered, in milliseconds, at parts of the maximum");
+    for power in low as i32..=high as i32 {
+        let (value, at) = (10_f64.powi(power), y(10_f64.powi(power)));
+        let _ = write!(svg, "<path d=\"M{LEFT} {at:.1}H{:.1}\" stroke=\"#ddd\"/>", WIDTH - LEFT);
+        text(svg, (LEFT - GAP, at + 4.0), "end", &value.to_string());
+    }
+    for part in [0.0, 0.25, 0.5, 0.8, 1.0] {
+        text(svg, (x(part), top + PLOT + 20.0), "middle", &format!("{:.0} %", part * 100.0));
+    }
+    for line in lines {
+        let points: Vec<_> = line.points.iter().map(|(part, ms)| format!("{:.1},{:.1}", x(*part), y(*ms))).collect();
+        let dashes = if line.dashed { " stroke-dasharray=\"6 4\"" } else { "" };
+        let (points, colour) = (points.join(" "), line.colour);
+        let _ =
+            write!(svg, "<polyline points=\"{points}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"{dashes}/>");
+        if let Some((part, milliseconds)) = line.points.last() {
+            text(svg, (x(*part) + GAP, y(*milliseconds) + 4.0), "start", &line.name);
+        }
+    }
+}
+
+fn text(svg: &mut String, (x, y): (f64, f64), anchor: &str, text: &str) {
+    let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    let _ = write!(svg, "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{text}</text>");
+}

@@ -1,0 +1,190 @@
+//! All runs, as tables for people and as JSON for scripts.
+
+mod median;
+
+use std::fmt;
+
+use comfy_table::{CellAlignment, Table, presets};
+use serde::Serialize;
+
+use super::{
+    case::Case,
+    machine::Machine,
+    run::{AtRate, Run},
+    subject::Subject,
+};
+use median::{fields, median};
+
+/// Everything that was measured.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    pub(super) machine: Machine,
+    /// In the order of measuring.
+    pub(super) runs: Vec<Run>,
+    #[serde(skip)]
+    pub(super) cases: Vec<Case>,
+}
+
+/// The runs of one subject in one case.
+pub(super) struct Row<'a> {
+    pub(super) case: &'a Case,
+    pub(super) subject: Subject,
+    pub(super) runs: Vec<&'a Run>,
+}
+
+impl Report {
+    /// Whether every run was right.
+    pub(crate) fn is_right(&self) -> bool {
+        self.runs.iter().all(|run| run.wrong.is_empty())
+    }
+
+    /// One row for each case and subject.
+    pub(super) fn rows(&self) -> impl Iterator<Item = Row<'_>> {
+        let pairs = self.cases.iter().flat_map(|case| [(case, Subject::Latchhook), (case, Subject::Ceiling)]);
+        pairs.filter_map(|(case, subject)| {
+            let is_of = |run: &&Run| run.case == case.name && run.subject == subject;
+            let runs: Vec<_> = self.runs.iter().filter(is_of).collect();
+            (!runs.is_empty()).then_some(Row { case, subject, runs })
+        })
+    }
+
+    fn throughput(&self) -> Table {
+        let header =
+            ["case", "", "events/s", "deliveries/s", "µs CPU/event", "stages", "Redis", "Postgres", "WAL B/event"];
+        let mut table = table(&header, 2);
+        for row in self.rows() {
+            let cpu = |who: &'static str| row.median(move |run| run.cpu_of(who));
+            table.add_row([
+                row.case.name.clone(),
+                row.subject.name().to_owned(),
+                format!("{:.0}{}", row.median(|run| run.events_per_second), row.spread()),
+                format!("{:.0}", row.median(|run| run.deliveries_per_second)),
+                format!("{:.1}", row.median(|run| run.cpu_us.values().sum())),
+                format!("{:.1}", cpu("stages")),
+                format!("{:.1}", cpu("redis")),
+                format!("{:.1}", cpu("postgres")),
+                format!("{:.0}", row.median(|run| run.wal_bytes)),
+            ]);
+        }
+        table
+    }
+
+    /// Where the CPU time goes, what is done at once, and what it takes in memory.
+    fn parts(&self) -> Table {
+        let mut table = table(&["case", "", "µs CPU/event", "at once", "memory, MiB"], usize::MAX);
+        for row in self.rows() {
+            let cpu = fields(&row.runs, |run| &run.cpu_us);
+            let cpu = cpu.iter().filter(|(_, used)| *used >= 0.05).map(|(who, used)| format!("{who} {used:.1}"));
+            let groups = fields(&row.runs, |run| &run.groups);
+            let groups = groups.iter().map(|(what, size)| format!("{size:.1} {what}"));
+            let memory = row.runs[0].memory.iter().map(|(who, bytes)| format!("{who} {}", bytes >> 20));
+            table.add_row([
+                row.case.name.clone(),
+                row.subject.name().to_owned(),
+                cpu.collect::<Vec<_>>().join("\n"),
+                groups.collect::<Vec<_>>().join("\n"),
+                memory.collect::<Vec<_>>().join("\n"),
+            ]);
+        }
+        table
+    }
+
+    fn latency(&self) -> Table {
+        let mut table = table(&["case", "", "rate", "events/s", "p50 ms", "p99 ms", "max ms"], 3);
+        for row in self.rows() {
+            for (place, at) in row.runs[0].at_rates.iter().enumerate() {
+                let of = |pick: fn(&AtRate) -> f64| row.median(|run| run.at_rates.get(place).map_or(0.0, pick));
+                table.add_row([
+                    row.case.name.clone(),
+                    row.subject.name().to_owned(),
+                    at.part.map_or("idle".to_owned(), |part| format!("{:.0} %", part * 100.0)),
+                    format!("{:.0}", of(|at| at.rate)),
+                    format!("{:.2}", of(|at| at.delivery.p50_us as f64 / 1000.0)),
+                    format!("{:.2}", of(|at| at.delivery.p99_us as f64 / 1000.0)),
+                    format!("{:.1}", of(|at| at.delivery.max_us as f64 / 1000.0)),
+                ]);
+            }
+        }
+        table
+    }
+
+    /// What the stages use while there is nothing to do.
+    fn idle(&self) -> Vec<String> {
+        let measured = self.rows().filter(|row| !row.runs[0].idle_cpu.is_empty());
+        let line = |row: Row<'_>| {
+            let threads = fields(&row.runs, |run| &run.idle_cpu);
+            let threads: Vec<_> = threads.iter().map(|(name, used)| format!("{name} {used:.1}")).collect();
+            let (case, subject) = (&row.case.name, row.subject.name());
+            format!("idle, in thousandths of a core: {case}, {subject}: {}", threads.join(", "))
+        };
+        measured.map(line).collect()
+    }
+
+    /// How far latchhook is from the ceiling.
+    fn ratios(&self) -> Vec<String> {
+        let rows: Vec<_> = self.rows().collect();
+        let pairs = rows.windows(2).filter(|pair| pair[0].case == pair[1].case);
+        let line = |pair: &[Row<'_>]| {
+            let ratio = |pick: fn(&Run) -> f64| pair[0].median(pick) / pair[1].median(pick);
+            let (speed, cpu) = (ratio(|run| run.events_per_second), ratio(|run| run.cpu_us.values().sum()));
+            format!(
+                "{}: latchhook has {speed:.2} × the ceiling's events/s, at {cpu:.2} × its CPU time",
+                pair[0].case.name
+            )
+        };
+        pairs.map(line).collect()
+    }
+
+    fn wrong(&self) -> Vec<String> {
+        let of = |run: &Run| {
+            let (case, subject) = (run.case.clone(), run.subject.name());
+            run.wrong.iter().map(|what| format!("WRONG: {case}, {subject}: {what}")).collect::<Vec<_>>()
+        };
+        self.runs.iter().flat_map(of).collect()
+    }
+}
+
+impl Row<'_> {
+    /// The median of what is picked from each run.
+    pub(super) fn median(&self, pick: impl Fn(&Run) -> f64) -> f64 {
+        median(self.runs.iter().map(|run| pick(run)).collect())
+    }
+
+    /// The slowest and the fastest run, where there are several.
+    fn spread(&self) -> String {
+        let rates = || self.runs.iter().map(|run| run.events_per_second);
+        let (least, most) = (rates().fold(f64::INFINITY, f64::min), rates().fold(0.0, f64::max));
+        if self.runs.len() > 1 { format!(" ({least:.0}–{most:.0})") } else { String::new() }
+    }
+}
+
+impl Run {
+    /// CPU time by event of all parts whose names begin so.
+    fn cpu_of(&self, who: &str) -> f64 {
+        self.cpu_us.iter().filter(|(name, _)| name.starts_with(who)).map(|(_, used)| used).sum()
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.machine)?;
+        writeln!(f, "{}\n\n{}", self.throughput(), self.parts())?;
+        if self.runs.iter().any(|run| !run.at_rates.is_empty()) {
+            writeln!(f, "\n{}", self.latency())?;
+        }
+        for line in self.idle().into_iter().chain(self.ratios()).chain(self.wrong()) {
+            writeln!(f, "{line}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Columns from `numbers` on are aligned as numbers are.
+fn table(header: &[&str], numbers: usize) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_FULL_CONDENSED).set_header(header);
+    for column in table.column_iter_mut().skip(numbers) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}

@@ -1,0 +1,41 @@
+//! What everybody has used and counted at one moment.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use super::super::{customer::Customer, stores::Stores, subject::Running, usage};
+
+/// At one moment; or, after [`Sample::since`], between two.
+pub(super) struct Sample {
+    /// Of each process; of the subject's, of each kind of threads.
+    pub(super) cpu: BTreeMap<String, Duration>,
+    /// The subject's.
+    pub(super) counters: BTreeMap<String, u64>,
+    /// Bytes.
+    pub(super) wal: u64,
+}
+
+impl Sample {
+    pub(super) async fn take(stores: &Stores, subject: &Running, customer: &Customer) -> anyhow::Result<Self> {
+        let wal = stores.wal().await?;
+        let threads = subject.cpu().into_iter().map(|(name, used)| (format!("stages: {name}"), used));
+        let customer = ("customer".to_owned(), usage::cpu(&customer.pid().to_string()));
+        let cpu = threads.chain(stores.cpu()).chain([customer]).collect();
+        Ok(Self { cpu, counters: subject.counters(), wal })
+    }
+
+    pub(super) fn since(self, before: Self) -> Self {
+        let used = |(name, used): (String, Duration)| {
+            let used = used.saturating_sub(before.cpu.get(&name).copied().unwrap_or_default());
+            (name, used)
+        };
+        let counted = |(name, count): (String, u64)| {
+            let count = count.saturating_sub(before.counters.get(&name).copied().unwrap_or_default());
+            (name, count)
+        };
+        Self {
+            cpu: self.cpu.into_iter().map(used).collect(),
+            counters: self.counters.into_iter().map(counted).collect(),
+            wal: self.wal.saturating_sub(before.wal),
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! The two stores of one run: private, durable, empty at its begin, and farther away if that is asked for.
+
+use std::{fs, path::Path, time::Duration};
+
+use anyhow::Context;
+use queue::Redis;
+use tokio_postgres::NoTls;
+
+use super::{case::Case, children::Listening, usage};
+use crate::servers::{DataDir, Durability, PostgresServer, RedisServer, RedisSettings};
+
+/// As `dev` has it: with a limit, producers refuse above 75 % of it, and they should have room for the largest backlog.
+const MAX_MEMORY: u64 = 8 << 30;
+
+/// A Redis and a Postgres.
+pub(super) struct Stores {
+    /// Where stages find Redis.
+    pub(super) redis_url: String,
+    /// Where stages find Postgres.
+    pub(super) database_url: String,
+    /// How the bench itself looks into Postgres: past any delay.
+    pub(super) postgres: tokio_postgres::Client,
+    /// Past any delay too.
+    pub(super) near_database_url: String,
+    near_redis_url: String,
+    delays: Vec<Listening>,
+    postgres_server: PostgresServer,
+    redis_server: RedisServer,
+    /// Last, because what is dropped last is given back last.
+    _directory: DataDir,
+}
+
+impl Stores {
+    /// Starts both in this directory, which is emptied before.
+    ///
+    /// # Errors
+    /// When they do not start.
+    pub(super) async fn start(directory: &Path, case: &Case) -> anyhow::Result<Self> {
+        if directory.exists() {
+            fs::remove_dir_all(directory).with_context(|| format!("cannot empty {}", directory.display()))?;
+        }
+        let data = DataDir::take(directory)?;
+        let durability = if case.every_second { Durability::EverySecond } else { Durability::Durable };
+        let redis = RedisSettings { durability, maxmemory: Some(MAX_MEMORY), binary: None };
+        let redis_server = RedisServer::start(&data.path().join("redis"), &redis)?;
+        let postgres_server = PostgresServer::start(&data.path().join("postgres"), Durability::Durable)?;
+        let (near_redis_url, near_database_url) = (redis_server.url(), postgres_server.url("postgres"));
+        let (postgres, connection) = tokio_postgres::connect(&near_database_url, NoTls).await?;
+        tokio::spawn(connection);
+        let mut stores = Self {
+            redis_url: near_redis_url.clone(),
+            database_url: near_database_url.clone(),
+            postgres,
+            near_redis_url,
+            near_database_url,
+            delays: Vec::new(),
+            redis_server,
+            postgres_server,
+            _directory: data,
+        };
+        if !case.latency.is_zero() {
+            stores.move_away(case.latency).await?;
+        }
+        Ok(stores)
+    }
+
+    /// Puts a delay in front of both.
+    async fn move_away(&mut self, latency: Duration) -> anyhow::Result<()> {
+        let redis = delay(&self.redis_server.socket(), latency).await?;
+        let postgres = delay(&self.postgres_server.socket(), latency).await?;
+        self.redis_url = format!("redis://{}", redis.address);
+        self.database_url = format!("postgresql://latchhook@{}/postgres", postgres.address);
+        self.delays = vec![redis, postgres];
+        Ok(())
+    }
+
+    /// Redis, past any delay.
+    ///
+    /// # Errors
+    /// When its address is none.
+    pub(super) fn redis(&self, prefix: &str) -> anyhow::Result<Redis> {
+        Ok(Redis::new(&self.near_redis_url, prefix)?)
+    }
+
+    /// How many bytes Postgres has put into its log so far.
+    ///
+    /// # Errors
+    /// As any query.
+    pub(super) async fn wal(&self) -> anyhow::Result<u64> {
+        let query = "SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint";
+        Ok(self.postgres.query_one(query, &[]).await?.get::<_, i64>(0).cast_unsigned())
+    }
+
+    /// What the two call themselves.
+    ///
+    /// # Errors
+    /// When one does not answer.
+    pub(super) async fn versions(&self, prefix: &str) -> anyhow::Result<String> {
+        let postgres: String = self.postgres.query_one("SHOW server_version", &[]).await?.get(0);
+        let facts = self.redis(prefix)?.server().await?;
+        Ok(format!("Postgres {postgres}, {} {}", facts.name, facts.version))
+    }
+
+    /// What each has used so far.
+    pub(super) fn cpu(&self) -> Vec<(String, Duration)> {
+        let delays = self.delays.iter().map(|delay| usage::cpu(&delay.pid().to_string())).sum();
+        vec![
+            ("redis".to_owned(), usage::cpu_of_tree(self.redis_server.pid())),
+            ("postgres".to_owned(), usage::cpu_of_tree(self.postgres_server.pid())),
+            ("delay".to_owned(), delays),
+        ]
+    }
+
+    /// The peak of Redis, and what Postgres has now.
+    pub(super) fn memory(&self) -> Vec<(String, u64)> {
+        vec![
+            ("redis".to_owned(), usage::peak(&self.redis_server.pid().to_string())),
+            ("postgres".to_owned(), usage::memory_of_tree(self.postgres_server.pid())),
+        ]
+    }
+
+    /// From now on the peak is another one.
+    pub(super) fn forget_peak(&self) {
+        usage::forget_peak(&self.redis_server.pid().to_string());
+    }
+}
+
+async fn delay(socket: &Path, latency: Duration) -> anyhow::Result<Listening> {
+    let hold = humantime::format_duration(latency).to_string();
+    Listening::start(&["delay", "--to", &socket.to_string_lossy(), "--hold", &hold]).await
+}
