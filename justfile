@@ -33,6 +33,14 @@ chaos *arguments: tools
 audit-speed *arguments: tools
     cargo run --package tests --example audit-speed -- {{ arguments }}
 
+# Measure all stages, release build; `bench --help` says what can be varied: `bench --only base --runs 5 --svg bench.svg`
+bench *arguments: tools
+    cargo run --release --bin latchhook -- bench {{ arguments }}
+
+# See within seconds whether the bench runs; the figures are worth nothing
+bench-smoke: tools
+    cargo run --bin latchhook -- bench --quick --only base,items,latency-ms
+
 # Install Postgres and Redis below .tools/ if they are nowhere to be found
 tools:
     @tools/install

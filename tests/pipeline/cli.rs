@@ -6,6 +6,8 @@
 mod accept;
 #[path = "cli/audit.rs"]
 mod audit;
+#[path = "cli/bench.rs"]
+mod bench;
 #[path = "cli/doctor.rs"]
 mod doctor;
 #[path = "cli/looking.rs"]

@@ -83,6 +83,17 @@ enum Sync {
 const EVENTS: u64 = 60_000;
 const QUICK_EVENTS: u64 = 600;
 
+#[cfg(test)]
+impl Case {
+    /// The base case under another name.
+    pub(super) fn example(name: &str) -> Self {
+        let latency = Duration::ZERO;
+        let (name, duplicates, endpoints, items) = (name.to_owned(), 0.2, 1, 1);
+        let (events, every_second, group, preload, backlog) = (EVENTS, false, None, 0, false);
+        Self { name, events, duplicates, endpoints, items, latency, every_second, group, preload, backlog }
+    }
+}
+
 impl Sides {
     /// The cases, the base case first.
     ///

@@ -105,3 +105,62 @@ fn text(svg: &mut String, (x, y): (f64, f64), anchor: &str, text: &str) {
     let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
     let _ = write!(svg, "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{text}</text>");
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{case::Case, machine::Machine, run::Run, subject::Subject},
+        *,
+    };
+
+    fn report() -> Report {
+        let runs = [
+            (Subject::Latchhook, "base", 1000.0),
+            (Subject::Ceiling, "base", 2000.0),
+            (Subject::Latchhook, "b", 500.0),
+        ];
+        Report {
+            machine: Machine::example(),
+            runs: runs.map(|(subject, case, rate)| Run::example(subject, case, rate)).to_vec(),
+            cases: ["base", "b"].map(Case::example).to_vec(),
+        }
+    }
+
+    fn attributes(svg: &str, element: &str, name: &str) -> Vec<String> {
+        let (element, name) = (format!("<{element} "), format!("{name}=\""));
+        let elements = svg.split(&element).skip(1).map(|rest| rest.split('>').next().unwrap());
+        elements.filter_map(|text| text.split(&name).nth(1)?.split('"').next().map(str::to_owned)).collect()
+    }
+
+    #[test]
+    fn a_row_that_is_twice_as_fast_has_a_bar_that_is_twice_as_long() {
+        let svg = svg(&report());
+
+        let bars: Vec<f64> =
+            attributes(&svg, "rect", "width").iter().skip(1).map(|width| width.parse().unwrap()).collect();
+        assert_eq!(bars, [325.0, 650.0, 162.5]);
+    }
+
+    #[test]
+    fn each_row_has_a_line_for_p50_and_one_for_p99_and_the_slower_is_higher() {
+        let svg = svg(&report());
+
+        let lines = attributes(&svg, "polyline", "points");
+        let height = |line: &str| line.split([' ', ',']).nth(1).unwrap().parse::<f64>().unwrap();
+        assert_eq!(lines.len(), 6);
+        assert!(height(&lines[1]) < height(&lines[0]), "the y axis points down: {lines:?}");
+    }
+
+    #[test]
+    fn names_cannot_break_the_picture() {
+        assert!(svg(&report()).contains("A &lt;fast&gt; CPU"));
+    }
+
+    #[test]
+    fn without_latency_there_are_only_bars() {
+        let mut report = report();
+        report.runs.iter_mut().for_each(|run| run.at_rates.clear());
+
+        assert!(!svg(&report).contains("polyline"));
+    }
+}

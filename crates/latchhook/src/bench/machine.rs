@@ -40,6 +40,22 @@ impl Machine {
     }
 }
 
+#[cfg(test)]
+impl Machine {
+    /// One that nobody has.
+    pub(super) fn example() -> Self {
+        Self {
+            cpu: "A <fast> CPU".to_owned(),
+            cores: 2,
+            memory_bytes: 8 << 30,
+            kernel: "6.18".to_owned(),
+            stores: "Postgres 15, redis 7".to_owned(),
+            optimised: true,
+            load_before: "0.10".to_owned(),
+        }
+    }
+}
+
 impl fmt::Display for Machine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { cpu, cores, memory_bytes, kernel, stores, optimised, load_before } = self;
@@ -49,5 +65,18 @@ impl fmt::Display for Machine {
             writeln!(f, "NOT AN OPTIMISED BUILD: nothing here says how fast latchhook is. Use `just bench`.")?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_build_that_is_not_optimised_says_so_loudly() {
+        let slow = Machine { optimised: false, ..Machine::example() };
+
+        assert!(slow.to_string().contains("NOT AN OPTIMISED BUILD"));
+        assert!(!Machine::example().to_string().contains("NOT"));
     }
 }

@@ -1,6 +1,8 @@
 //! All runs, as tables for people and as JSON for scripts.
 
 mod median;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 
@@ -49,8 +51,18 @@ impl Report {
     }
 
     fn throughput(&self) -> Table {
-        let header =
-            ["case", "", "events/s", "deliveries/s", "µs CPU/event", "stages", "Redis", "Postgres", "WAL B/event"];
+        let header = [
+            "case",
+            "",
+            "events/s",
+            "deliveries/s",
+            "µs CPU/event",
+            "stages",
+            "Redis",
+            "Postgres",
+            "WAL B/event",
+            "cores of others",
+        ];
         let mut table = table(&header, 2);
         for row in self.rows() {
             let cpu = |who: &'static str| row.median(move |run| run.cpu_of(who));
@@ -64,6 +76,7 @@ impl Report {
                 format!("{:.1}", cpu("redis")),
                 format!("{:.1}", cpu("postgres")),
                 format!("{:.0}", row.median(|run| run.wal_bytes)),
+                format!("{:.2}", row.median(|run| run.cores_of_others)),
             ]);
         }
         table

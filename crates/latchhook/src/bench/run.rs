@@ -61,6 +61,8 @@ pub(super) struct Run {
     pub(super) deliveries_per_second: f64,
     /// CPU time by event, in microseconds, of each process, and of each kind of threads of the subject's.
     pub(super) cpu_us: BTreeMap<String, f64>,
+    /// How many cores were kept from all of these by what else ran on the machine. Above 0.3, rates are worth little.
+    pub(super) cores_of_others: f64,
     /// Memory in bytes.
     pub(super) memory: BTreeMap<String, u64>,
     /// Bytes that Postgres put into its log, by event.
@@ -90,6 +92,39 @@ pub(super) struct AtRate {
     pub(super) rate: f64,
     /// From when an event was due until the customer had it.
     pub(super) delivery: Latency,
+}
+
+#[cfg(test)]
+impl Run {
+    /// Of so many events a second, with latency at two parts of that.
+    pub(super) fn example(subject: Subject, case: &str, events_per_second: f64) -> Self {
+        let delivery = Latency { p50_us: 2_000, p90_us: 5_000, p99_us: 9_000, p999_us: 12_000, max_us: 15_000 };
+        let at = |part| AtRate { part: Some(part), rate: events_per_second * part, delivery };
+        Self {
+            subject,
+            case: case.to_owned(),
+            events: 1000,
+            seconds: 1000.0 / events_per_second,
+            events_per_second,
+            deliveries_per_second: events_per_second * 0.8,
+            cpu_us: [("stages: worker", 20.0), ("stages: main", 5.0), ("redis", 10.0)].map(named).into(),
+            cores_of_others: 0.0,
+            memory: BTreeMap::new(),
+            wal_bytes: 3000.0,
+            groups: BTreeMap::new(),
+            intake: delivery,
+            delivery,
+            doubled: 0,
+            at_rates: vec![at(0.25), at(0.5)],
+            idle_cpu: BTreeMap::new(),
+            wrong: Vec::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+fn named((name, number): (&str, f64)) -> (String, f64) {
+    (name.to_owned(), number)
 }
 
 /// What a run goes on with.
@@ -151,6 +186,7 @@ impl Scene<'_> {
         let mut cpu_us: BTreeMap<_, _> =
             used.cpu.iter().map(|(who, cpu)| (who.clone(), by_event(cpu.as_secs_f64() * 1e6))).collect();
         cpu_us.insert("sender".to_owned(), by_event(sent.cpu_seconds * 1e6));
+        let ours = cpu_us.values().sum::<f64>() * sent.events as f64 / 1e6;
         Ok(Run {
             subject: who,
             case: self.case.name.clone(),
@@ -159,6 +195,7 @@ impl Scene<'_> {
             events_per_second: sent.events as f64 / seconds,
             deliveries_per_second: heard.distinct as f64 / seconds_to_customer,
             cpu_us,
+            cores_of_others: (used.busy.as_secs_f64() - ours).max(0.0) / seconds,
             memory: self.memory(heard.rss_bytes),
             wal_bytes: by_event(used.wal as f64),
             groups: groups(&used.counters),
@@ -215,4 +252,18 @@ fn groups(counted: &BTreeMap<String, u64>) -> BTreeMap<String, f64> {
         _ => None,
     };
     PAIRS.into_iter().filter_map(average).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_done_at_once_is_one_counter_by_another_and_nothing_where_nothing_was_counted() {
+        let counted = [("worker.committed", 300), ("worker.groups", 4), ("worker.jobs", 0), ("worker.raw_events", 10)];
+        let counted = counted.map(|(name, count)| (name.to_owned(), count)).into();
+
+        let expected = [("events a transaction", 75.0), ("raw events a transaction", 2.5)].map(named);
+        assert_eq!(groups(&counted), BTreeMap::from(expected));
+    }
 }

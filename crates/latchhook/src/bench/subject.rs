@@ -36,7 +36,7 @@ pub(super) enum Running {
     /// In this process.
     Latchhook(Box<Latchhook>),
     /// In a process of its own.
-    Ceiling(Ceiling),
+    Ceiling(Box<Ceiling>),
 }
 
 impl Subject {
@@ -66,7 +66,7 @@ impl Subject {
     ) -> anyhow::Result<Running> {
         Ok(match self {
             Self::Latchhook => Running::Latchhook(Box::new(Latchhook::start(settings, case, stores, customer).await?)),
-            Self::Ceiling => Running::Ceiling(Ceiling::start(stores, customer).await?),
+            Self::Ceiling => Running::Ceiling(Box::new(Ceiling::start(stores, customer).await?)),
         })
     }
 }

@@ -14,7 +14,19 @@ pub(super) fn cpu(process: &str) -> Duration {
     stat(&format!("/proc/{process}/stat")).map(|stat| stat.own).unwrap_or_default()
 }
 
-/// Likewise of each of its threads that live, by their names without numbers; the first one is called `main`. `ended` is
+/// CPU time that all processes together have used since the machine was started.
+pub(super) fn cpu_of_machine() -> Duration {
+    fs::read_to_string("/proc/stat").map(|stat| busy(&stat)).unwrap_or_default()
+}
+
+/// All of the first line but waiting (the fourth and fifth number), and what guests used, which is in the others already.
+fn busy(stat: &str) -> Duration {
+    let numbers = stat.lines().next().unwrap_or_default().split_whitespace().skip(1);
+    let numbers: Vec<u32> = numbers.map_while(|number| number.parse().ok()).collect();
+    TICK * numbers.iter().enumerate().filter(|(place, _)| ![3, 4].contains(place) && *place < 8).map(|(_, n)| n).sum()
+}
+
+/// CPU time of each of a process's threads that live, by their names without numbers; the first one is called `main`. `ended` is
 /// what the others have used.
 pub(super) fn cpu_by_thread(process: &str) -> BTreeMap<String, Duration> {
     let (first, mut threads) = (fs::read_link("/proc/self").unwrap_or_default(), BTreeMap::new());
@@ -32,7 +44,7 @@ pub(super) fn cpu_by_thread(process: &str) -> BTreeMap<String, Duration> {
 
 /// Likewise of a process and all that descends from it, those included that have ended.
 pub(super) fn cpu_of_tree(root: u32) -> Duration {
-    tree(root).iter().map(|(_, stat)| stat.own + stat.ended_children).sum()
+    tree(root).values().map(|stat| stat.own + stat.ended_children).sum()
 }
 
 /// What a process has in memory at most, in bytes, since [`forget_peak`].
@@ -125,6 +137,13 @@ mod tests {
             ended_children: Duration::from_millis(150),
         };
         assert_eq!(parse(stat), Some(expected));
+    }
+
+    #[test]
+    fn a_machine_that_waits_does_not_work() {
+        let stat = "cpu  100 10 50 9999 8888 5 5 30 70 7\ncpu0 1 1 1 1 1 1 1 1 1 1\n";
+
+        assert_eq!(busy(stat), Duration::from_secs(2));
     }
 
     #[test]

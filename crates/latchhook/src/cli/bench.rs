@@ -19,7 +19,7 @@ use crate::{
 #[command(args_conflicts_with_subcommands = true)]
 pub(super) struct Bench {
     #[command(flatten)]
-    options: Options,
+    options: Box<Options>,
 
     /// Where the servers keep their data; what an earlier bench left there goes
     #[arg(long, value_name = "DIR", default_value_os_t = PathBuf::from(DATA_DIR).join("bench"))]

@@ -12,6 +12,8 @@ pub(super) struct Sample {
     pub(super) counters: BTreeMap<String, u64>,
     /// Bytes.
     pub(super) wal: u64,
+    /// Of the whole machine.
+    pub(super) busy: Duration,
 }
 
 impl Sample {
@@ -20,7 +22,7 @@ impl Sample {
         let threads = subject.cpu().into_iter().map(|(name, used)| (format!("stages: {name}"), used));
         let customer = ("customer".to_owned(), usage::cpu(&customer.pid().to_string()));
         let cpu = threads.chain(stores.cpu()).chain([customer]).collect();
-        Ok(Self { cpu, counters: subject.counters(), wal })
+        Ok(Self { cpu, counters: subject.counters(), wal, busy: usage::cpu_of_machine() })
     }
 
     pub(super) fn since(self, before: Self) -> Self {
@@ -36,6 +38,7 @@ impl Sample {
             cpu: self.cpu.into_iter().map(used).collect(),
             counters: self.counters.into_iter().map(counted).collect(),
             wal: self.wal.saturating_sub(before.wal),
+            busy: self.busy.saturating_sub(before.busy),
         }
     }
 }
