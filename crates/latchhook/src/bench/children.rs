@@ -36,6 +36,14 @@ impl Listening {
         Ok(Self { address: told.address, process })
     }
 
+    /// How it ended, if it has: for whoever gets no answer any more.
+    pub(super) fn fate(&mut self) -> String {
+        match self.process.try_wait() {
+            Ok(Some(status)) => format!("it has ended ({status})"),
+            _ => "it still runs".to_owned(),
+        }
+    }
+
     /// The number of its process.
     pub(super) fn pid(&self) -> u32 {
         self.process.id().unwrap_or_default()

@@ -54,9 +54,15 @@ impl Customer {
     }
 
     async fn ask(&mut self, what: &str) -> anyhow::Result<Vec<u8>> {
-        self.wire.write(format!("{what} HTTP/1.1\r\nhost: customer\r\n\r\n").as_bytes()).await?;
-        let answer = self.wire.answer().await.context("the customer does not answer")?;
-        ensure!(answer.status == 200, "the customer answers {}", answer.status);
-        Ok(answer.body.to_vec())
+        let request = format!("{what} HTTP/1.1\r\nhost: customer\r\n\r\n");
+        let asked = ask(&mut self.wire, request.as_bytes()).await;
+        asked.with_context(|| format!("the customer gives no answer: {}", self.process.fate()))
     }
+}
+
+async fn ask(wire: &mut Wire, request: &[u8]) -> anyhow::Result<Vec<u8>> {
+    wire.write(request).await?;
+    let answer = wire.answer().await?;
+    ensure!(answer.status == 200, "status {}", answer.status);
+    Ok(answer.body.to_vec())
 }

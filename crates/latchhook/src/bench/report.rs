@@ -185,6 +185,9 @@ impl fmt::Display for Report {
         if self.runs.iter().any(|run| !run.at_rates.is_empty()) {
             writeln!(f, "\n{}", self.latency())?;
         }
+        if self.runs.iter().any(|run| run.cores_of_others > 0.3) {
+            writeln!(f, "Where others had more than 0.3 cores, rates are worth little, and CPU times are too high.")?;
+        }
         for line in self.idle().into_iter().chain(self.ratios()).chain(self.wrong()) {
             writeln!(f, "{line}")?;
         }

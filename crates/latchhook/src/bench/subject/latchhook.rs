@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use chrono::Utc;
 use database::{Connection, Database, accounts, endpoints, sources};
 use queue::{Inbound, Redis, Snapshots};
@@ -21,6 +21,8 @@ use super::{
 };
 use crate::run::{self, Role, Settings, Stages};
 
+/// The producer first.
+const ALL: [Role; 3] = [Role::Producer, Role::Worker, Role::Dispatcher];
 const ACCOUNT: &str = "bench";
 const RECORDED: &str = "dispatcher.recorded";
 const READY_WITHIN: Duration = Duration::from_secs(10);
@@ -29,9 +31,12 @@ const READY_WITHIN: Duration = Duration::from_secs(10);
 pub(in super::super) struct Latchhook {
     settings: Settings,
     stop: CancellationToken,
-    producer: Stages,
-    /// What works off the queue; held back while a backlog grows.
-    others: Option<Stages>,
+    /// All together, as `latchhook run` has them; of a backlog's case first the producer, then the others.
+    stages: Vec<Stages>,
+    /// Where requests are sent.
+    address: SocketAddr,
+    /// What works off the queue, while that is held back.
+    held_back: Vec<Role>,
 }
 
 impl Latchhook {
@@ -48,29 +53,27 @@ impl Latchhook {
         let mut settings = template.clone();
         settings.database_url.clone_from(&stores.database_url);
         settings.redis_url.clone_from(&stores.redis_url);
-        limit_groups(&mut settings, case.group)?;
+        limit_groups(&mut settings, case.group);
         set_up(&settings, case.endpoints, stores, customer).await?;
         let stop = CancellationToken::new();
-        let producer = run::start(&settings, &[Role::Producer], stop.clone()).await?;
-        let mut latchhook = Self { settings, stop, producer, others: None };
-        if !case.backlog {
-            latchhook.release().await?;
-        }
-        timeout(READY_WITHIN, until_ready(latchhook.address())).await.context("the intake is not ready")??;
-        Ok(latchhook)
+        let (first, then): (&[Role], &[Role]) = if case.backlog { (&ALL[..1], &ALL[1..]) } else { (&ALL, &[]) };
+        let stages = run::start(&settings, first, stop.clone()).await?;
+        let address = stages.address;
+        timeout(READY_WITHIN, until_ready(address)).await.context("the intake is not ready")??;
+        Ok(Self { settings, stop, stages: vec![stages], address, held_back: then.to_vec() })
     }
 
-    /// Starts worker and dispatcher, if they do not run.
+    /// Starts what was held back.
     pub(super) async fn release(&mut self) -> anyhow::Result<()> {
-        if self.others.is_none() {
-            let roles = [Role::Worker, Role::Dispatcher];
-            self.others = Some(run::start(&self.settings, &roles, self.stop.clone()).await?);
+        let held_back = std::mem::take(&mut self.held_back);
+        if !held_back.is_empty() {
+            self.stages.push(run::start(&self.settings, &held_back, self.stop.clone()).await?);
         }
         Ok(())
     }
 
     pub(super) fn address(&self) -> SocketAddr {
-        self.producer.address
+        self.address
     }
 
     /// Whether the queue is empty, and so many deliveries are recorded.
@@ -82,10 +85,11 @@ impl Latchhook {
     /// What the stages count. Whatever else they learn to count belongs here.
     pub(super) fn counters(&self) -> BTreeMap<String, u64> {
         let mut counters = BTreeMap::new();
-        let Some(others) = &self.others else { return counters };
-        let worker = others.worker.iter().flat_map(|worker| worker.all());
-        counters.extend(worker.map(|(name, count)| (format!("worker.{name}"), count)));
-        if let Some(dispatcher) = others.dispatcher.as_ref().map(|dispatcher| dispatcher.snapshot()) {
+        for worker in self.stages.iter().filter_map(|stages| stages.worker.as_ref()) {
+            counters.extend(worker.all().into_iter().map(|(name, count)| (format!("worker.{name}"), count)));
+        }
+        for dispatcher in self.stages.iter().filter_map(|stages| stages.dispatcher.as_ref()) {
+            let dispatcher = dispatcher.snapshot();
             counters.insert("dispatcher.leased".to_owned(), dispatcher.leased);
             counters.insert(RECORDED.to_owned(), dispatcher.recorded);
             counters.insert("dispatcher.sent".to_owned(), dispatcher.sent());
@@ -96,17 +100,17 @@ impl Latchhook {
     /// Stops the stages, and waits until they have drained.
     pub(super) async fn stop(self) {
         self.stop.cancel();
-        self.producer.ended().await;
-        if let Some(others) = self.others {
-            others.ended().await;
+        for stages in self.stages {
+            stages.ended().await;
         }
     }
 }
 
-/// The one place that says how many items a stage may work on together. The stages do not know such a setting yet.
-fn limit_groups(_settings: &mut Settings, group: Option<usize>) -> anyhow::Result<()> {
-    ensure!(group.is_none(), "--group: the stages cannot be told yet how many items they may work on together");
-    Ok(())
+/// The one place that says how many items a stage may work on together. Of the stages only the worker can be told yet.
+fn limit_groups(settings: &mut Settings, group: Option<usize>) {
+    if let Some(group) = group {
+        settings.worker.group_items = group;
+    }
 }
 
 /// An account, its endpoints, and the source; the producer knows it when this returns.
