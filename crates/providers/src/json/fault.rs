@@ -3,9 +3,9 @@
 use std::fmt::Display;
 
 use bytes::Bytes;
-use serde_json::Value;
 use vocabulary::Rejection;
 
+use super::Json;
 use crate::reason;
 
 /// What is wrong with a part, and where it is.
@@ -19,13 +19,12 @@ pub(crate) struct Fault {
 
 impl Fault {
     /// `entry[0].changes: what is wrong with it`.
-    pub(crate) fn at(path: &str, reason: &'static str, what: impl Display) -> Self {
-        let path = if path.is_empty() { "the body" } else { path };
+    pub(crate) fn at(path: impl Display, reason: &'static str, what: impl Display) -> Self {
         Self { reason, detail: format!("{path}: {what}") }
     }
 
     /// Something has another type than it must have.
-    pub(crate) fn wrong_type(path: &str, expected: &str, found: &str) -> Self {
+    pub(crate) fn wrong_type(path: impl Display, expected: &str, found: &str) -> Self {
         Self::at(path, reason::WRONG_TYPE, format_args!("expected {expected}, found {found}"))
     }
 
@@ -41,13 +40,13 @@ impl Fault {
 }
 
 /// What JSON calls the type of a value.
-pub(super) fn type_of(value: &Value) -> &'static str {
+pub(super) fn type_of(value: &Json<'_>) -> &'static str {
     match value {
-        Value::Null => "nothing",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Array(_) => "an array",
-        Value::Object(_) => "an object",
+        Json::Null => "nothing",
+        Json::Bool(_) => "a boolean",
+        Json::Number(_) => "a number",
+        Json::Text(_) => "a string",
+        Json::Array(_) => "an array",
+        Json::Object(_) => "an object",
     }
 }

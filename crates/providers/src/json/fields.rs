@@ -6,7 +6,11 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 use vocabulary::{Key, KeyError};
 
-use super::{Fault, fault::type_of};
+use super::{
+    Fault, Json, Path,
+    fault::type_of,
+    value::{Member, member},
+};
 use crate::reason;
 
 /// The first second that RFC 3339 has no year for.
@@ -14,8 +18,8 @@ const YEAR_10000: i64 = 253_402_300_800;
 
 /// An object's members, and what it is called.
 pub(crate) struct Fields<'v> {
-    members: &'v Map<String, Value>,
-    path: String,
+    members: &'v [Member<'v>],
+    path: Path<'v>,
 }
 
 impl<'v> Fields<'v> {
@@ -23,14 +27,14 @@ impl<'v> Fields<'v> {
     ///
     /// # Errors
     /// When it is none.
-    pub(crate) fn of(value: &'v Value, path: &str) -> Result<Self, Fault> {
+    pub(crate) fn of(value: &'v Json<'v>, path: &Path<'v>) -> Result<Self, Fault> {
         let members = value.as_object().ok_or_else(|| Fault::wrong_type(path, "an object", type_of(value)))?;
-        Ok(Self { members, path: path.to_owned() })
+        Ok(Self { members, path: path.clone() })
     }
 
     /// A member, unless it is missing or `null`.
-    pub(crate) fn get(&self, name: &str) -> Option<&'v Value> {
-        self.members.get(name).filter(|value| !value.is_null())
+    pub(crate) fn get(&self, name: &str) -> Option<&'v Json<'v>> {
+        member(self.members, name).filter(|value| !value.is_null())
     }
 
     /// A text.
@@ -54,8 +58,8 @@ impl<'v> Fields<'v> {
     /// # Errors
     /// When it is there and no string.
     pub(crate) fn word(&self, name: &str) -> Result<Option<&'v str>, Fault> {
-        let word = |value: &'v Value| value.as_str().ok_or_else(|| self.wrong_type(name, "a string"));
-        self.members.get(name).map(word).transpose()
+        let word = |value: &'v Json<'v>| value.as_str().ok_or_else(|| self.wrong_type(name, "a string"));
+        member(self.members, name).map(word).transpose()
     }
 
     /// A text, or a number as it is written.
@@ -86,22 +90,28 @@ impl<'v> Fields<'v> {
     /// # Errors
     /// When the text cannot be a key.
     pub(crate) fn key(&self, name: &str, text: impl Into<String>) -> Result<Key, Fault> {
-        key(&self.path_of(name), text)
+        Key::new(text).map_err(|error| no_key(self.path.join(name), &error))
     }
 
     /// An object inside.
     ///
     /// # Errors
     /// When it is there and no object.
-    pub(crate) fn fields(&self, name: &str) -> Result<Option<Self>, Fault> {
-        self.get(name).map(|value| Fields::of(value, &self.path_of(name))).transpose()
+    pub(crate) fn fields<'n>(&self, name: &'n str) -> Result<Option<Fields<'n>>, Fault>
+    where
+        'v: 'n,
+    {
+        self.get(name).map(|value| Fields::of(value, &self.path.join(name))).transpose()
     }
 
     /// An object inside that must be there.
     ///
     /// # Errors
     /// When it is missing or no object.
-    pub(crate) fn required_fields(&self, name: &str) -> Result<Self, Fault> {
+    pub(crate) fn required_fields<'n>(&self, name: &'n str) -> Result<Fields<'n>, Fault>
+    where
+        'v: 'n,
+    {
         self.fields(name)?.ok_or_else(|| self.wrong_type(name, "an object"))
     }
 
@@ -109,30 +119,27 @@ impl<'v> Fields<'v> {
     ///
     /// # Errors
     /// When it is there and no array.
-    pub(crate) fn list(&self, name: &str) -> Result<&'v [Value], Fault> {
-        let elements = |value: &'v Value| value.as_array().ok_or_else(|| self.wrong_type(name, "an array"));
-        Ok(self.get(name).map(elements).transpose()?.map_or(&[], Vec::as_slice))
+    pub(crate) fn list(&self, name: &str) -> Result<&'v [Json<'v>], Fault> {
+        let elements = |value: &'v Json<'v>| value.as_array().ok_or_else(|| self.wrong_type(name, "an array"));
+        Ok(self.get(name).map(elements).transpose()?.unwrap_or_default())
     }
 
     /// What has other names than these; `None` if there is nothing else.
     pub(crate) fn all_but(&self, names: &[&str]) -> Option<Value> {
-        let rest = self.members.iter().filter(|(name, value)| !names.contains(&name.as_str()) && !value.is_null());
-        let rest: Map<String, Value> = rest.map(|(name, value)| (name.clone(), value.clone())).collect();
+        let rest = self.members.iter().filter(|(name, _)| !names.contains(&name.as_ref()));
+        let mut rest: Map<String, Value> = rest.map(|(name, value)| (name.to_string(), value.into())).collect();
+        rest.retain(|_, value| !value.is_null());
         (!rest.is_empty()).then_some(Value::Object(rest))
     }
 
     /// What is wrong with a member.
     pub(crate) fn fault(&self, name: &str, reason: &'static str, what: impl Display) -> Fault {
-        Fault::at(&self.path_of(name), reason, what)
-    }
-
-    fn path_of(&self, name: &str) -> String {
-        format!("{}.{name}", self.path)
+        Fault::at(self.path.join(name), reason, what)
     }
 
     /// A member is not what it must be.
     pub(crate) fn wrong_type(&self, name: &str, expected: &str) -> Fault {
-        Fault::wrong_type(&self.path_of(name), expected, self.get(name).map_or("nothing", type_of))
+        Fault::wrong_type(self.path.join(name), expected, self.get(name).map_or("nothing", type_of))
     }
 }
 
@@ -140,27 +147,30 @@ impl<'v> Fields<'v> {
 ///
 /// # Errors
 /// When the text cannot be a key.
-pub(crate) fn key(path: &str, text: impl Into<String>) -> Result<Key, Fault> {
-    Key::new(text).map_err(|error| {
-        let reason = if error == KeyError::Empty { reason::MISSING_ID } else { reason::UNUSABLE_ID };
-        Fault::at(path, reason, error)
-    })
+pub(crate) fn key(path: &Path<'_>, text: impl Into<String>) -> Result<Key, Fault> {
+    Key::new(text).map_err(|error| no_key(path, &error))
+}
+
+fn no_key(path: impl Display, error: &KeyError) -> Fault {
+    let reason = if *error == KeyError::Empty { reason::MISSING_ID } else { reason::UNUSABLE_ID };
+    Fault::at(path, reason, error)
 }
 
 /// A string as it is, a number as it is written; nothing else is a text.
-pub(crate) fn loose_text(value: &Value) -> Option<String> {
+pub(crate) fn loose_text(value: &Json<'_>) -> Option<String> {
     match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
+        Json::Text(text) => Some(text.to_string()),
+        Json::Number(number) => Some(number.to_string()),
         _ => None,
     }
 }
 
 /// A time in seconds since 1970, as a number or a string. What no RFC 3339 date can say is no time.
-pub(crate) fn unix_time(value: &Value) -> Option<DateTime<Utc>> {
+pub(crate) fn unix_time(value: &Json<'_>) -> Option<DateTime<Utc>> {
     let seconds = match value {
-        Value::String(text) => text.parse().ok()?,
-        number => number.as_i64()?,
+        Json::Text(text) => text.parse().ok()?,
+        Json::Number(number) => number.as_i64()?,
+        _ => return None,
     };
     (0..YEAR_10000).contains(&seconds).then(|| DateTime::from_timestamp(seconds, 0)).flatten()
 }
@@ -170,6 +180,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    fn unix_time(value: &Value) -> Option<DateTime<Utc>> {
+        super::unix_time(&serde_json::from_str(&value.to_string()).unwrap())
+    }
 
     #[test]
     fn a_time_is_a_number_or_a_string_and_an_absurd_one_is_none() {

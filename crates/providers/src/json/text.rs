@@ -4,11 +4,17 @@
 //! half a character (`\ud83d` without its second half). Both are overwritten with something of the same length, in a copy,
 //! so that a place in the copy is the same place in the body: what is kept as an item's bytes is always the original.
 
-use std::{borrow::Cow, cell::Cell};
+use std::{
+    borrow::Cow,
+    cell::{Cell, OnceCell},
+};
 
 use bytes::Bytes;
+use memchr::memchr;
+use serde_json::value::RawValue;
 
-use super::{Fault, Node};
+use super::{Fault, Node, Path, parts::Brackets};
+use crate::reason;
 
 /// How many elements all lists of a body may have together. Meta documents 1,000 items in a request, and 3 MB of the
 /// smallest real ones are about 20,000; 3 MB of `1,1,1,…` would be 1.5 million rejections.
@@ -19,6 +25,7 @@ pub(crate) struct Text<'b> {
     body: &'b Bytes,
     view: Cow<'b, str>,
     is_utf8: bool,
+    brackets: OnceCell<Brackets>,
     elements_left: Cell<usize>,
 }
 
@@ -28,7 +35,7 @@ impl<'b> Text<'b> {
         let utf8 = std::str::from_utf8(body).map(Cow::Borrowed);
         let is_utf8 = utf8.is_ok();
         let view = mend_surrogates(utf8.unwrap_or_else(|_| Cow::Owned(mend_utf8(body))));
-        Self { body, view, is_utf8, elements_left: Cell::new(MAX_ELEMENTS) }
+        Self { body, view, is_utf8, brackets: OnceCell::new(), elements_left: Cell::new(MAX_ELEMENTS) }
     }
 
     /// The whole body as one part.
@@ -36,7 +43,10 @@ impl<'b> Text<'b> {
     /// # Errors
     /// When it is no JSON.
     pub(crate) fn root(&self) -> Result<Node<'_>, Fault> {
-        Node::root(self, &self.view)
+        // Skips over the values without looking into them, so no depth is too deep.
+        let parsed = serde_json::from_str::<&RawValue>(&self.view);
+        let json = parsed.map_err(|error| Fault::at(Path::default(), reason::NOT_JSON, error))?.get();
+        Ok(Node::root(self, self.brackets.get_or_init(|| Brackets::of(json)).whole(json)))
     }
 
     /// Whether so many more elements are still few enough.
@@ -84,7 +94,7 @@ const ESCAPE_LEN: usize = r"\ud83d".len();
 fn lone_surrogates(text: &[u8]) -> Vec<usize> {
     let mut lone = Vec::new();
     let mut at = 0;
-    while let Some(found) = text[at..].iter().position(|byte| *byte == b'\\') {
+    while let Some(found) = memchr(b'\\', &text[at..]) {
         at += found;
         at += match (code_unit(text, at), code_unit(text, at + ESCAPE_LEN)) {
             (Some(0xD800..=0xDBFF), Some(0xDC00..=0xDFFF)) => 2 * ESCAPE_LEN,

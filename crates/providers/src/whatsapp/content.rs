@@ -5,7 +5,7 @@
 use serde_json::Value;
 use vocabulary::Attachment;
 
-use crate::json::{Fault, Fields, loose_text, parse};
+use crate::json::{Fault, Fields, parse};
 
 /// What is held by an [`Attachment`] or by the content, of a file's object.
 const FILE: [&str; 6] = ["id", "mime_type", "sha256", "url", "filename", "caption"];
@@ -35,7 +35,7 @@ impl Content {
             "order" => Self::order(message),
             "button" => Self::button(message),
             "interactive" => Self::interactive(message),
-            _ => Ok(Self { details: message.get(kind).cloned(), ..Self::default() }),
+            _ => Ok(Self { details: message.get(kind).map(Value::from), ..Self::default() }),
         }
     }
 
@@ -69,7 +69,7 @@ impl Content {
     /// One message, however many cards: one wamid is one message.
     fn cards(message: &Fields<'_>) -> Result<Self, Fault> {
         let cards = message.list("contacts")?.iter();
-        Ok(Self { attachments: cards.map(|card| with_data("contact", card.clone())).collect(), ..Self::default() })
+        Ok(Self { attachments: cards.map(|card| with_data("contact", card.into())).collect(), ..Self::default() })
     }
 
     fn order(message: &Fields<'_>) -> Result<Self, Fault> {
@@ -91,15 +91,17 @@ impl Content {
                 text = text.or(owned(reply.text(name)?));
             }
         }
-        Ok(Self { text, details: interactive.all_but(&[]).map(with_answers), ..Self::default() })
+        let answers = interactive.fields("nfm_reply")?.and_then(|reply| reply.loose_text("response_json"));
+        let details = interactive.all_but(&[]).map(|own| with_answers(own, answers));
+        Ok(Self { text, details, ..Self::default() })
     }
 }
 
 /// A flow's answers come as JSON in a string. What is no JSON stays the string that it is.
-fn with_answers(mut interactive: Value) -> Value {
-    if let Some(answers) = interactive.pointer_mut("/nfm_reply/response_json") {
-        let parsed = loose_text(answers).and_then(|text| parse(&text, "response_json").ok());
-        *answers = parsed.unwrap_or_else(|| answers.take());
+fn with_answers(mut interactive: Value, answers: Option<String>) -> Value {
+    let parsed = answers.and_then(|text| parse(&text, "response_json").ok());
+    if let Some((answers, parsed)) = interactive.pointer_mut("/nfm_reply/response_json").zip(parsed) {
+        *answers = parsed;
     }
     interactive
 }

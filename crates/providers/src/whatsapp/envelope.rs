@@ -4,13 +4,13 @@ use serde_json::Value;
 use vocabulary::{Item, RawEvent, Rejection, Source};
 
 use super::{
-    PHONE_NUMBER_ID, lists,
+    DISPLAY_PHONE_NUMBER, PHONE_NUMBER_ID, lists,
     notice::clean_kind,
     people::People,
     shared::{shortened, with_short_members},
 };
 use crate::{
-    json::{Fault, Fields, Node, Text},
+    json::{Fault, Fields, Json, Node, Text},
     reason,
 };
 
@@ -23,11 +23,11 @@ pub(super) struct Change<'t> {
     /// What it holds.
     pub value: Option<Node<'t>>,
     /// The business account.
-    pub entry_id: Value,
+    pub entry_id: &'t Json<'t>,
     /// When it happened, in seconds; only where the items do not say so themselves.
-    pub entry_time: Value,
+    pub entry_time: &'t Json<'t>,
     /// The business's phone number, as it names it itself; account-level changes have none.
-    metadata: Option<Result<Value, Fault>>,
+    metadata: Option<(Node<'t>, Result<Json<'t>, Fault>)>,
     /// Whom the items are from.
     pub people: People<'t>,
 }
@@ -66,7 +66,7 @@ fn of_entry(node: &Node<'_>, ours: Option<&str>) -> Vec<Item> {
     }
 }
 
-fn of_change(node: &Node<'_>, entry_id: &Value, entry_time: &Value, ours: Option<&str>) -> Vec<Item> {
+fn of_change(node: &Node<'_>, entry_id: &Json<'_>, entry_time: &Json<'_>, ours: Option<&str>) -> Vec<Item> {
     match Change::read(node, entry_id, entry_time) {
         Ok(change) => match ours.map_or(Ok(()), |ours| change.must_be_about(ours)) {
             Err(fault) => lists::items(&change).into_iter().map(|item| Err(astray(item, &fault))).collect(),
@@ -77,19 +77,20 @@ fn of_change(node: &Node<'_>, entry_id: &Value, entry_time: &Value, ours: Option
 }
 
 impl<'t> Change<'t> {
-    fn read(node: &Node<'t>, entry_id: &Value, entry_time: &Value) -> Result<Self, Fault> {
+    fn read(node: &Node<'t>, entry_id: &'t Json<'t>, entry_time: &'t Json<'t>) -> Result<Self, Fault> {
         let change = node.object()?;
         let field = change.require("field", "a string")?.text()?;
         let value = change.get("value");
-        let part = |name| value.as_ref()?.object().ok()?.get(name);
-        let contacts = part("contacts").and_then(|node| node.value().ok()).unwrap_or_default();
+        let known = |metadata| with_short_members(metadata, &[PHONE_NUMBER_ID, DISPLAY_PHONE_NUMBER]);
+        let parts = value.as_ref().and_then(|value| value.object().ok());
+        let part = |name| parts.as_ref()?.get(name);
         Ok(Self {
             node: node.clone(),
             field: clean_kind(&field),
-            entry_id: entry_id.clone(),
-            entry_time: entry_time.clone(),
-            metadata: part("metadata").map(|node| node.value().map(with_short_members)),
-            people: People::of(&contacts, part("messages")),
+            entry_id,
+            entry_time,
+            metadata: part("metadata").map(|node| (node.clone(), node.value().map(known))),
+            people: People::of(part("contacts"), part("messages")),
             value,
         })
     }
@@ -100,9 +101,9 @@ impl<'t> Change<'t> {
     }
 
     fn read_metadata(&self) -> Result<Option<Fields<'_>>, Fault> {
-        let read = |metadata| Fields::of(metadata, &format!("{}.value.metadata", self.node.path()));
-        let metadata = self.metadata.as_ref().map(Result::as_ref).transpose().map_err(Clone::clone)?;
-        metadata.map(read).transpose()
+        let Some((node, value)) = &self.metadata else { return Ok(None) };
+        let value = value.as_ref().map_err(Clone::clone)?;
+        Fields::of(value, node.path()).map(Some)
     }
 
     /// Whether the source's number is meant, or none in particular. Where that cannot be read, it may be another's.

@@ -47,7 +47,8 @@ fn each(list: &Node<'_>, items: impl Fn(&Node<'_>) -> Vec<Item>) -> Vec<Item> {
 /// With whom the thread was. What is too long to be said with each of its messages is left out.
 fn about(thread: &Node<'_>) -> Option<Value> {
     let thread = thread.object().ok()?;
-    let part = |name: &str| Some((name.to_owned(), thread.get(name)?.value().ok().filter(is_short_json)?));
+    let part =
+        |name: &str| Some((name.to_owned(), Value::from(&thread.get(name)?.value().ok().filter(is_short_json)?)));
     let parts: serde_json::Map<_, _> = ["id", "context"].into_iter().filter_map(part).collect();
     (!parts.is_empty()).then_some(Value::Object(parts))
 }

@@ -44,12 +44,12 @@ fn of_value(change: &Change<'_>) -> Vec<Item> {
 
 /// The lists of a value: first those that we know, whatever they are, then those that are lists at least.
 fn lists<'t>(change: &Change<'t>) -> Result<Vec<(String, Node<'t>)>, Fault> {
-    let path = format!("{}.value", change.node.path());
+    let path = change.node.path().join("value");
     let value = change.value.as_ref().ok_or_else(|| Fault::wrong_type(&path, "an object", "nothing"))?.object()?;
     let known = LISTS.into_iter().filter_map(|name| Some((name.to_owned(), value.get(name)?)));
     let is_unknown = |name: &&str| !LISTS.contains(name) && !DESCRIPTIONS.contains(name);
-    let unknown = value.names().filter(is_unknown).filter_map(|name| Some((name.to_owned(), value.get(name)?)));
-    Ok(known.chain(unknown.filter(|(_, node)| node.is_array())).collect())
+    let unknown = value.members().filter(|(name, node)| is_unknown(name) && node.is_array());
+    Ok(known.chain(unknown.map(|(name, node)| (name.to_owned(), node))).collect())
 }
 
 fn read(change: &Change<'_>, list: &str, node: &Node<'_>) -> Vec<Item> {

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 use vocabulary::{Direction, Effect, Event, NewMessage};
 
-use super::{amendment, content::Content, envelope::Change, notice::clean_kind};
+use super::{DISPLAY_PHONE_NUMBER, amendment, content::Content, envelope::Change, notice::clean_kind};
 use crate::json::{Fault, Fields, Node, unix_time};
 
 /// What a message says about itself beside its content, and where it went: kept verbatim among the details.
@@ -51,7 +51,7 @@ impl Manner<'_> {
 
 fn is_business(change: &Change<'_>, message: &Fields<'_>) -> bool {
     let digits = |number: String| number.chars().filter(char::is_ascii_digit).collect::<String>();
-    let (author, business) = (message.loose_text("from"), change.metadata("display_phone_number"));
+    let (author, business) = (message.loose_text("from"), change.metadata(DISPLAY_PHONE_NUMBER));
     author.is_some() && author.map(digits) == business.map(digits)
 }
 
@@ -63,11 +63,12 @@ pub(super) fn read(change: &Change<'_>, node: &Node<'_>, manner: &Manner<'_>) ->
     let value = node.value()?;
     let message = Fields::of(&value, node.path())?;
     let kind = clean_kind(message.word("type")?.unwrap_or_default());
-    let key = message.key("id", manner.key(message.id("id")?))?;
+    let id = message.id("id")?;
+    let key = message.key("id", manner.key(id))?;
     let effect = match kind.as_str() {
         "system" => Effect::Notice,
         "reaction" | "edit" | "revoke" => amendment::read(&kind, &message)?,
-        _ => Effect::Message(Box::new(new_message(change, &kind, &message, manner)?)),
+        _ => Effect::Message(Box::new(new_message(change, id, &kind, &message, manner)?)),
     };
     let occurred_at = message.get("timestamp").and_then(unix_time);
     Ok(Event { key, kind, occurred_at, raw: node.raw(), effect, quiet: manner.is_recalled() })
@@ -75,6 +76,7 @@ pub(super) fn read(change: &Change<'_>, node: &Node<'_>, manner: &Manner<'_>) ->
 
 fn new_message(
     change: &Change<'_>,
+    id: &str,
     kind: &str,
     message: &Fields<'_>,
     manner: &Manner<'_>,
@@ -82,14 +84,14 @@ fn new_message(
     let Content { text, attachments, details } = Content::of(kind, message)?;
     let direction = manner.direction(change, message);
     Ok(NewMessage {
-        external_id: message.id("id")?.to_owned(),
+        external_id: id.to_owned(),
         direction,
         sender: (direction == Direction::Incoming).then(|| change.people.sender_of(message)).flatten(),
         content: text,
         attachments,
-        context: message.get("context").cloned(),
-        referral: message.get("referral").cloned(),
-        errors: message.get("errors").cloned(),
+        context: message.get("context").map(Value::from),
+        referral: message.get("referral").map(Value::from),
+        errors: message.get("errors").map(Value::from),
         details: with_circumstances(kind, details, message, manner),
     })
 }
@@ -99,9 +101,9 @@ fn with_circumstances(kind: &str, details: Option<Value>, message: &Fields<'_>, 
         Manner::Recalled { thread } => *thread,
         _ => None,
     };
-    let said = CIRCUMSTANCES.into_iter().filter_map(|name| Some((name, message.get(name)?)));
-    let said = said.chain(thread.map(|thread| ("thread", thread)));
-    let mut all: Map<String, Value> = said.map(|(name, value)| (name.to_owned(), value.clone())).collect();
+    let said = CIRCUMSTANCES.into_iter().filter_map(|name| Some((name, message.get(name)?.into())));
+    let said = said.chain(thread.map(|thread| ("thread", thread.clone())));
+    let mut all: Map<String, Value> = said.map(|(name, value)| (name.to_owned(), value)).collect();
     all.extend(details.map(|own| (kind.to_owned(), own)));
     (!all.is_empty()).then_some(Value::Object(all))
 }

@@ -55,6 +55,9 @@ const SIGNATURE: HexHmac = HexHmac { header: "x-hub-signature-256", prefix: "sha
 /// Takes only this number's items: an app's numbers share one secret, so another number's can be sent here.
 const PHONE_NUMBER_ID: &str = "phone_number_id";
 
+/// The number itself, as people write it.
+const DISPLAY_PHONE_NUMBER: &str = "display_phone_number";
+
 pub(crate) fn verify(source: &Source, headers: &HeaderMap, body: &[u8]) -> Verdict {
     SIGNATURE.verify(&source.secrets, headers, body)
 }

@@ -1,6 +1,6 @@
 //! What is no message: calls, conversions, errors, and every field that concerns the account or that we do not know.
 
-use serde_json::json;
+use serde_json::Value;
 use vocabulary::{Effect, Event};
 
 use super::{PHONE_NUMBER_ID, envelope::Change, shared::sha256};
@@ -13,6 +13,7 @@ const MAX_KIND: usize = 128;
 pub(super) fn clean_kind(word: &str) -> String {
     match word {
         "" => "unknown".into(),
+        word if word.len() <= MAX_KIND && !word.contains('\0') => word.to_owned(),
         word => word.chars().take(MAX_KIND).map(|c| if c == '\0' { char::REPLACEMENT_CHARACTER } else { c }).collect(),
     }
 }
@@ -23,9 +24,11 @@ pub(super) fn clean_kind(word: &str) -> String {
 /// we understand more. Two that say the same in all things, time included, cannot be told from a redelivery.
 pub(super) fn notice(change: &Change<'_>, kind: &str, node: &Node<'_>) -> Result<Event, Fault> {
     let value = node.value()?;
-    let said = json!([value, change.entry_id, change.entry_time, change.metadata(PHONE_NUMBER_ID)]);
+    let number = change.metadata(PHONE_NUMBER_ID).into();
+    let said = Value::Array(vec![(&value).into(), change.entry_id.into(), change.entry_time.into(), number]);
     let key = key(node.path(), format!("{kind}:{}", sha256(&canonical(&said))))?;
-    let times = [value.get("timestamp"), value.pointer("/value/timestamp"), Some(&change.entry_time)];
+    let inside = value.get("value").and_then(|inside| inside.get("timestamp"));
+    let times = [value.get("timestamp"), inside, Some(change.entry_time)];
     let occurred_at = times.into_iter().flatten().find_map(unix_time);
     Ok(Event { key, kind: kind.to_owned(), occurred_at, raw: node.raw(), effect: Effect::Notice, quiet: false })
 }

@@ -2,29 +2,29 @@
 
 use std::{cell::OnceCell, collections::HashMap};
 
-use serde_json::Value;
 use vocabulary::Sender;
 
 use super::shared::is_short;
-use crate::json::{Fields, Node, loose_text};
+use crate::json::{Fields, Json, Node, loose_text};
 
 /// The end of a phone number that its forms share. Brazil, Argentina and Mexico have two for a mobile phone: with and
 /// without a digit between the country's code and the rest.
 const SHARED_DIGITS: usize = 8;
 
-/// The names that people chose, as a change's `contacts` give them.
-#[derive(Default)]
+/// The names that people chose, as a change's `contacts` give them. Read when the first message asks for one.
 pub(super) struct People<'t> {
-    names: HashMap<String, String>,
-    lone: Option<Lone<'t>>,
+    contacts: Option<Node<'t>>,
+    messages: Option<Node<'t>>,
+    named: OnceCell<Named>,
+    author: OnceCell<Option<String>>,
 }
 
-/// The only contact of a change.
-struct Lone<'t> {
-    name: String,
-    ids: Ids,
-    messages: Option<Node<'t>>,
-    author: OnceCell<Option<String>>,
+/// Whoever has a name.
+#[derive(Default)]
+struct Named {
+    names: HashMap<String, String>,
+    /// The only contact of a change.
+    lone: Option<(String, Ids)>,
 }
 
 /// What a person is known by, as a contact or a message says.
@@ -34,37 +34,47 @@ struct Ids {
 }
 
 impl<'t> People<'t> {
-    /// Reads `contacts`. Whoever is oddly described has no name. The change's `messages` tell how many people wrote them.
-    pub(super) fn of(contacts: &Value, messages: Option<Node<'t>>) -> Self {
-        let contacts = contacts.as_array().map_or(&[][..], Vec::as_slice);
-        let named: Vec<_> = contacts.iter().filter_map(named).collect();
-        let of_ids = |(name, ids): &(String, Ids)| ids.each().map(|id| (id.clone(), name.clone())).collect::<Vec<_>>();
-        let names = named.iter().flat_map(of_ids).collect();
-        let only = if contacts.len() == 1 { named.into_iter().next() } else { None };
-        let lone = only.map(|(name, ids)| Lone { name, ids, messages, author: OnceCell::new() });
-        Self { names, lone }
+    /// Takes a change's `contacts`, and its `messages`, which tell how many people wrote them.
+    pub(super) fn of(contacts: Option<Node<'t>>, messages: Option<Node<'t>>) -> Self {
+        Self { contacts, messages, named: OnceCell::new(), author: OnceCell::new() }
     }
 
     /// The sender of a message, as far as it says.
     pub(super) fn sender_of(&self, message: &Fields<'_>) -> Option<Sender> {
         let ids = Ids { user_id: message.loose_text("from_user_id"), phone: message.loose_text("from") };
-        let known = ids.each().find_map(|id| self.names.get(id).cloned());
-        let name = known.or_else(|| self.lone.as_ref()?.name_of(&ids));
+        let known = ids.each().find_map(|id| self.named().names.get(id));
+        let name = known.or_else(|| self.lone_name_of(&ids)).cloned();
         let sender = Sender { id: ids.lasting().cloned(), phone: ids.phone, name };
         (sender != Sender::default()).then_some(sender)
     }
-}
 
-impl Lone<'_> {
-    /// The name, if this contact can only be the author with these ids.
-    fn name_of(&self, ids: &Ids) -> Option<String> {
+    fn named(&self) -> &Named {
+        self.named.get_or_init(|| {
+            let contacts = self.contacts.as_ref().and_then(|contacts| contacts.value().ok());
+            contacts.as_ref().and_then(Json::as_array).map(Named::of).unwrap_or_default()
+        })
+    }
+
+    /// The name of the only contact, if that can only be the author with these ids.
+    fn lone_name_of(&self, ids: &Ids) -> Option<&String> {
+        let (name, lone) = self.named().lone.as_ref()?;
         let author = ids.lasting()?;
-        (self.ids.may_be(ids) && self.author() == Some(author)).then(|| self.name.clone())
+        (lone.may_be(ids) && self.author() == Some(author)).then_some(name)
     }
 
     /// Whoever wrote all messages of the change.
     fn author(&self) -> Option<&String> {
         self.author.get_or_init(|| lone_author(self.messages.as_ref()?)).as_ref()
+    }
+}
+
+impl Named {
+    /// Whoever is oddly described has no name.
+    fn of(contacts: &[Json<'_>]) -> Self {
+        let mut named: Vec<_> = contacts.iter().filter_map(named).collect();
+        let of_ids = |(name, ids): &(String, Ids)| ids.each().map(|id| (id.clone(), name.clone())).collect::<Vec<_>>();
+        let names = named.iter().flat_map(of_ids).collect();
+        Self { names, lone: if contacts.len() == 1 { named.pop() } else { None } }
     }
 }
 
@@ -91,8 +101,8 @@ pub(super) fn author_of(message: &Fields<'_>) -> Option<String> {
     message.loose_text("from_user_id").or_else(|| message.loose_text("from"))
 }
 
-fn named(contact: &Value) -> Option<(String, Ids)> {
-    let name = contact.pointer("/profile/name").and_then(loose_text)?;
+fn named(contact: &Json<'_>) -> Option<(String, Ids)> {
+    let name = contact.get("profile")?.get("name").and_then(loose_text)?;
     let id = |name| contact.get(name).and_then(loose_text);
     let ids = Ids { user_id: id("user_id"), phone: id("wa_id") };
     (is_short(&name) && ids.each().all(|id| is_short(id))).then_some((name, ids))

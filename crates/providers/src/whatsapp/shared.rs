@@ -3,12 +3,12 @@
 //! Each item takes a copy, and a body holds tens of thousands of items. So what is shared must be short, whoever wrote it: a
 //! name of a megabyte beside 20,000 messages would be kept 20,000 times, and the worker with it would be killed.
 
-use std::fmt::Write;
+use std::mem::take;
 
 use ring::digest::{SHA256, digest};
 use serde_json::Value;
 
-use crate::json::canonical;
+use crate::json::{Json, canonical};
 
 /// Bytes. No provider's id, name or number has a tenth of that.
 const MAX: usize = 1024;
@@ -19,29 +19,40 @@ pub(super) fn is_short(text: &str) -> bool {
 }
 
 /// Whether a value is.
-pub(super) fn is_short_json(value: &Value) -> bool {
-    is_short(&canonical(value))
+pub(super) fn is_short_json(value: &Json<'_>) -> bool {
+    is_surely_short(value) || is_short(&canonical(&value.into()))
+}
+
+/// Whether a value is short however it is written: of a text, no byte takes more than the six of `\u0000`.
+fn is_surely_short(value: &Json<'_>) -> bool {
+    match value {
+        Json::Text(text) => text.len() <= (MAX - 2) / 6,
+        Json::Array(_) | Json::Object(_) => false,
+        Json::Null | Json::Bool(_) | Json::Number(_) => true,
+    }
 }
 
 /// The value itself if it is short, else its digest, which tells it from others as well.
-pub(super) fn shortened(value: Value) -> Value {
-    let text = canonical(&value);
-    if is_short(&text) { value } else { sha256(&text).into() }
+pub(super) fn shortened(value: Json<'_>) -> Json<'_> {
+    if is_surely_short(&value) {
+        return value;
+    }
+    let text = canonical(&Value::from(&value));
+    if is_short(&text) { value } else { Json::Text(sha256(&text).into()) }
 }
 
-/// An object with each of its values short.
-pub(super) fn with_short_members(value: Value) -> Value {
-    match value {
-        Value::Object(members) => members.into_iter().map(|(name, value)| (name, shortened(value))).collect(),
-        other => other,
-    }
+/// An object with these of its members alone, each of them short: every item looks for them, and there may be many others.
+pub(super) fn with_short_members<'t>(value: Json<'t>, names: &[&str]) -> Json<'t> {
+    let Json::Object(mut members) = value else { return value };
+    let short = |name: &&str| {
+        let (name, value) = members.iter_mut().rfind(|(known, _)| known == name)?;
+        Some((take(name), shortened(take(value))))
+    };
+    Json::Object(names.iter().filter_map(short).collect())
 }
 
 /// In hexadecimal.
 pub(super) fn sha256(text: &str) -> String {
-    let digest = digest(&SHA256, text.as_bytes());
-    digest.as_ref().iter().fold(String::with_capacity(64), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
+    let digit = |number: u8| char::from(b"0123456789abcdef"[usize::from(number & 15)]);
+    digest(&SHA256, text.as_bytes()).as_ref().iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()
 }

@@ -1,5 +1,6 @@
 //! What became of outgoing messages.
 
+use serde_json::Value;
 use vocabulary::{Effect, Event, Progress, StatusUpdate};
 
 use super::{envelope::Change, notice};
@@ -14,7 +15,7 @@ pub(super) fn read(change: &Change<'_>, node: &Node<'_>) -> Result<Event, Fault>
     }
     let (id, word) = (status.id("id")?, status.required_text("status")?);
     let progress = Progress::from_word(word);
-    let errors = status.get("errors").filter(|_| progress == Some(Progress::Failed)).cloned();
+    let errors = status.get("errors").filter(|_| progress == Some(Progress::Failed)).map(Value::from);
     Ok(Event {
         key: status.key("id", key(id, word, &status))?,
         kind: "status".into(),

@@ -84,3 +84,17 @@ fn a_display_number_of_a_megabyte_is_read_once() {
 
     split_cheaply(request("history", &value));
 }
+
+#[test]
+fn the_members_of_a_metadata_are_looked_at_once_however_many_they_are() {
+    let metadata: Value = (0..100_000).map(|number| (number.to_string(), json!(1))).collect();
+
+    split_cheaply(request("messages", &json!({"metadata": metadata, "errors": many(&json!({}))})));
+}
+
+#[test]
+fn a_value_with_very_many_lists_is_searched_once() {
+    let lists: Value = (0..MANY).map(|number| (number.to_string(), json!([{}]))).collect();
+
+    split_cheaply(request("messages", &lists));
+}
