@@ -7,6 +7,7 @@
 //! runs.
 
 mod case;
+pub(crate) mod ceiling;
 mod chart;
 mod children;
 mod clock;

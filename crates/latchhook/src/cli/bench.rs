@@ -9,7 +9,7 @@ use vocabulary::MasterKey;
 
 use super::{context::Context, run, tuning::Tuning};
 use crate::{
-    bench::{self, Options, delay, one_thread, receive, send},
+    bench::{self, Options, ceiling, delay, one_thread, receive, send},
     dev::DATA_DIR,
     run::Settings,
 };
@@ -41,6 +41,9 @@ enum Part {
     /// Be far away: tells its address, and forwards to a socket; ends with its standard input
     #[command(hide = true)]
     Delay(delay::Options),
+    /// Be the pipeline that promises nothing: tells its address, then, at SIGTERM or the end of its standard input, what it did
+    #[command(hide = true)]
+    Ceiling(ceiling::Options),
 }
 
 impl Bench {
@@ -53,6 +56,7 @@ impl Bench {
                 context.out.text(&serde_json::to_string(&sent)?)
             }
             Some(Part::Receive(options)) => be_customer(options, context).await,
+            Some(Part::Ceiling(options)) => ceiling::run(options).await,
             Some(Part::Delay(options)) => {
                 let delay = delay::Delay::listen(options)?;
                 tell(context, delay.address()?)?;

@@ -1,0 +1,30 @@
+//! How much each stage takes at once, and how many of it there are.
+
+/// The numbers that make it fast, or show what it would be without them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Shape {
+    /// Whether each raw event is pushed by a command of its own.
+    pub push_alone: bool,
+    /// Raw events that a worker takes.
+    pub take: usize,
+    /// Workers, each with a connection to both servers.
+    pub workers: usize,
+    /// Deliveries on their way.
+    pub in_flight: usize,
+    /// Results in one statement.
+    pub record: usize,
+    /// Recorders, each with a connection.
+    pub recorders: usize,
+    /// Deliveries that may wait for a courier, before the workers wait.
+    pub waiting: usize,
+}
+
+impl Shape {
+    /// The best that was found for two cores. Only what is there at the same moment is taken together.
+    pub(super) const BATCHED: Self =
+        Self { push_alone: false, take: 200, workers: 2, in_flight: 64, record: 500, recorders: 1, waiting: 2_000 };
+
+    /// Everything by itself, as many side by side as two cores have any use for.
+    pub(super) const ONE_BY_ONE: Self =
+        Self { push_alone: true, take: 1, workers: 32, record: 1, recorders: 8, ..Self::BATCHED };
+}
