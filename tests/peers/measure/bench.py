@@ -23,10 +23,13 @@ class Customer:
 
     def ask(self, method, path):
         connection = http.client.HTTPConnection(self.address, timeout=30)
-        connection.request(method, path)
-        answer = connection.getresponse().read()
-        connection.close()
-        return answer
+        try:
+            connection.request(method, path)
+            return connection.getresponse().read()
+        except OSError as problem:
+            raise RuntimeError(f"the customer is gone, with status {self.process.poll()}: {problem}") from problem
+        finally:
+            connection.close()
 
     def counts(self):
         return json.loads(self.ask("GET", "/counts"))
