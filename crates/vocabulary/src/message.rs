@@ -6,9 +6,12 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{
+    Value, json,
+    value::{RawValue, to_raw_value},
+};
 
 use crate::{Change, Event, Key, StatusUpdate};
 
@@ -169,17 +172,28 @@ pub struct Message {
     /// Which way it went.
     pub direction: Direction,
     /// The provider's `type`; `None` while only a status is known of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
     /// When it was written, by the provider's clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider_timestamp: Option<DateTime<Utc>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     sender: Option<Sender>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     content: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     attachments: Vec<Attachment>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     context: Option<Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     referral: Option<Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     errors: Option<Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     details: Option<Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     progress: Option<Progress>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     failure: Option<Value>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     reactions: Vec<SaidReaction>,
@@ -262,8 +276,9 @@ impl Message {
         let before = self.status();
         match update.progress {
             Some(Progress::Failed) => {
-                let errors = update.errors.clone().unwrap_or(Value::Null);
-                self.failure = Some(self.failure.take().filter(|known| !known.is_null()).unwrap_or(errors));
+                // Not null: a failure that is kept as null is read back as none.
+                let errors = update.errors.clone().filter(|errors| !errors.is_null()).unwrap_or_else(|| json!([]));
+                self.failure = Some(self.failure.take().filter(says_why).unwrap_or(errors));
             }
             progress => self.progress = self.progress.max(progress),
         }
@@ -330,34 +345,64 @@ impl Message {
         }
     }
 
-    fn reactions_json(&self) -> Value {
-        let standing = self.reactions.iter().map(|said| &said.reaction).filter(|reaction| reaction.emoji.is_some());
-        json!(standing.collect::<Vec<_>>())
+    fn standing_reactions(&self) -> impl Iterator<Item = &Reaction> {
+        self.reactions.iter().map(|said| &said.reaction).filter(|reaction| reaction.emoji.is_some())
     }
 
-    /// As a payload's `data.message` shows it.
-    pub fn snapshot(&self, id: &str) -> Value {
-        let time = |at: &DateTime<Utc>| at.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true);
-        let errors = self.failure.as_ref().filter(|errors| !errors.is_null()).or(self.errors.as_ref());
-        json!({
-            "id": id,
-            "external_id": self.external_id,
-            "direction": self.direction.as_str(),
-            "kind": self.kind,
-            "status": self.status().map(Progress::as_str),
-            "sender": self.sender,
-            "content": self.content(),
-            "attachments": self.attachments(),
-            "context": self.context,
-            "referral": self.referral,
-            "details": self.details,
-            "errors": errors,
-            "reactions": self.reactions_json(),
-            "edited": self.edit.is_some(),
-            "revoked": self.revoked.is_some(),
-            "provider_timestamp": self.provider_timestamp.as_ref().map(time),
+    fn reactions_json(&self) -> Value {
+        json!(self.standing_reactions().collect::<Vec<_>>())
+    }
+
+    /// As a payload's `data.message` shows it, in JSON.
+    ///
+    /// # Errors
+    /// Never: everything in it came out of JSON.
+    pub fn snapshot(&self, id: &str) -> serde_json::Result<Box<RawValue>> {
+        let errors = self.failure.as_ref().filter(|errors| says_why(errors)).or(self.errors.as_ref());
+        to_raw_value(&Snapshot {
+            id,
+            external_id: &self.external_id,
+            direction: self.direction,
+            kind: self.kind.as_deref(),
+            status: self.status(),
+            sender: self.sender.as_ref(),
+            content: self.content(),
+            attachments: self.attachments(),
+            context: self.context.as_ref(),
+            referral: self.referral.as_ref(),
+            details: self.details.as_ref(),
+            errors,
+            reactions: self.standing_reactions().collect(),
+            edited: self.edit.is_some(),
+            revoked: self.revoked.is_some(),
+            provider_timestamp: self.provider_timestamp.map(|at| at.to_rfc3339_opts(SecondsFormat::AutoSi, true)),
         })
     }
+}
+
+/// Whether there is an error in a list of them.
+fn says_why(errors: &Value) -> bool {
+    errors.as_array().is_none_or(|errors| !errors.is_empty())
+}
+
+#[derive(Serialize)]
+struct Snapshot<'a> {
+    id: &'a str,
+    external_id: &'a str,
+    direction: Direction,
+    kind: Option<&'a str>,
+    status: Option<Progress>,
+    sender: Option<&'a Sender>,
+    content: Option<&'a str>,
+    attachments: &'a [Attachment],
+    context: Option<&'a Value>,
+    referral: Option<&'a Value>,
+    details: Option<&'a Value>,
+    errors: Option<&'a Value>,
+    reactions: Vec<&'a Reaction>,
+    edited: bool,
+    revoked: bool,
+    provider_timestamp: Option<String>,
 }
 
 #[cfg(test)]
@@ -367,6 +412,10 @@ mod tests {
     fn status(word: &str) -> StatusUpdate {
         let errors = (word == "failed").then(|| json!([{"code": 131026}]));
         StatusUpdate { target: "wamid.1".into(), progress: Progress::from_word(word), errors }
+    }
+
+    fn shown(message: &Message) -> Value {
+        serde_json::from_str(message.snapshot("m").unwrap().get()).unwrap()
     }
 
     fn permutations<T: Clone>(items: &[T]) -> Vec<Vec<T>> {
@@ -400,8 +449,19 @@ mod tests {
                 message.join(&status(word));
             }
             assert_eq!(message.status(), Some(Progress::Failed));
-            assert_eq!(message.snapshot("m")["errors"], json!([{"code": 131026}]));
+            assert_eq!(shown(&message)["errors"], json!([{"code": 131026}]));
         }
+    }
+
+    #[test]
+    fn a_failure_without_a_word_of_why_is_still_one_when_the_message_is_read_back() {
+        let mut message = Message::unseen("wamid.1");
+        message.join(&StatusUpdate { errors: None, ..status("failed") });
+
+        let mut kept: Message = serde_json::from_slice(&serde_json::to_vec(&message).unwrap()).unwrap();
+
+        assert!(kept.join(&status("delivered")).is_empty());
+        assert_eq!((kept.status(), &shown(&kept)["errors"]), (Some(Progress::Failed), &Value::Null));
     }
 
     #[test]
@@ -448,7 +508,7 @@ mod tests {
             for (at, key, change) in order {
                 message.change(at, &Key::new(key).unwrap(), &change);
             }
-            message.snapshot("m")
+            shown(&message)
         });
 
         let ends: Vec<_> = ends.collect();
