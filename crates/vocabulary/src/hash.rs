@@ -20,6 +20,12 @@ fn digest(domain: &str, parts: [&str; 3]) -> [u8; 32] {
     bytes
 }
 
+fn push_hex(text: &mut String, bytes: &[u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble)]);
+    text.extend(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]));
+}
+
 /// What the ledger is unique by: the hash of (source, key).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct KeyHash(pub [u8; 32]);
@@ -47,8 +53,10 @@ impl WebhookId {
     /// The id of the delivery of one event to one endpoint.
     pub fn of(source: &SourceId, key: &Key, endpoint: &EndpointId) -> Self {
         let digest = digest("webhook", [source.as_str(), key.as_str(), endpoint.as_str()]);
-        let hex: String = digest[..20].iter().map(|b| format!("{b:02x}")).collect();
-        Self(format!("msg_{hex}"))
+        let mut id = String::with_capacity(44);
+        id.push_str("msg_");
+        push_hex(&mut id, &digest[..20]);
+        Self(id)
     }
 
     /// The id as text.
