@@ -20,7 +20,7 @@ pub(super) fn items(change: &Change<'_>, chunk: &Node<'_>) -> Vec<Item> {
         Ok(None) => Vec::new(),
         Err(fault) => return vec![Err(chunk.reject(fault))],
     };
-    items.push(item(chunk, arrival(change, chunk)));
+    items.push(arrival(change, chunk));
     items
 }
 
@@ -53,14 +53,20 @@ fn about(thread: &Node<'_>) -> Option<Value> {
     (!parts.is_empty()).then_some(Value::Object(parts))
 }
 
-/// Known by all of the chunk, but it carries only what is not a message of it: megabytes are nobody's notice.
-fn arrival(change: &Change<'_>, chunk: &Node<'_>) -> Result<Event, Fault> {
-    let event = notice::notice(change, "history", chunk)?;
-    if member(chunk, "threads")?.is_none() {
-        return Ok(event);
+/// Known by all of the chunk.
+fn arrival(change: &Change<'_>, chunk: &Node<'_>) -> Item {
+    match notice::notice(change, "history", chunk) {
+        Ok(event) => Ok(Event { raw: besides(chunk), ..event }),
+        Err(fault) => Err(fault.rejects_item(besides(chunk))),
     }
-    let metadata = member(chunk, "metadata")?;
-    Ok(Event { raw: metadata.map_or_else(Bytes::new, |metadata| metadata.raw()), ..event })
+}
+
+/// What a chunk says beside its messages, which are items of their own, and may be megabytes.
+fn besides(chunk: &Node<'_>) -> Bytes {
+    match member(chunk, "threads") {
+        Ok(Some(_)) => member(chunk, "metadata").ok().flatten().map_or_else(Bytes::new, |metadata| metadata.raw()),
+        _ => chunk.raw(),
+    }
 }
 
 fn member<'t>(node: &Node<'t>, name: &str) -> Result<Option<Node<'t>>, Fault> {

@@ -161,6 +161,17 @@ fn a_history_that_says_nothing_of_itself_does_not_carry_its_messages_a_second_ti
     assert!(is_hashed(&events[3], "history"));
 }
 
+/// Likewise. A chunk that cannot be told as a whole is rejected as a whole, but its messages are not.
+#[test]
+fn a_history_with_a_part_that_cannot_be_read_keeps_its_messages_and_rejects_only_the_rest() {
+    let deep = format!("\"other\":{}{},\"metadata\":{{\"chunk", "[".repeat(200), "]".repeat(200));
+    let items = split(history().replace("\"metadata\":{\"chunk", &deep));
+
+    assert!(items[..3].iter().all(Result::is_ok));
+    let rejection = items[3].as_ref().unwrap_err();
+    assert_eq!((items.len(), &rejection.raw[..]), (4, &br#"{"chunk_order":1,"phase":0,"progress":55}"#[..]));
+}
+
 #[test]
 fn a_history_tells_the_two_sides_apart_and_keeps_what_became_of_each_message() {
     let events = events(history());
