@@ -1,4 +1,9 @@
--- KEYS: claim    ARGV: own token
--- Returns: 1, or 0 when the claim is not ours
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-return redis.call('DEL', KEYS[1])
+-- Lets go of claims, for others.
+--
+-- KEYS: claims    ARGV: own token of each
+-- Returns: how many are not ours
+local refused = 0
+for i, claim in ipairs(KEYS) do
+  if redis.call('GET', claim) == ARGV[i] then redis.call('DEL', claim) else refused = refused + 1 end
+end
+return refused

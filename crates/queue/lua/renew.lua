@@ -1,4 +1,9 @@
--- KEYS: claim    ARGV: own token, lease in ms
--- Returns: 1, or 0 when the claim is not ours
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-return redis.call('PEXPIRE', KEYS[1], ARGV[2])
+-- Makes leases full again.
+--
+-- KEYS: claims    ARGV: own token of each, lease in ms
+-- Returns: how many are not ours
+local refused = 0
+for i, claim in ipairs(KEYS) do
+  if redis.call('GET', claim) == ARGV[i] then redis.call('PEXPIRE', claim, ARGV[#ARGV]) else refused = refused + 1 end
+end
+return refused

@@ -1,10 +1,16 @@
 #!lua flags=allow-oom
--- An earlier run of the same raw event holds the claim: from now on this run does. Compared with what was seen, so that
+-- Earlier runs of the same raw events hold these claims: from now on this run does. Compared with what was seen, so that
 -- of two that try one succeeds. From here on the earlier run's renew, release and finish are refused.
 --
--- KEYS: claim    ARGV: token seen, own token, lease in ms
--- Returns: 1 when it is ours, else what is there now (false: nothing)
-local found = redis.call('GET', KEYS[1])
-if found ~= ARGV[1] then return found end
-redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
-return 1
+-- KEYS: claims    ARGV: two of each: token seen, own token; then the lease in ms
+-- Returns: of each 1 when it is ours, else what is there now (false: nothing)
+local taken = {}
+for i, claim in ipairs(KEYS) do
+  local found = redis.call('GET', claim)
+  if found == ARGV[2 * i - 1] then
+    redis.call('SET', claim, ARGV[2 * i], 'PX', ARGV[#ARGV])
+    found = 1
+  end
+  taken[i] = found
+end
+return taken

@@ -27,4 +27,8 @@ scripts! {
     PENDING = "pending.lua";
     REMIND = "remind.lua";
     PUBLISH_SOURCES = "publish_sources.lua";
+    TAKE_OVER = "take_over.lua";
+    RENEW = "renew.lua";
+    RELEASE = "release.lua";
+    FINISH = "finish.lua";
 }

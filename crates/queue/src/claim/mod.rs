@@ -21,15 +21,17 @@
 //!
 //! Claims have a connection of their own and a short deadline, so that a slow Redis costs a little and a silent one
 //! no more.
+//!
+//! A script is called once for all claims of a group: a call of its own for each was three quarters of all that Redis did
+//! for an event. So their keys must be on one server, as the queue's are.
 
 mod key;
 mod look;
-mod lua;
 
 use std::{sync::Arc, time::Duration};
 
 use redis::{
-    Pipeline, RedisResult, Value,
+    Pipeline, RedisResult, Script, Value,
     aio::{ConnectionManager, ConnectionManagerConfig},
 };
 use tokio::sync::OnceCell;
@@ -37,9 +39,8 @@ use vocabulary::{Key, SourceId};
 
 pub use key::{Owner, Run};
 pub use look::HeldClaim;
-use lua::{FINISH, Lua, RELEASE, RENEW, TAKE_OVER};
 
-use crate::Redis;
+use crate::{Redis, script};
 
 /// How many claims travel together: what Redis does in a few milliseconds, far within the deadline.
 const PIPELINE: usize = 500;
@@ -123,7 +124,8 @@ impl Claims {
     }
 
     async fn take_together(&self, wanted: &[Wanted]) -> Vec<Claim> {
-        let Some(found) = self.ask(&self.setting(wanted)).await else {
+        let setting = self.setting(wanted);
+        let Some(found) = self.ask(async |mut redis| setting.query_async::<Vec<Value>>(&mut redis).await).await else {
             return vec![Claim::Unanswered; wanted.len()];
         };
         let mut claims: Vec<Claim> = wanted.iter().zip(&found).map(|(wanted, found)| judge(wanted, found)).collect();
@@ -134,19 +136,19 @@ impl Claims {
     /// Makes the leases full again. Returns how many were refused, because the claim is no longer the owner's. What
     /// Redis did not answer is not counted: it ends by itself, and the ledger decides.
     pub async fn renew(&self, claimed: &[Wanted]) -> usize {
-        self.refused(&RENEW, claimed, Some(self.settings.lease)).await
+        self.refused(&script::RENEW, claimed, Some(self.settings.lease)).await
     }
 
     /// Lets go of claims whose work failed, so that whoever waits need not wait for the lease. Returns how many were
     /// refused, as [`Claims::renew`] does.
     pub async fn release(&self, claimed: &[Wanted]) -> usize {
-        self.refused(&RELEASE, claimed, None).await
+        self.refused(&script::RELEASE, claimed, None).await
     }
 
     /// Marks keys as committed for a while. Only after Postgres has answered COMMIT. Returns how many were refused, as
     /// [`Claims::renew`] does; a refusal changes nothing, because the commit has decided.
     pub async fn finish(&self, claimed: &[Wanted]) -> usize {
-        self.refused(&FINISH, claimed, Some(self.settings.remember_done)).await
+        self.refused(&script::FINISH, claimed, Some(self.settings.remember_done)).await
     }
 
     fn name(&self, wanted: &Wanted) -> String {
@@ -168,12 +170,12 @@ impl Claims {
         if own.is_empty() {
             return;
         }
-        let mut pipeline = TAKE_OVER.loaded();
+        let mut call = script::TAKE_OVER.prepare_invoke();
         for &i in &own {
-            let call = TAKE_OVER.call(&mut pipeline, self.name(&wanted[i]));
-            call.arg(token_in(&found[i])).arg(wanted[i].owner.token()).arg(millis(self.settings.lease));
+            call.key(self.name(&wanted[i])).arg(token_in(&found[i])).arg(wanted[i].owner.token());
         }
-        let answers = self.ask(&pipeline).await;
+        call.arg(millis(self.settings.lease));
+        let answers: Option<Vec<Value>> = self.ask(async |mut redis| call.invoke_async(&mut redis).await).await;
         for (nth, &i) in own.iter().enumerate() {
             claims[i] = match answers.as_ref().map(|answers| &answers[nth]) {
                 None => Claim::Unanswered,
@@ -186,31 +188,25 @@ impl Claims {
         }
     }
 
-    async fn refused(&self, lua: &Lua, claimed: &[Wanted], time: Option<Duration>) -> usize {
+    async fn refused(&self, script: &Script, claimed: &[Wanted], time: Option<Duration>) -> usize {
         let mut refused = 0;
         for claimed in claimed.chunks(PIPELINE) {
-            refused += self.refused_together(lua, claimed, time).await;
+            let mut call = script.prepare_invoke();
+            for wanted in claimed {
+                call.key(self.name(wanted)).arg(wanted.owner.token());
+            }
+            call.arg(time.map(millis));
+            refused +=
+                self.ask(async |mut redis| call.invoke_async::<usize>(&mut redis).await).await.unwrap_or_default();
         }
         refused
     }
 
-    async fn refused_together(&self, lua: &Lua, claimed: &[Wanted], time: Option<Duration>) -> usize {
-        let mut pipeline = lua.loaded();
-        for wanted in claimed {
-            let call = lua.call(&mut pipeline, self.name(wanted)).arg(wanted.owner.token());
-            if let Some(time) = time {
-                call.arg(millis(time));
-            }
-        }
-        let answers = self.ask(&pipeline).await.unwrap_or_default();
-        answers.iter().filter(|answer| **answer == Value::Int(0)).count()
-    }
-
-    /// One round trip within the deadline. `None` when it was not answered whole.
-    async fn ask(&self, pipeline: &Pipeline) -> Option<Vec<Value>> {
-        let asking = async { pipeline.query_async(&mut self.connect().await?).await };
+    /// What Redis says within the deadline. `None` when it was not answered whole.
+    async fn ask<T>(&self, question: impl AsyncFnOnce(ConnectionManager) -> RedisResult<T>) -> Option<T> {
+        let asking = async { question(self.connect().await?).await };
         match tokio::time::timeout(self.settings.deadline, asking).await {
-            Ok(Ok(answers)) => Some(answers),
+            Ok(Ok(answer)) => Some(answer),
             Ok(Err(error)) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "claim.unanswered");
                 None
