@@ -2,25 +2,38 @@
 //!
 //! Every timeout is set here, because redis 1.8 gives up on an answer after 500 ms: less than a Redis needs that
 //! forks or waits for its disk, and giving up on a command does not undo it. A pooled connection is asked for a PING
-//! before it is used, so one that died while idle (Redis was restarted) is replaced before a command is risked on it.
+//! before it is used, so one that died while idle (Redis was restarted) is replaced before a command is risked on it. One
+//! that has just been asked is not asked again: under load that would double the round trips.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, PoisonError, RwLock},
+    time::{Duration, Instant},
+};
 
-use deadpool_redis::{Connection, Manager, Pool, PoolError, Runtime};
-use redis::{AsyncConnectionConfig, Client, aio::PubSub};
+use deadpool_redis::{Manager, Pool, PoolError, Runtime};
+use redis::{
+    AsyncConnectionConfig, Client,
+    aio::{MultiplexedConnection, PubSub},
+};
 
 use crate::{Memory, ServerFacts};
 
 /// A Redis that has been silent for so long counts as down.
 pub(crate) const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-const MAX_CONNECTIONS: usize = 16;
+/// Shared by whoever asks while it is known to live, so more than one is needed only when some have died.
+const MAX_CONNECTIONS: usize = 4;
+/// Who was alive a moment ago is. Shorter than any Redis takes to start, so that no restart falls in between, and that
+/// whoever is idle asks every time.
+const KNOWN_TO_LIVE: Duration = Duration::from_millis(20);
 
 /// Where Redis is, and the prefix of every key. Cheap to clone; connects when it is first used, and again when it must.
 #[derive(Clone)]
 pub struct Redis {
     client: Client,
     pool: Pool,
+    /// The last one that answered, and when.
+    alive: Arc<RwLock<Option<(MultiplexedConnection, Instant)>>>,
     prefix: Arc<str>,
 }
 
@@ -64,7 +77,7 @@ impl Redis {
             .runtime(Runtime::Tokio1)
             .build()
             .expect("a pool with timeouts needs a runtime, and has one");
-        Ok(Self { client, pool, prefix: Arc::from(prefix) })
+        Ok(Self { client, pool, alive: Arc::default(), prefix: Arc::from(prefix) })
     }
 
     /// The prefix of every key and channel.
@@ -92,8 +105,17 @@ impl Redis {
         Memory::ask(&mut self.connection().await?).await
     }
 
-    pub(crate) async fn connection(&self) -> Result<Connection, RedisError> {
-        self.pool.get().await.map_err(RedisError::Unreachable)
+    /// A connection that has answered within the last moment. What several say through it is sent together.
+    pub(crate) async fn connection(&self) -> Result<MultiplexedConnection, RedisError> {
+        if let Some((connection, at)) = &*self.alive.read().unwrap_or_else(PoisonError::into_inner)
+            && at.elapsed() < KNOWN_TO_LIVE
+        {
+            return Ok(connection.clone());
+        }
+        let pooled = self.pool.get().await.map_err(RedisError::Unreachable)?;
+        let connection = MultiplexedConnection::clone(&pooled);
+        *self.alive.write().unwrap_or_else(PoisonError::into_inner) = Some((connection.clone(), Instant::now()));
+        Ok(connection)
     }
 
     /// A connection that only listens.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use deadpool_redis::Connection;
+use redis::aio::MultiplexedConnection;
 
 use crate::RedisError;
 
@@ -44,14 +44,14 @@ impl Memory {
         self.max.is_some_and(|max| u128::from(self.used) * 4 > u128::from(max) * 3)
     }
 
-    pub(crate) async fn ask(connection: &mut Connection) -> Result<Self, RedisError> {
+    pub(crate) async fn ask(connection: &mut MultiplexedConnection) -> Result<Self, RedisError> {
         let info = Info::of("memory", connection).await?;
         Ok(Self { used: info.number("used_memory"), max: info.limit() })
     }
 }
 
 impl ServerFacts {
-    pub(crate) async fn ask(connection: &mut Connection) -> Result<Self, RedisError> {
+    pub(crate) async fn ask(connection: &mut MultiplexedConnection) -> Result<Self, RedisError> {
         let (server, memory) = (Info::of("server", connection).await?, Info::of("memory", connection).await?);
         let persistence = Info::of("persistence", connection).await?;
         let own_version = if server.0.contains_key("valkey_version") { "valkey_version" } else { "redis_version" };
@@ -69,7 +69,7 @@ impl ServerFacts {
     }
 }
 
-async fn append_fsync(connection: &mut Connection) -> Option<String> {
+async fn append_fsync(connection: &mut MultiplexedConnection) -> Option<String> {
     // Hosted Redis often forbids CONFIG: then nobody knows, and `doctor` says so.
     let answer = redis::cmd("CONFIG").arg("GET").arg("appendfsync").query_async(connection).await;
     answer.ok().and_then(|mut settings: HashMap<String, String>| settings.remove("appendfsync"))
@@ -79,7 +79,7 @@ async fn append_fsync(connection: &mut Connection) -> Option<String> {
 struct Info(HashMap<String, String>);
 
 impl Info {
-    async fn of(section: &str, connection: &mut Connection) -> Result<Self, RedisError> {
+    async fn of(section: &str, connection: &mut MultiplexedConnection) -> Result<Self, RedisError> {
         let text: String = redis::cmd("INFO").arg(section).query_async(connection).await?;
         let fields = text.lines().filter_map(|line| line.split_once(':'));
         Ok(Self(fields.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()))

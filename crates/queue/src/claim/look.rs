@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use deadpool_redis::Connection;
+use redis::aio::MultiplexedConnection;
 
 use super::{Claims, key};
 use crate::{RedisError, inbound::CHUNK};
@@ -58,7 +58,7 @@ impl Claims {
     }
 }
 
-async fn of_names(connection: &mut Connection, names: &[String]) -> Result<Vec<HeldClaim>, RedisError> {
+async fn of_names(connection: &mut MultiplexedConnection, names: &[String]) -> Result<Vec<HeldClaim>, RedisError> {
     if names.is_empty() {
         return Ok(Vec::new());
     }

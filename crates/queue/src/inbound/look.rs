@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use redis::aio::MultiplexedConnection;
 use vocabulary::{Incarnation, Job, Stamp};
 
 use super::{CHUNK, Inbound, parse_job_id};
@@ -173,7 +174,7 @@ impl Inbound {
     /// Every job's name, a page at a time; some of them twice.
     async fn each_name(
         &self,
-        connection: &mut deadpool_redis::Connection,
+        connection: &mut MultiplexedConnection,
         mut take: impl FnMut(Vec<u8>),
     ) -> Result<(), RedisError> {
         let mut cursor = "0".to_owned();
@@ -209,7 +210,7 @@ impl Inbound {
     }
 
     /// Every worker that holds a job, registered or not. Walks all keys, page by page.
-    async fn holders(&self, connection: &mut deadpool_redis::Connection) -> Result<Vec<String>, RedisError> {
+    async fn holders(&self, connection: &mut MultiplexedConnection) -> Result<Vec<String>, RedisError> {
         let (mut names, mut cursor) = (Vec::new(), "0".to_owned());
         let prefix = self.keys.inflight("");
         let pattern = format!("{prefix}*");
