@@ -16,6 +16,7 @@ scripts! {
     FETCH = "fetch.lua";
     SETTLE = "settle.lua";
     DEFER = "defer.lua";
+    DEFER_REST = "defer_rest.lua";
     START_ALONE = "start_alone.lua";
     TAKE_APART = "take_apart.lua";
     BEAT = "beat.lua";

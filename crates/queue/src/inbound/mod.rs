@@ -8,7 +8,8 @@
 //!               ▲                │  │
 //!               ├──hand back─────┘  └──defer──▶ scheduled ──when due──▶ ready
 //!               ├──recover (its worker died: one unclean start more)
-//!               └──take apart (many jobs in its place, one a raw event)
+//!               ├──take apart (many jobs in its place, one a raw event)
+//!               └──defer rest (likewise, of what is left of it; the others are gone)
 //! ```
 //!
 //! A worker that dies tells nobody what killed it, so Redis counts the *unclean starts* of every job that it held; those of

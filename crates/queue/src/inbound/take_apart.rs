@@ -1,8 +1,11 @@
-//! Making one job many: the raw events of a job know nothing of each other, and one of them may kill its worker.
+//! Making one job many: the raw events of a job know nothing of each other. One of them may kill its worker, or wait for
+//! another worker's claim, and that is no matter of the others.
 
-use vocabulary::Job;
+use std::time::Duration;
 
-use super::{Held, Inbound, job_id};
+use vocabulary::{Job, JobEntry, Stamp};
+
+use super::{Held, HeldId, Inbound, job_id};
 use crate::{RedisError, script};
 
 impl Inbound {
@@ -25,5 +28,26 @@ impl Inbound {
         }
         call.invoke_async::<()>(&mut self.redis.connection().await?).await?;
         Ok(true)
+    }
+
+    /// Puts off what is left of a job of several raw events, each as a job of its own, and forgets the others, whose work is
+    /// done. A hold that was taken away leaves the job as it is for whoever has it now.
+    ///
+    /// # Errors
+    /// When Redis does not answer. Then all of it comes back, when the worker finds it stranded: that adds nothing twice.
+    pub async fn defer_rest(
+        &self,
+        held: &HeldId,
+        rest: Vec<(Stamp, JobEntry)>,
+        delay: Duration,
+    ) -> Result<(), RedisError> {
+        let mut call = script::DEFER_REST.key(self.keys.inflight(&held.worker));
+        call.key(&self.keys.data).key(&self.keys.scheduled);
+        call.arg(&self.keys.meta_prefix).arg(held.job.as_ref());
+        call.arg(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX));
+        for (stamp, entry) in rest {
+            call.arg(job_id::of(&stamp.incarnation, stamp.number, 1)).arg(Job { entries: vec![entry] }.encode());
+        }
+        call.invoke_async::<()>(&mut self.redis.connection().await?).await.map_err(RedisError::from)
     }
 }
