@@ -107,7 +107,17 @@ impl Name {
 
     /// Whether it sends.
     pub(crate) fn is_dispatcher(self) -> bool {
-        self.role == Role::Dispatcher
+        self.role == Role::Dispatcher || self.sends_what_it_commits()
+    }
+
+    /// Whether it is a worker that hands over what it commits to a dispatcher of its own process: the first.
+    fn sends_what_it_commits(self) -> bool {
+        self.role == Role::Worker && self.number == 1
+    }
+
+    /// As `--roles` has it.
+    fn roles(self) -> String {
+        if self.sends_what_it_commits() { "worker,dispatcher".to_owned() } else { self.role.to_string() }
     }
 
     /// Whether it commits.
@@ -248,7 +258,7 @@ impl Member {
         let clock = Clock::of(name, logs)?;
         let launch = Launch {
             name,
-            arguments: vec!["run".to_owned(), format!("--roles={}", name.role), format!("--listen={address}")],
+            arguments: vec!["run".to_owned(), format!("--roles={}", name.roles()), format!("--listen={address}")],
             environment: vec![
                 ("DATABASE_URL", stores.database_url_through(postgres.address())),
                 ("REDIS_URL", format!("redis://{}", redis.address())),

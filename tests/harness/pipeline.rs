@@ -59,7 +59,7 @@ impl Pipeline {
         let master = Arc::new(MasterKey::parse(&master_key).unwrap());
         let (sql, connection) = tokio_postgres::connect(&test_database.url, NoTls).await.unwrap();
         tokio::spawn(connection);
-        let worker = another_worker(&redis, &database, &master);
+        let worker = another_worker(&redis, &database, &master, Settings::default());
         let inbound = Inbound::new(&redis);
         let pipeline = Self {
             worker,
@@ -81,7 +81,12 @@ impl Pipeline {
 
     /// A second worker process, as far as the stores can tell.
     pub fn another_worker(&self) -> Worker {
-        another_worker(&self.redis, &self.database, &self.master)
+        self.another_worker_with(Settings::default())
+    }
+
+    /// Likewise, one that works in a way of its own.
+    pub fn another_worker_with(&self, settings: Settings) -> Worker {
+        another_worker(&self.redis, &self.database, &self.master, settings)
     }
 
     /// Adds an account.
@@ -245,9 +250,9 @@ fn take_jobs(inbound: Inbound) -> Taking {
     (taken, AbortOnDropHandle::new(tokio::spawn(taking)))
 }
 
-fn another_worker(redis: &Redis, database: &Database, master: &Arc<MasterKey>) -> Worker {
+fn another_worker(redis: &Redis, database: &Database, master: &Arc<MasterKey>, settings: Settings) -> Worker {
     let sources = Sources::new(database.clone(), master.clone(), redis);
-    Worker::new(redis, database.clone(), sources, Arc::new(Notify::new()), Settings::default())
+    Worker::new(redis, database.clone(), sources, Arc::new(Notify::new()), settings)
 }
 
 /// A message as a row shows it.

@@ -8,6 +8,8 @@
 mod claims;
 #[path = "worker/duplicates.rs"]
 mod duplicates;
+#[path = "worker/handed.rs"]
+mod handed;
 #[path = "worker/kinds.rs"]
 mod kinds;
 #[path = "worker/owed.rs"]

@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use diesel::sql_types::{Array, BigInt, Binary, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
+use vocabulary::EndpointId;
 
 use crate::{QueryResult, due::microseconds};
 
@@ -49,7 +50,7 @@ pub struct Recorded {
     /// What is owed.
     pub event_id: Uuid,
     /// To whom.
-    pub endpoint_id: String,
+    pub endpoint_id: EndpointId,
     /// The lease that it was made under.
     pub lease: i64,
     /// The id as sent.
@@ -74,7 +75,8 @@ pub struct Recorded {
 
 statement! {
     /// Everything follows from `new`: what an earlier call has recorded is not in it. Two attempts of one delivery in one
-    /// call are told apart, and a success among them wins.
+    /// call are told apart, and a success among them wins. What is new and what is gone are grouped, not joined: Postgres
+    /// cannot know how many there are, and would compare each with each.
     Record {
         events: Vec<Uuid> => Array<SqlUuid>,
         endpoints: Vec<&'a str> => Array<Text>,
@@ -106,9 +108,9 @@ statement! {
              attempts = d.attempts + 1 \
          FROM new n WHERE d.event_id = n.event_id AND d.endpoint_id = n.endpoint_id \
          AND d.lease = n.lease AND n.next = 'retry' AND NOT n.delivered), \
-     ruled AS (SELECT n.event_id, n.endpoint_id, count(*) AS requests, bool_or(n.delivered) AS delivered, \
-             bool_or(g.event_id IS NOT NULL) AS gone \
-         FROM new n LEFT JOIN gone g USING (event_id, endpoint_id) GROUP BY n.event_id, n.endpoint_id) \
+     ruled AS (SELECT event_id, endpoint_id, count(lease) AS requests, bool_or(delivered) AS delivered, bool_or(gone) AS gone \
+         FROM (SELECT event_id, endpoint_id, lease, delivered, false AS gone FROM new \
+             UNION ALL SELECT event_id, endpoint_id, NULL, false, true FROM gone) r GROUP BY event_id, endpoint_id) \
      UPDATE deliveries d SET attempts = d.attempts + r.requests, \
          state = CASE WHEN r.delivered THEN 'delivered' WHEN r.gone THEN 'abandoned' ELSE d.state END, \
          finished_at = CASE WHEN r.delivered AND d.state = 'delivered' THEN d.finished_at \

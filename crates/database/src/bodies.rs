@@ -1,5 +1,6 @@
 //! `bodies`: what customers are told of an event, once per event and format.
 
+use bytes::Bytes;
 use diesel::sql_types::{Array, Binary, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
@@ -15,10 +16,10 @@ statement! {
 ///
 /// # Errors
 /// As any query.
-pub async fn insert(conn: &AsyncPgConnection, bodies: &[(Uuid, Vec<u8>)]) -> QueryResult<()> {
+pub async fn insert(conn: &AsyncPgConnection, bodies: &[(Uuid, Bytes)]) -> QueryResult<()> {
     let statement = Insert {
         events: bodies.iter().map(|(event, _)| *event).collect(),
-        bodies: bodies.iter().map(|(_, body)| body.as_slice()).collect(),
+        bodies: bodies.iter().map(|(_, body)| body.as_ref()).collect(),
         lifetime: std::marker::PhantomData,
     };
     statement.execute(&mut &*conn).await.map(drop)

@@ -9,10 +9,12 @@
 //! ```
 //! Each pending delivery has its row in `due`; `due.rs` leases it, `attempts.rs` records what came of it.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use diesel::{
     prelude::*,
-    sql_types::{Array, Text, Uuid as SqlUuid},
+    sql_types::{Array, BigInt, Nullable, Text, Uuid as SqlUuid},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde::Serialize;
@@ -21,41 +23,51 @@ use vocabulary::{EndpointId, WebhookId};
 
 use crate::{
     QueryResult,
+    due::microseconds,
     schema::{deliveries, due, endpoints},
 };
 
 /// An event owed to an endpoint.
 #[derive(Debug, Clone)]
-pub struct NewDelivery<'a> {
+pub struct NewDelivery {
     /// What is owed.
     pub event_id: Uuid,
     /// To whom.
-    pub endpoint_id: &'a EndpointId,
+    pub endpoint_id: EndpointId,
     /// Under which id, on every attempt.
     pub webhook_id: WebhookId,
+    /// The lease that whoever commits it has on it from the start; `None` leaves it to whoever comes first.
+    pub lease: Option<i64>,
 }
 
 statement! {
     /// The delivery and its due row: one statement, so that there is never one without the other.
     Owe {
+        lease_us: i64 => BigInt,
         events: Vec<Uuid> => Array<SqlUuid>,
         endpoints: Vec<&'a str> => Array<Text>,
         webhook_ids: Vec<&'a str> => Array<Text>,
+        leases: Vec<Option<i64>> => Array<Nullable<BigInt>>,
     } -> (),
-    "WITH owed AS (INSERT INTO deliveries (event_id, endpoint_id, webhook_id) SELECT * FROM unnest(?, ?, ?) \
-     RETURNING event_id, endpoint_id) \
-     INSERT INTO due (event_id, endpoint_id) SELECT event_id, endpoint_id FROM owed"
+    "WITH asked (ends_at) AS (SELECT now() + ? * interval '1 microsecond'), \
+     owed AS MATERIALIZED (SELECT * FROM unnest(?, ?, ?, ?) AS o (event_id, endpoint_id, webhook_id, lease)), \
+     kept AS (INSERT INTO deliveries (event_id, endpoint_id, webhook_id) SELECT event_id, endpoint_id, webhook_id FROM owed) \
+     INSERT INTO due (event_id, endpoint_id, due_at, lease) \
+     SELECT event_id, endpoint_id, CASE WHEN lease IS NULL THEN now() ELSE ends_at END, lease FROM owed CROSS JOIN asked"
 }
 
-/// Writes what some new events owe; due at once.
+/// Writes what some new events owe: due at once, or leased for `lease`, by Postgres's clock, from the beginning of the
+/// transaction.
 ///
 /// # Errors
 /// As any query.
-pub async fn owe(conn: &AsyncPgConnection, deliveries: &[NewDelivery<'_>]) -> QueryResult<()> {
+pub async fn owe(conn: &AsyncPgConnection, deliveries: &[NewDelivery], lease: Duration) -> QueryResult<()> {
     let statement = Owe {
+        lease_us: microseconds(lease),
         events: deliveries.iter().map(|delivery| delivery.event_id).collect(),
         endpoints: deliveries.iter().map(|delivery| delivery.endpoint_id.as_str()).collect(),
         webhook_ids: deliveries.iter().map(|delivery| delivery.webhook_id.as_str()).collect(),
+        leases: deliveries.iter().map(|delivery| delivery.lease).collect(),
         lifetime: std::marker::PhantomData,
     };
     statement.execute(&mut &*conn).await.map(drop)

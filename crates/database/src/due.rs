@@ -1,7 +1,9 @@
 //! `due`: the pending deliveries, and who is sending them just now.
 //!
 //! ```text
-//!   owed ──▶ due ──lease──▶ leased ──attempts::record: delivered, abandoned──▶ gone
+//!     ┌──(whoever commits it has it sent)──┐
+//!     │                                    ▼
+//!   owed ──▶ due ──lease──────────────▶ leased ──attempts::record: delivered, abandoned──▶ gone
 //!             ▲               │ │
 //!             │   release     │ └──attempts::record: retry, under this very lease──▶ due, later
 //!             └───────────────┘
@@ -10,14 +12,15 @@
 //! A lease is an economy: it keeps two dispatchers from sending the same delivery at the same time. That a delivery is not
 //! forgotten rests on its row being here, and that a late result does no harm on the number of its lease.
 
-use std::time::Duration;
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use diesel::sql_types::{Array, BigInt, Binary, Integer, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
+use vocabulary::{EndpointId, IdError};
 
-use crate::QueryResult;
+use crate::{QueryError, QueryResult, endpoints::Target};
 
 /// How many deliveries may be taken, or how many more fit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +39,7 @@ pub struct LeaseRequest<'a> {
     /// How many of them for an endpoint that is not in `busy`.
     pub per_endpoint: Room,
     /// The endpoints that it is sending to, with what each can still take.
-    pub busy: &'a [(String, Room)],
+    pub busy: &'a [(EndpointId, Room)],
     /// How long it needs them for, by Postgres's clock.
     pub lease: Duration,
 }
@@ -47,7 +50,7 @@ pub struct Leased {
     /// What is owed.
     pub event_id: Uuid,
     /// To whom.
-    pub endpoint_id: String,
+    pub endpoint_id: EndpointId,
     /// The number of the lease.
     pub lease: i64,
     /// Requests recorded since it was last made due; the place in the retry schedule.
@@ -56,10 +59,8 @@ pub struct Leased {
     pub webhook_id: String,
     /// What the customer is told, the same on every attempt.
     pub body: Bytes,
-    /// Where to.
-    pub url: String,
-    /// What signs it, sealed: see [`crate::endpoints::open_secrets`].
-    pub secrets: Vec<Vec<u8>>,
+    /// Where to, and what signs it.
+    pub target: Arc<Target>,
 }
 
 statement! {
@@ -133,11 +134,34 @@ pub async fn lease(conn: &AsyncPgConnection, request: &LeaseRequest<'_>) -> Quer
         lifetime: std::marker::PhantomData,
     };
     let rows: Vec<Row> = statement.load(&mut &*conn).await?;
-    let read = |(event_id, endpoint_id, lease, attempts, webhook_id, body, url, secrets): Row| {
+    let mut targets: HashMap<String, (EndpointId, Arc<Target>)> = HashMap::new();
+    let read = |(event_id, id, lease, attempts, webhook_id, body, url, secrets): Row| {
+        let (endpoint_id, target) = match targets.get(&id) {
+            Some(known) => known.clone(),
+            None => {
+                let endpoint = id.parse().map_err(|error: IdError| QueryError::DeserializationError(error.into()))?;
+                let known = (endpoint, Arc::new(Target { url, secrets }));
+                targets.entry(id).or_insert(known).clone()
+            }
+        };
         let (attempts, body) = (attempts.unsigned_abs(), Bytes::from(body));
-        Leased { event_id, endpoint_id, lease, attempts, webhook_id, body, url, secrets }
+        Ok(Leased { event_id, endpoint_id, lease, attempts, webhook_id, body, target })
     };
-    Ok(rows.into_iter().map(read).collect())
+    rows.into_iter().map(read).collect()
+}
+
+statement! {
+    NextLease {} -> BigInt,
+    "SELECT nextval('leases')"
+}
+
+/// The number of a new lease, for deliveries that are leased as they are committed ([`crate::deliveries::owe`]). Several may
+/// share it: it is only ever compared for one delivery.
+///
+/// # Errors
+/// As any query.
+pub async fn next_lease(conn: &AsyncPgConnection) -> QueryResult<i64> {
+    NextLease { lifetime: std::marker::PhantomData }.get_result(&mut &*conn).await
 }
 
 fn count(number: usize) -> i64 {

@@ -1,9 +1,11 @@
 //! `endpoints`: customers' URLs. Secrets go in and come out sealed; this file opens and seals them.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use diesel::{
     prelude::*,
-    sql_types::{Array, Text},
+    sql_types::{Array, Binary, Bool, Text},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use secrecy::{ExposeSecret, SecretString};
@@ -95,11 +97,20 @@ pub async fn list(conn: &AsyncPgConnection) -> QueryResult<Vec<EndpointRow>> {
     endpoints::table.order(endpoints::id).select(EndpointRow::as_select()).load(&mut &*conn).await
 }
 
+/// Where an endpoint's deliveries go, and what signs them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// Where to POST.
+    pub url: String,
+    /// What signs, sealed: see [`open_secrets`].
+    pub secrets: Vec<Vec<u8>>,
+}
+
 statement! {
     /// Disabled endpoints too: what they are owed is held, not dropped.
-    Subscriptions { source_ids: &'a [&'a str] => Array<Text> } -> (Text, Text, Array<Text>),
-    "SELECT s.id, e.id, e.event_types FROM sources s JOIN endpoints e ON e.account_id = s.account_id \
-     WHERE s.id = ANY(?) ORDER BY e.id"
+    Subscriptions { source_ids: &'a [&'a str] => Array<Text> } -> (Text, Text, Array<Text>, Bool, Text, Array<Binary>),
+    "SELECT s.id, e.id, e.event_types, e.enabled, e.url, e.secrets \
+     FROM sources s JOIN endpoints e ON e.account_id = s.account_id WHERE s.id = ANY(?) ORDER BY e.id"
 }
 
 /// An endpoint that may want a source's events.
@@ -111,6 +122,10 @@ pub struct Subscription {
     pub endpoint_id: EndpointId,
     /// Which of them.
     pub event_types: EventTypes,
+    /// Whether it is sent to just now; what a disabled one is owed is held.
+    pub enabled: bool,
+    /// Where to, and what signs it.
+    pub target: Arc<Target>,
 }
 
 /// Who may want the events of these sources: the endpoints of their accounts.
@@ -119,10 +134,12 @@ pub struct Subscription {
 /// As any query, or when a row holds what latchhook would not have written.
 pub async fn subscriptions(conn: &AsyncPgConnection, source_ids: &[&str]) -> Result<Vec<Subscription>, OpenError> {
     let query = Subscriptions { source_ids, lifetime: std::marker::PhantomData };
-    let rows: Vec<(String, String, Vec<String>)> = query.load(&mut &*conn).await?;
-    let read = |(source_id, endpoint_id, names): (String, String, Vec<String>)| {
+    type Row = (String, String, Vec<String>, bool, String, Vec<Vec<u8>>);
+    let rows: Vec<Row> = query.load(&mut &*conn).await?;
+    let read = |(source_id, endpoint_id, names, enabled, url, secrets): Row| {
         let (endpoint_id, event_types) = (endpoint_id.parse()?, EventTypes::from_names(names)?);
-        Ok(Subscription { source_id, endpoint_id, event_types })
+        let target = Arc::new(Target { url, secrets });
+        Ok(Subscription { source_id, endpoint_id, event_types, enabled, target })
     };
     rows.into_iter().map(read).collect()
 }

@@ -2,12 +2,15 @@
 //!
 //! ```text
 //!             INSERT … ON CONFLICT (key_hash) DO NOTHING
-//!   absent ──────────────────────────────────────────────▶ inserted ──finish──▶ numbered ──COMMIT──▶ for ever
+//!   absent ──────────────────────────────────────────────▶ inserted ──COMMIT──▶ for ever
 //!                       │
 //!                       └── there already: a duplicate, or this very raw event run again (`committed_by` tells)
 //! ```
+//!
+//! Whoever inserts holds the counter of the source ([`crate::sequences::hold`]) and has looked the keys up under it, so
+//! that a row is written once, with its place in the sequence. That is an economy too: it is the constraint that decides.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use diesel::{
@@ -40,6 +43,12 @@ pub struct NewEvent<'a> {
     pub occurred_at: Option<DateTime<Utc>>,
     /// By the producer's clock.
     pub received_at: DateTime<Utc>,
+    /// Its place among the events of its source.
+    pub sequence: i64,
+    /// What its webhook is called; `None` owes nobody anything.
+    pub event_type: Option<&'a str>,
+    /// How many deliveries are written for it.
+    pub deliveries_owed: i32,
 }
 
 statement! {
@@ -54,18 +63,22 @@ statement! {
         numbers: Vec<i64> => Array<BigInt>,
         occurred: Vec<Option<DateTime<Utc>>> => Array<Nullable<Timestamptz>>,
         received: Vec<DateTime<Utc>> => Array<Timestamptz>,
-    } -> SqlUuid,
-    "INSERT INTO events (id, key_hash, source_id, key, kind, incarnation, number, occurred_at, received_at) \
-     SELECT * FROM unnest(?, ?, ?, ?, ?, ?, ?, ?, ?) \
-     ON CONFLICT (key_hash) DO NOTHING RETURNING id"
+        sequences: Vec<i64> => Array<BigInt>,
+        types: Vec<Option<&'a str>> => Array<Nullable<Text>>,
+        owed: Vec<i32> => Array<Integer>,
+    } -> (),
+    "INSERT INTO events (id, key_hash, source_id, key, kind, incarnation, number, occurred_at, received_at, sequence, \
+     event_type, deliveries_owed) \
+     SELECT * FROM unnest(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
+     ON CONFLICT (key_hash) DO NOTHING"
 }
 
-/// Inserts what is not there yet; gives the ids of what is new. Sorted by key, so that two transactions with the same keys
-/// wait for each other instead of locking each other out.
+/// Inserts what is not there yet; says how many were new. Sorted by key, so that two transactions with the same keys wait
+/// for each other instead of locking each other out.
 ///
 /// # Errors
 /// As any query.
-pub async fn insert(conn: &AsyncPgConnection, events: &mut [NewEvent<'_>]) -> QueryResult<HashSet<Uuid>> {
+pub async fn insert(conn: &AsyncPgConnection, events: &mut [NewEvent<'_>]) -> QueryResult<usize> {
     events.sort_by_key(|event| event.key_hash);
     let statement = Insert {
         ids: events.iter().map(|event| event.id).collect(),
@@ -77,14 +90,15 @@ pub async fn insert(conn: &AsyncPgConnection, events: &mut [NewEvent<'_>]) -> Qu
         numbers: events.iter().map(|event| event.stamp.number.cast_signed()).collect(),
         occurred: events.iter().map(|event| event.occurred_at).collect(),
         received: events.iter().map(|event| event.received_at).collect(),
+        sequences: events.iter().map(|event| event.sequence).collect(),
+        types: events.iter().map(|event| event.event_type).collect(),
+        owed: events.iter().map(|event| event.deliveries_owed).collect(),
         lifetime: std::marker::PhantomData,
     };
-    let new: Vec<Uuid> = statement.load(&mut &*conn).await?;
-    Ok(new.into_iter().collect())
+    statement.execute(&mut &*conn).await
 }
 
 statement! {
-    /// A second statement, because only its fresh snapshot sees the row of a winner that `Insert` waited for.
     CommittedBy { hashes: Vec<&'a [u8]> => Array<Binary> } -> (Binary, Text, BigInt),
     "SELECT key_hash, incarnation, number FROM events WHERE key_hash = ANY(?)"
 }
@@ -102,46 +116,6 @@ pub async fn committed_by(conn: &AsyncPgConnection, hashes: &[KeyHash]) -> Query
         Some((hash, Stamp { incarnation: Incarnation::new(&incarnation), number: number.cast_unsigned() }))
     };
     Ok(rows.into_iter().filter_map(read).collect())
-}
-
-/// What an inserted event turned out to be, once its message had been looked at.
-#[derive(Debug, Clone)]
-pub struct Finished<'a> {
-    /// Which event.
-    pub id: Uuid,
-    /// Its place among the events of its source.
-    pub sequence: i64,
-    /// What its webhook is called; `None` owes nobody anything.
-    pub event_type: Option<&'a str>,
-    /// How many deliveries were written for it.
-    pub deliveries_owed: i32,
-}
-
-statement! {
-    /// Stays on the row's page (fillfactor 50, no index on these columns): no index is touched a second time.
-    Finish {
-        ids: Vec<Uuid> => Array<SqlUuid>,
-        sequences: Vec<i64> => Array<BigInt>,
-        types: Vec<Option<&'a str>> => Array<Nullable<Text>>,
-        owed: Vec<i32> => Array<Integer>,
-    } -> (),
-    "UPDATE events e SET sequence = f.sequence, event_type = f.event_type, deliveries_owed = f.owed \
-     FROM unnest(?, ?, ?, ?) AS f (id, sequence, event_type, owed) WHERE e.id = f.id"
-}
-
-/// Writes down what inserted events turned out to be.
-///
-/// # Errors
-/// As any query.
-pub async fn finish(conn: &AsyncPgConnection, finished: &[Finished<'_>]) -> QueryResult<()> {
-    let statement = Finish {
-        ids: finished.iter().map(|event| event.id).collect(),
-        sequences: finished.iter().map(|event| event.sequence).collect(),
-        types: finished.iter().map(|event| event.event_type).collect(),
-        owed: finished.iter().map(|event| event.deliveries_owed).collect(),
-        lifetime: std::marker::PhantomData,
-    };
-    statement.execute(&mut &*conn).await.map(drop)
 }
 
 /// An event as the ledger keeps it: what people look at.

@@ -4,7 +4,7 @@
 //! (source, external id). Transactions of one source are already one after another here, because each holds its counter.
 
 use chrono::{DateTime, Utc};
-use diesel::sql_types::{Array, Binary, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Binary, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 use vocabulary::{Message, Progress};
@@ -13,30 +13,32 @@ use crate::QueryResult;
 
 /// A message with its name here.
 #[derive(Debug, Clone)]
-pub struct MessageRow {
+pub struct MessageRow<'a> {
     /// Its id here.
     pub id: Uuid,
     /// Its source.
-    pub source_id: String,
+    pub source_id: &'a str,
     /// Everything said of it so far.
     pub message: Message,
 }
 
 statement! {
-    Lock { sources: Vec<&'a str> => Array<Text>, external_ids: Vec<&'a str> => Array<Text> } -> (SqlUuid, Text, Binary),
-    "SELECT m.id, m.source_id, m.state FROM unnest(?, ?) AS wanted (source_id, external_id) \
+    Lock { sources: Vec<&'a str> => Array<Text>, external_ids: Vec<&'a str> => Array<Text> } -> (BigInt, SqlUuid, Binary),
+    "SELECT place, m.id, m.state FROM unnest(?, ?) WITH ORDINALITY AS wanted (source_id, external_id, place) \
      JOIN messages m USING (source_id, external_id) ORDER BY m.source_id, m.external_id FOR UPDATE OF m"
 }
 
-/// Reads those of these messages that are there, and locks them to COMMIT.
+/// Reads those of these messages, as (source, external id), that are there, and locks them to COMMIT.
 ///
 /// # Errors
 /// As any query, or when a state is not what latchhook wrote.
-pub async fn lock(conn: &AsyncPgConnection, wanted: &[(&str, &str)]) -> QueryResult<Vec<MessageRow>> {
+pub async fn lock<'a>(conn: &AsyncPgConnection, wanted: &[(&'a str, &'a str)]) -> QueryResult<Vec<MessageRow<'a>>> {
     let (sources, external_ids) = wanted.iter().copied().unzip();
-    let rows: Vec<(Uuid, String, Vec<u8>)> =
+    let rows: Vec<(i64, Uuid, Vec<u8>)> =
         Lock { sources, external_ids, lifetime: std::marker::PhantomData }.load(&mut &*conn).await?;
-    let read = |(id, source_id, state): (Uuid, String, Vec<u8>)| {
+    let read = |(place, id, state): (i64, Uuid, Vec<u8>)| {
+        let asked = usize::try_from(place - 1).ok().and_then(|place| wanted.get(place));
+        let (source_id, _) = asked.ok_or(crate::QueryError::NotFound)?;
         let message =
             serde_json::from_slice(&state).map_err(|error| crate::QueryError::DeserializationError(error.into()))?;
         Ok(MessageRow { id, source_id, message })
@@ -67,12 +69,12 @@ statement! {
 ///
 /// # Errors
 /// As any query.
-pub async fn put(conn: &AsyncPgConnection, rows: &mut [&MessageRow]) -> QueryResult<()> {
+pub async fn put(conn: &AsyncPgConnection, rows: &mut [&MessageRow<'_>]) -> QueryResult<()> {
     rows.sort_by(|a, b| (&a.source_id, &a.message.external_id).cmp(&(&b.source_id, &b.message.external_id)));
     let states = rows.iter().map(|row| serde_json::to_vec(&row.message)).collect::<Result<_, _>>();
     let statement = Put {
         ids: rows.iter().map(|row| row.id).collect(),
-        sources: rows.iter().map(|row| row.source_id.as_str()).collect(),
+        sources: rows.iter().map(|row| row.source_id).collect(),
         external_ids: rows.iter().map(|row| row.message.external_id.as_str()).collect(),
         directions: rows.iter().map(|row| row.message.direction.as_str()).collect(),
         kinds: rows.iter().map(|row| row.message.kind.as_deref()).collect(),

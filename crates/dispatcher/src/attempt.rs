@@ -1,36 +1,32 @@
-//! One attempt: open the secrets, sign, send, judge.
+//! One attempt: sign, send, judge.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use database::{attempts::Recorded, due::Leased, endpoints::open_secrets};
-use http::{Method, Request, header};
+use database::{attempts::Recorded, due::Leased};
+use http::{HeaderValue, Method, Request, header};
 use http_body_util::Full;
 use ring::digest::{SHA256, digest};
 use tokio::time::Instant;
-use vocabulary::MasterKey;
 
 use crate::{
     client::{Answer, Client, detail},
-    guard,
     outcome::{Cause, Outcome, Schedule, judge},
-    signing::{SigningSecret, signature},
+    signing::signature,
+    targets::{Opened, Targets, Unsent},
 };
 
-const USER_AGENT: &str = concat!("latchhook/", env!("CARGO_PKG_VERSION"));
+const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("latchhook/", env!("CARGO_PKG_VERSION")));
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// What every attempt needs.
-#[derive(Clone)]
 pub(crate) struct Attempter {
-    pub(crate) master: Arc<MasterKey>,
+    pub(crate) targets: Targets,
     pub(crate) client: Client,
     pub(crate) deadline: Duration,
-    pub(crate) schedule: Arc<Schedule>,
+    pub(crate) schedule: Schedule,
 }
-
-/// Why nothing was sent.
-type Unsent = (Cause, String);
 
 impl Attempter {
     /// Sends a delivery once. `now` is what the customer reads as the time of the attempt.
@@ -61,30 +57,19 @@ impl Attempter {
     }
 
     fn request(&self, leased: &Leased, now: DateTime<Utc>) -> Result<Request<Full<Bytes>>, Unsent> {
-        let uri = guard::parse(&leased.url).map_err(|refusal| (Cause::Guard, detail(&refusal)))?;
-        let secrets = self.secrets(leased)?;
+        let opened = self.targets.open(&leased.endpoint_id, &leased.target)?;
+        let Opened { uri, secrets, .. } = &*opened;
         let timestamp = now.timestamp();
         Request::builder()
             .method(Method::POST)
-            .uri(uri)
-            .header(header::CONTENT_TYPE, "application/json")
+            .uri(uri.clone())
+            .header(header::CONTENT_TYPE, JSON)
             .header(header::USER_AGENT, USER_AGENT)
             .header("webhook-id", &leased.webhook_id)
             .header("webhook-timestamp", timestamp)
-            .header("webhook-signature", signature(&secrets, &leased.webhook_id, timestamp, &leased.body))
+            .header("webhook-signature", signature(secrets, &leased.webhook_id, timestamp, &leased.body))
             .body(Full::new(leased.body.clone()))
             .map_err(|error| (Cause::Guard, detail(&error)))
-    }
-
-    /// An unsigned request would be no delivery, so an endpoint without secrets is sent nothing.
-    fn secrets(&self, leased: &Leased) -> Result<Vec<SigningSecret>, Unsent> {
-        let opened = open_secrets(&self.master, &leased.endpoint_id, &leased.secrets)
-            .map_err(|error| (Cause::Secret, detail(&error)))?;
-        if opened.is_empty() {
-            return Err((Cause::Secret, "the endpoint has no signing secret".to_owned()));
-        }
-        let parsed = opened.iter().map(SigningSecret::parse).collect::<Result<_, _>>();
-        parsed.map_err(|error| (Cause::Secret, detail(&error)))
     }
 }
 

@@ -8,6 +8,8 @@ use crate::outcome::Outcome;
 #[derive(Debug, Default)]
 pub struct Counters {
     pub(crate) leased: Counter,
+    pub(crate) handed_over: Counter,
+    pub(crate) records: Counter,
     pub(crate) recorded: Counter,
     pub(crate) late: Counter,
     pub(crate) released: Counter,
@@ -20,6 +22,10 @@ pub struct Counters {
 pub struct CountersSnapshot {
     /// Deliveries leased.
     pub leased: u64,
+    /// Deliveries that a worker of this process handed over.
+    pub handed_over: u64,
+    /// Statements that recorded attempts.
+    pub records: u64,
     /// Attempts recorded in Postgres.
     pub recorded: u64,
     /// Leases dropped before the first byte, because too little of them was left.
@@ -44,6 +50,8 @@ impl Counters {
     pub fn snapshot(&self) -> CountersSnapshot {
         CountersSnapshot {
             leased: self.leased.get(),
+            handed_over: self.handed_over.get(),
+            records: self.records.get(),
             recorded: self.recorded.get(),
             late: self.late.get(),
             released: self.released.get(),

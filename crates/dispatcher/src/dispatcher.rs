@@ -1,41 +1,42 @@
 //! The loop: a step, `dispatch_due`, plus a pause.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use chrono::Utc;
 use database::{
     Database, DatabaseError, QueryError,
-    due::{self, LeaseRequest, Leased},
+    due::{self, LeaseRequest, Leased, Room},
 };
 use fail::fail_point;
 use tokio::{
-    sync::{
-        Notify,
-        mpsc::{UnboundedSender, unbounded_channel},
-    },
+    sync::{Notify, mpsc::unbounded_channel},
     time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{error, warn};
-use vocabulary::MasterKey;
+use tracing::error;
+use vocabulary::{EndpointId, MasterKey};
 
 use crate::{
     attempt::Attempter,
     back_off::BackOff,
     client::Client,
     counters::Counters,
+    desk::{Desk, release},
     in_flight::{InFlight, Permit, Rooms},
     outcome::Schedule,
-    recorder::{Ended, Recorder},
+    recorder::Recorder,
+    send::Sender,
+    targets::Targets,
 };
 
 /// How a dispatcher works.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// Deliveries that this process sends at the same time. More than 64 on two cores makes it slower.
+    /// Deliveries that this process sends at the same time.
     pub in_flight: usize,
     /// Of these, to one endpoint.
     pub per_endpoint: usize,
+    /// Deliveries that one statement leases, and attempts that one records, at most.
+    pub batch: usize,
     /// What one attempt may take, from the name's resolution to the last byte of the answer.
     pub deadline: Duration,
     /// How much longer than the deadline a lease is: the time to record the result before somebody else sends again.
@@ -49,8 +50,9 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            in_flight: 64,
-            per_endpoint: 16,
+            in_flight: 256,
+            per_endpoint: 64,
+            batch: 500,
             deadline: Duration::from_secs(15),
             slack: Duration::from_secs(15),
             poll: Duration::from_secs(1),
@@ -59,14 +61,22 @@ impl Default for Settings {
     }
 }
 
+impl Settings {
+    /// How long a delivery is leased.
+    pub(crate) fn lease(&self) -> Duration {
+        self.deadline + self.slack
+    }
+}
+
 /// Leases deliveries, sends them, has the results recorded.
 pub struct Dispatcher {
     database: Database,
-    attempter: Attempter,
+    sender: Sender,
+    desk: Desk,
     lease: Duration,
     poll: Duration,
+    batch: usize,
     in_flight: Arc<InFlight>,
-    ended: UnboundedSender<Ended>,
     counters: Arc<Counters>,
 }
 
@@ -113,18 +123,22 @@ impl Dispatcher {
     pub fn new(database: Database, master: Arc<MasterKey>, settings: Settings, client: Client) -> Self {
         let (ended, results) = unbounded_channel();
         let counters = Arc::new(Counters::default());
-        let recorder = Recorder { database: database.clone(), counters: counters.clone(), ended: results };
+        let recorder =
+            Recorder { database: database.clone(), counters: counters.clone(), ended: results, batch: settings.batch };
         tokio::spawn(recorder.run());
-        let (deadline, schedule) = (settings.deadline, Arc::new(settings.schedule));
-        Self {
-            database,
-            attempter: Attempter { master, client, deadline, schedule },
-            lease: deadline + settings.slack,
-            poll: settings.poll,
-            in_flight: InFlight::new(settings.in_flight, settings.per_endpoint),
-            ended,
-            counters,
-        }
+        let in_flight = InFlight::new(settings.in_flight, settings.per_endpoint);
+        let Settings { deadline, poll, batch, .. } = settings;
+        let lease = settings.lease();
+        let attempter =
+            Attempter { targets: Targets::new(master), client, deadline, schedule: settings.schedule.clone() };
+        let sender = Sender { attempter: Arc::new(attempter), ended, counters: counters.clone() };
+        let desk = Desk::new(&settings, in_flight.clone(), sender.clone(), database.clone());
+        Self { database, sender, desk, lease, poll, batch, in_flight, counters }
+    }
+
+    /// Where a worker in this process can hand over what it commits.
+    pub fn desk(&self) -> Desk {
+        self.desk.clone()
     }
 
     /// What it has done so far.
@@ -156,9 +170,7 @@ impl Dispatcher {
     /// somebody else sends again anyway.
     pub async fn run(mut self, wake: Arc<Notify>, stop: CancellationToken) {
         let mut back_off = BackOff::default();
-        let mut given_back = self.in_flight.given_back();
         while !stop.is_cancelled() {
-            given_back.look();
             let pause = match self.step(&stop).await {
                 Ok(pause) => {
                     back_off.reset();
@@ -173,8 +185,11 @@ impl Dispatcher {
                 () = stop.cancelled() => {}
                 () = sleep(pause.at_most) => {}
                 () = wake.notified() => {}
-                () = given_back.wait(), if pause.for_room => {}
+                () = self.in_flight.given_back(), if pause.for_room => {}
             }
+        }
+        if let Err(away) = self.release(self.desk.clear()).await {
+            error!(error = &away as &dyn std::error::Error, "what was handed over is sent once its leases have ended");
         }
         if timeout(self.lease, self.settled()).await.is_err() {
             error!("stopped before every result was recorded; these deliveries will be sent again");
@@ -185,8 +200,13 @@ impl Dispatcher {
         let rooms = self.in_flight.rooms();
         let taken = self.lease_due(&rooms).await?;
         if stop.is_cancelled() {
-            self.release(taken).await?;
+            self.release(taken.into_iter().map(|taken| taken.leased).collect()).await?;
             return Ok(Pause::NONE);
+        }
+        // Without room nobody has looked, and nothing is known of what is due.
+        if rooms.all.all > 0 {
+            let is_behind = taken.len() >= rooms.all.all.min(self.batch);
+            self.desk.hear(is_behind, endpoints_of(&taken), |endpoint| rooms.has_some_for(endpoint));
         }
         if !taken.is_empty() {
             self.start(taken);
@@ -205,8 +225,8 @@ impl Dispatcher {
         }
         let connection = self.database.connection().await?;
         let ends = Instant::now() + self.lease;
-        let request =
-            LeaseRequest { room: rooms.all, per_endpoint: rooms.per_endpoint, busy: &rooms.busy, lease: self.lease };
+        let room = Room { all: rooms.all.all.min(self.batch), retries: rooms.all.retries.min(self.batch) };
+        let request = LeaseRequest { room, per_endpoint: rooms.per_endpoint, busy: &rooms.busy, lease: self.lease };
         let leased = due::lease(&connection, &request).await?;
         self.counters.leased.add(leased.len());
         if !leased.is_empty() {
@@ -220,33 +240,17 @@ impl Dispatcher {
     }
 
     fn start(&self, taken: Vec<Taken>) {
-        for taken in taken {
-            let (attempter, ended, counters) = (self.attempter.clone(), self.ended.clone(), self.counters.clone());
-            tokio::spawn(send(attempter, ended, counters, taken));
+        for Taken { leased, permit, ends } in taken {
+            tokio::spawn(self.sender.clone().send(leased, permit, ends, self.desk.clone()));
         }
     }
 
-    async fn release(&self, taken: Vec<Taken>) -> Result<(), DispatchError> {
-        let unused: Vec<_> = taken.into_iter().map(|taken| taken.leased).collect();
+    async fn release(&self, unused: Vec<Leased>) -> Result<(), DispatchError> {
         self.counters.released.add(unused.len());
-        let connection = self.database.connection().await?;
-        Ok(due::release(&connection, &unused).await?)
+        release(&self.database, &unused).await
     }
 }
 
-/// Sends one delivery, unless its lease may end before the answer: this process was stopped for a while, and somebody else
-/// may be sending it already.
-async fn send(attempter: Attempter, ended: UnboundedSender<Ended>, counters: Arc<Counters>, taken: Taken) {
-    let Taken { leased, permit, ends } = taken;
-    if ends.saturating_duration_since(Instant::now()) < attempter.deadline {
-        counters.late.add(1);
-        warn!(webhook.id = leased.webhook_id, "the lease of {} is nearly over; not sent", leased.webhook_id);
-        return;
-    }
-    let (recorded, outcome) = attempter.attempt(leased, Utc::now()).await;
-    fail_point!("dispatcher-after-answer");
-    counters.count(&outcome);
-    if ended.send(Ended { recorded, permit }).is_err() {
-        error!("the recorder is gone; a delivery will be sent again");
-    }
+fn endpoints_of(taken: &[Taken]) -> HashSet<EndpointId> {
+    taken.iter().map(|taken| taken.leased.endpoint_id.clone()).collect()
 }

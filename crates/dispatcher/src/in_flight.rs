@@ -1,25 +1,35 @@
 //! What is being sent just now, and how much more may be.
 //!
 //! Two limits, over all endpoints and for each, so that a customer who hangs holds his own share and nobody else's. Of
-//! either limit retries get half at most: that is the share reserved for first attempts. A permit is held until the result
-//! is recorded, so that a slow Postgres slows the sending down and nothing piles up in memory.
+//! either limit retries get half at most: that is the share reserved for first attempts. What was answered no longer counts
+//! there, but it counts until it is recorded, so that a slow Postgres slows the sending down and nothing piles up in memory.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use database::due::Room;
-use tokio::sync::watch;
+use tokio::sync::Notify;
+use vocabulary::EndpointId;
+
+/// Attempts that may wait for Postgres at one time. One holds some 2 KiB.
+const MOST_UNRECORDED: usize = 4096;
 
 #[derive(Debug)]
 pub(crate) struct InFlight {
     limit: usize,
     per_endpoint: usize,
-    load: watch::Sender<Load>,
+    load: Mutex<Load>,
+    given_back: Notify,
+    ended: Notify,
 }
 
 #[derive(Debug, Default)]
 struct Load {
     all: Count,
-    endpoints: HashMap<String, Count>,
+    endpoints: HashMap<EndpointId, Count>,
+    unrecorded: usize,
 }
 
 #[derive(Debug, Default, Clone, Copy)]
@@ -32,8 +42,18 @@ struct Count {
 #[derive(Debug)]
 pub(crate) struct Permit {
     in_flight: Arc<InFlight>,
-    endpoint_id: String,
+    endpoint_id: EndpointId,
     retry: bool,
+    is_answered: bool,
+}
+
+/// Why there is no permit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Full {
+    /// Not even for another endpoint.
+    ForAll,
+    /// For this endpoint.
+    ForEndpoint,
 }
 
 /// What may be leased now.
@@ -41,46 +61,79 @@ pub(crate) struct Permit {
 pub(crate) struct Rooms {
     pub(crate) all: Room,
     pub(crate) per_endpoint: Room,
-    pub(crate) busy: Vec<(String, Room)>,
+    pub(crate) busy: Vec<(EndpointId, Room)>,
 }
 
 impl InFlight {
     pub(crate) fn new(limit: usize, per_endpoint: usize) -> Arc<Self> {
-        Arc::new(Self { limit, per_endpoint, load: watch::Sender::default() })
+        let (load, given_back, ended) = Default::default();
+        Arc::new(Self { limit, per_endpoint, load, given_back, ended })
     }
 
     pub(crate) fn rooms(&self) -> Rooms {
-        let load = self.load.borrow();
+        let load = self.load();
         let busy = load.endpoints.iter().map(|(id, count)| (id.clone(), count.room(self.per_endpoint)));
         Rooms {
-            all: load.all.room(self.limit),
+            all: load.room(self.limit),
             per_endpoint: Count::default().room(self.per_endpoint),
             busy: busy.collect(),
         }
     }
 
-    pub(crate) fn take(self: &Arc<Self>, endpoint_id: &str, retry: bool) -> Permit {
-        self.load.send_if_modified(|load| {
-            load.all.add(retry);
-            load.endpoints.entry(endpoint_id.to_owned()).or_default().add(retry);
-            false // only what is given back is news
-        });
-        Permit { in_flight: self.clone(), endpoint_id: endpoint_id.to_owned(), retry }
+    /// Takes a permit for what is leased already: the caller has looked at the rooms before it leased.
+    pub(crate) fn take(self: &Arc<Self>, endpoint_id: &EndpointId, retry: bool) -> Permit {
+        self.load().add(endpoint_id, retry);
+        self.permit(endpoint_id, retry)
     }
 
-    /// Tells of every permit given back from now on.
-    pub(crate) fn given_back(&self) -> GivenBack {
-        GivenBack(self.load.subscribe())
+    /// Takes a permit for a first attempt, if `part` of the room that all endpoints have together is not used up, and the
+    /// endpoint has room of its own.
+    pub(crate) fn try_take(self: &Arc<Self>, endpoint_id: &EndpointId, part: usize) -> Result<Permit, Full> {
+        let mut load = self.load();
+        if load.room(part.min(self.limit)).all == 0 {
+            return Err(Full::ForAll);
+        }
+        let own = load.endpoints.get(endpoint_id).copied().unwrap_or_default();
+        if own.room(self.per_endpoint).all == 0 {
+            return Err(Full::ForEndpoint);
+        }
+        load.add(endpoint_id, false);
+        drop(load);
+        Ok(self.permit(endpoint_id, false))
     }
 
-    /// Waits until nothing is in flight.
+    fn permit(self: &Arc<Self>, endpoint_id: &EndpointId, retry: bool) -> Permit {
+        Permit { in_flight: self.clone(), endpoint_id: endpoint_id.clone(), retry, is_answered: false }
+    }
+
+    /// Waits until room was given back since the last time that this was waited for. For one who waits.
+    pub(crate) async fn given_back(&self) {
+        self.given_back.notified().await;
+    }
+
+    /// Waits until nothing is in flight, and everything is recorded.
     pub(crate) async fn ended(&self) {
-        // It cannot fail: the sender lives in self.
-        let _ = self.load.subscribe().wait_for(|load| load.all.all == 0).await;
+        loop {
+            let ended = self.ended.notified();
+            if self.load().is_empty() {
+                return;
+            }
+            ended.await;
+        }
+    }
+
+    fn load(&self) -> MutexGuard<'_, Load> {
+        self.load.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Rooms {
+    /// Whether all that this endpoint had due could have been leased, or some of it at least.
+    pub(crate) fn has_some_for(&self, endpoint: &EndpointId) -> bool {
+        let own = self.busy.iter().find(|(id, _)| id == endpoint).map_or(self.per_endpoint, |(_, room)| *room);
+        self.all.all > 0 && own.all > 0
+    }
+
     /// Whether the want of room may be why something due was not leased.
     pub(crate) fn are_scarce(&self) -> bool {
         let scarce = |room: &Room| room.all == 0 || room.retries == 0;
@@ -88,32 +141,61 @@ impl Rooms {
     }
 }
 
-pub(crate) struct GivenBack(watch::Receiver<Load>);
-
-impl GivenBack {
-    /// Forgets what was given back so far: the caller is about to look at the rooms.
-    pub(crate) fn look(&mut self) {
-        self.0.mark_unchanged();
-    }
-
-    /// Waits for the next permit to be given back since the last look.
-    pub(crate) async fn wait(&mut self) {
-        // It fails only once the dispatcher is gone, and then nobody waits.
-        let _ = self.0.changed().await;
+impl Permit {
+    /// The customer has answered, or will not: the next may be sent to him. What came of it is still to be recorded.
+    pub(crate) fn answered(&mut self) {
+        if std::mem::replace(&mut self.is_answered, true) {
+            return;
+        }
+        let mut load = self.in_flight.load();
+        load.remove(&self.endpoint_id, self.retry);
+        load.unrecorded += 1;
+        drop(load);
+        self.in_flight.given_back.notify_one();
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.in_flight.load.send_modify(|load| {
-            load.all.remove(self.retry);
-            if let Some(count) = load.endpoints.get_mut(&self.endpoint_id) {
-                count.remove(self.retry);
-                if count.all == 0 {
-                    load.endpoints.remove(&self.endpoint_id);
-                }
+        let mut load = self.in_flight.load();
+        if self.is_answered {
+            load.unrecorded -= 1;
+        } else {
+            load.remove(&self.endpoint_id, self.retry);
+        }
+        let is_empty = load.is_empty();
+        drop(load);
+        self.in_flight.given_back.notify_one();
+        if is_empty {
+            self.in_flight.ended.notify_waiters();
+        }
+    }
+}
+
+impl Load {
+    fn is_empty(&self) -> bool {
+        self.all.all == 0 && self.unrecorded == 0
+    }
+
+    fn room(&self, limit: usize) -> Room {
+        let Room { all, retries } = self.all.room(limit);
+        let unrecorded = MOST_UNRECORDED.saturating_sub(self.unrecorded + self.all.all);
+        Room { all: all.min(unrecorded), retries: retries.min(unrecorded) }
+    }
+
+    fn add(&mut self, endpoint_id: &EndpointId, retry: bool) {
+        self.all.add(retry);
+        self.endpoints.entry(endpoint_id.clone()).or_default().add(retry);
+    }
+
+    fn remove(&mut self, endpoint_id: &EndpointId, retry: bool) {
+        self.all.remove(retry);
+        if let Some(count) = self.endpoints.get_mut(endpoint_id) {
+            count.remove(retry);
+            if count.all == 0 {
+                self.endpoints.remove(endpoint_id);
             }
-        });
+        }
     }
 }
 
@@ -136,43 +218,78 @@ impl Count {
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt;
+
     use super::*;
+
+    fn endpoint(id: &str) -> EndpointId {
+        id.parse().unwrap()
+    }
 
     #[test]
     fn retries_never_fill_more_than_half_of_any_limit() {
         let in_flight = InFlight::new(8, 4);
 
-        let _permits: Vec<_> = (0..2).map(|_| in_flight.take("e1", true)).collect();
+        let _permits: Vec<_> = (0..2).map(|_| in_flight.take(&endpoint("e1"), true)).collect();
 
         let rooms = in_flight.rooms();
         assert_eq!(rooms.all, Room { all: 6, retries: 2 });
         assert_eq!(rooms.per_endpoint, Room { all: 4, retries: 2 });
-        assert_eq!(rooms.busy, [("e1".to_owned(), Room { all: 2, retries: 0 })]);
+        assert_eq!(rooms.busy, [(endpoint("e1"), Room { all: 2, retries: 0 })]);
     }
 
     #[test]
     fn a_permit_is_given_back_when_it_is_dropped_and_its_endpoint_forgotten_with_the_last() {
         let in_flight = InFlight::new(8, 4);
-        let (first, second) = (in_flight.take("e1", false), in_flight.take("e1", true));
+        let (first, second) = (in_flight.take(&endpoint("e1"), false), in_flight.take(&endpoint("e1"), true));
 
         drop(first);
-        assert_eq!(in_flight.rooms().busy, [("e1".to_owned(), Room { all: 3, retries: 1 })]);
+        assert_eq!(in_flight.rooms().busy, [(endpoint("e1"), Room { all: 3, retries: 1 })]);
         drop(second);
 
         assert_eq!(in_flight.rooms().all, Room { all: 8, retries: 4 });
         assert!(in_flight.rooms().busy.is_empty());
     }
 
+    #[test]
+    fn what_is_answered_leaves_its_place_to_the_next_but_is_not_over_until_it_is_recorded() {
+        let in_flight = InFlight::new(8, 1);
+        let mut permit = in_flight.take(&endpoint("e1"), false);
+        assert_eq!(in_flight.try_take(&endpoint("e1"), 8).unwrap_err(), Full::ForEndpoint);
+
+        permit.answered();
+        assert!(in_flight.try_take(&endpoint("e1"), 8).is_ok());
+        assert!(in_flight.ended().now_or_never().is_none());
+
+        drop(permit);
+        assert!(in_flight.ended().now_or_never().is_some());
+    }
+
+    #[test]
+    fn when_too_much_is_not_recorded_nothing_more_is_sent() {
+        let in_flight = InFlight::new(8, 8);
+        let answered = |_| {
+            let mut permit = in_flight.take(&endpoint("e1"), false);
+            permit.answered();
+            permit
+        };
+
+        let mut unrecorded: Vec<_> = (0..MOST_UNRECORDED).map(answered).collect();
+        assert_eq!(in_flight.rooms().all, Room { all: 0, retries: 0 });
+
+        unrecorded.pop();
+        assert_eq!(in_flight.rooms().all, Room { all: 1, retries: 1 });
+    }
+
     #[tokio::test]
     async fn only_what_is_given_back_is_news() {
         let in_flight = InFlight::new(8, 4);
-        let mut given_back = in_flight.given_back();
-        let permit = in_flight.take("e1", false);
-        assert!(futures::FutureExt::now_or_never(given_back.wait()).is_none());
+        let permit = in_flight.take(&endpoint("e1"), false);
+        assert!(in_flight.given_back().now_or_never().is_none());
 
         drop(permit);
 
-        given_back.wait().await;
+        in_flight.given_back().await;
         in_flight.ended().await;
     }
 }

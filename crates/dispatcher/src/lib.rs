@@ -6,6 +6,7 @@
 //!   dispatcher dies its leases end, and others send: at least once, under the same id.
 //! * An **attempt** is one HTTP request, and what came of it. Every attempt of a delivery carries the same `webhook-id` and
 //!   the same bytes, with a timestamp and a signature of its own.
+//! * The **desk** takes what a worker of the same process has just committed, leased from the start.
 //! * The **dispatcher** leases what is due and can be started now, and sends it concurrently with no transaction open; its
 //!   **recorder** writes the results, many in one statement. Neither knows Redis.
 //! * The **guard** stands before every connection.
@@ -15,6 +16,7 @@ mod attempt;
 mod back_off;
 mod client;
 mod counters;
+mod desk;
 mod dispatcher;
 mod guard;
 mod in_flight;
@@ -22,11 +24,14 @@ mod outcome;
 #[cfg(any(test, fuzzing))]
 pub mod properties;
 mod recorder;
+mod send;
 pub mod signing;
+mod targets;
 
 pub use address::{AllowedPrivate, Cidr, CidrError};
 pub use client::Client;
 pub use counters::{Counters, CountersSnapshot};
+pub use desk::Desk;
 pub use dispatcher::{DispatchError, Dispatched, Dispatcher, Settings};
 pub use guard::{Guard, Refusal, UrlRefused};
 pub use outcome::{Cause, Next, Outcome, Schedule, judge};

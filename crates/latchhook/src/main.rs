@@ -4,6 +4,10 @@ use std::{io, process::ExitCode};
 
 use latchhook::cli;
 
+/// Bodies are allocated on one stage's threads and freed on another's, which is where the system's allocator is slow.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

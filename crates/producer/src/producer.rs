@@ -32,7 +32,10 @@ pub struct ProducerSettings {
     /// The most bytes that wait for Redis at one time, those in flight included. Above it callers get
     /// [`EnqueueError::Busy`] at once. At most 4 GiB.
     pub backlog_bytes: u32,
-    /// How many pushes are on their way at one time. With two, one travels while Redis works on the other.
+    /// The most raw events of different callers that share a push.
+    pub raw_events_per_push: usize,
+    /// How many pushes are on their way at one time. With one, whatever comes meanwhile shares the next: fewer and larger
+    /// pushes, which is what Redis and its disk are spared by.
     pub pushes_in_flight: usize,
     /// How long a caller waits for Redis before the outcome counts as unknown, which is an error.
     pub deadline: Duration,
@@ -40,7 +43,12 @@ pub struct ProducerSettings {
 
 impl Default for ProducerSettings {
     fn default() -> Self {
-        Self { backlog_bytes: 64 << 20, pushes_in_flight: 2, deadline: Duration::from_secs(5) }
+        Self {
+            backlog_bytes: 64 << 20,
+            raw_events_per_push: 2048,
+            pushes_in_flight: 1,
+            deadline: Duration::from_secs(5),
+        }
     }
 }
 

@@ -21,7 +21,6 @@ use crate::{EnqueueError, ProducerSettings, PushCounters};
 const RAW_EVENTS_PER_JOB: usize = 64;
 const BYTES_PER_JOB: usize = 1 << 20;
 /// A push is one script run, during which Redis does nothing else.
-const RAW_EVENTS_PER_PUSH: usize = 2048;
 const BYTES_PER_PUSH: usize = 8 << 20;
 /// What a raw event takes in memory beside its bytes, roughly; without it empty bodies would be free.
 const OVERHEAD_BYTES: usize = 256;
@@ -87,12 +86,14 @@ impl Pusher {
     fn take_what_is_there(&mut self, first: Waiting) -> Push {
         let mut push = Push::default();
         push.add(first);
-        while let Ok(next) = self.waiting.try_recv() {
+        while push.raw_events.len() < self.settings.raw_events_per_push
+            && let Ok(next) = self.waiting.try_recv()
+        {
             // Its caller has given up, and counts on nothing: during an outage this is what empties the backlog.
             if next.answer.is_closed() {
                 continue;
             }
-            if !push.has_room_for(&next) {
+            if !push.has_room_for(&next, self.settings.raw_events_per_push) {
                 self.left_over = Some(next);
                 break;
             }
@@ -139,9 +140,8 @@ struct Caller {
 }
 
 impl Push {
-    fn has_room_for(&self, next: &Waiting) -> bool {
-        self.bytes + next.bytes <= BYTES_PER_PUSH
-            && self.raw_events.len() + next.raw_events.len() <= RAW_EVENTS_PER_PUSH
+    fn has_room_for(&self, next: &Waiting, raw_events: usize) -> bool {
+        self.bytes + next.bytes <= BYTES_PER_PUSH && self.raw_events.len() + next.raw_events.len() <= raw_events
     }
 
     fn add(&mut self, waiting: Waiting) {

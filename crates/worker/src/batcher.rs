@@ -1,5 +1,5 @@
-//! Makes groups: "take what is there, up to so much", no timer. A group waits for nothing but a free lane, so that groups
-//! are small while there is little to do, and large when there is much.
+//! Makes groups: "take what is there, up to so much", no timer. A group waits for nothing but a free lane, and places for
+//! what it owes, so that groups are small while there is little to do, and large when there is much.
 //!
 //! The batcher outlives its callers: a job whose caller is gone is worked all the same.
 
@@ -52,6 +52,10 @@ async fn make_groups(mut jobs: mpsc::Receiver<Job>, bench: Arc<Bench>, lanes: us
                 None => break,
             },
         };
+        // What cannot be sent now would have to be found again later. What comes meanwhile comes along.
+        if let Some(desk) = &bench.desk {
+            desk.has_places().await;
+        }
         let (group, over) = take_what_is_there(first, &mut jobs, &bench);
         left_over = over;
         let bench = bench.clone();

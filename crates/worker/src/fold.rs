@@ -1,40 +1,48 @@
 //! What the events of one transaction do to messages: every message is read once, joined in memory, written once.
 
-use std::collections::{HashMap, HashSet};
+use std::borrow::Cow;
 
 use database::{
     AsyncPgConnection, QueryResult,
     changes_awaiting::{self, Awaiting},
     messages::{self, MessageRow},
 };
-use serde_json::Value;
+use futures::try_join;
+use serde_json::value::RawValue;
 use uuid::Uuid;
 use vocabulary::{Change, Changed, Effect, Event, Message, NewMessage, StatusUpdate};
 
 /// The messages that the events at hand are about, as they stand.
 #[derive(Default)]
-pub(crate) struct Fold {
-    rows: HashMap<Name, MessageRow>,
-    touched: HashSet<Name>,
-    awaiting: HashMap<Name, Vec<Awaiting>>,
+pub(crate) struct Fold<'a> {
+    /// Sorted.
+    names: Vec<Name<'a>>,
+    /// In the order of the names.
+    messages: Vec<Folding<'a>>,
 }
 
-type Name = (String, String);
+/// Source, external id.
+type Name<'a> = (&'a str, &'a str);
+
+/// A message in the making.
+#[derive(Default, Clone)]
+struct Folding<'a> {
+    row: Option<MessageRow<'a>>,
+    is_touched: bool,
+    /// What was said of it before it came.
+    awaiting: Vec<Awaiting>,
+}
 
 /// What an event did, and so what it is called.
 pub(crate) struct Folded {
     /// The name of its webhook.
-    pub event_type: String,
+    pub event_type: Cow<'static, str>,
     /// Whether anybody is to be told.
     pub owed: bool,
     /// The message as it stands after it.
-    pub message: Option<Value>,
+    pub message: Option<Box<RawValue>>,
     /// What it changed.
     pub changed: Changed,
-}
-
-fn name(source: &str, external_id: &str) -> Name {
-    (source.to_owned(), external_id.to_owned())
 }
 
 /// The message that an event is about.
@@ -56,99 +64,123 @@ fn makes_message(event: &Event) -> bool {
     }
 }
 
-impl Fold {
+impl<'a> Fold<'a> {
     /// Reads and locks the messages that these events are about, and takes out the changes that waited for those which
     /// now come.
-    pub(crate) async fn read(conn: &AsyncPgConnection, events: &[(&str, &Event)]) -> QueryResult<Self> {
-        let mut wanted: Vec<_> = events.iter().filter_map(|(source, event)| Some((*source, target(event)?))).collect();
-        wanted.sort_unstable();
-        wanted.dedup();
-        let mut fold = Self::default();
-        if wanted.is_empty() {
-            return Ok(fold);
+    pub(crate) async fn read(conn: &AsyncPgConnection, events: &[(&'a str, &'a Event)]) -> QueryResult<Self> {
+        let named = |(source, event): &(&'a str, &'a Event)| Some((*source, target(event)?));
+        let mut names: Vec<Name<'a>> = events.iter().filter_map(named).collect();
+        names.sort_unstable();
+        names.dedup();
+        if names.is_empty() {
+            return Ok(Self::default());
         }
-        for row in messages::lock(conn, &wanted).await? {
-            fold.rows.insert(name(&row.source_id, &row.message.external_id), row);
-        }
+        // Nothing waits for a message that is there: whatever did was applied as it came.
         let made = events.iter().filter(|(_, event)| makes_message(event));
-        let mut come: Vec<_> = made.filter_map(|(source, event)| Some((*source, target(event)?))).collect();
-        come.retain(|(source, external_id)| !fold.rows.contains_key(&name(source, external_id)));
-        for waiting in changes_awaiting::take(conn, &come).await? {
-            fold.await_message(waiting);
+        let come: Vec<Name<'a>> = made.filter_map(named).collect();
+        let (rows, awaiting) = try_join!(messages::lock(conn, &names), changes_awaiting::take(conn, &come))?;
+        let mut fold = Self { messages: vec![Folding::default(); names.len()], names };
+        for row in rows {
+            if let Some(place) = fold.place(row.source_id, &row.message.external_id) {
+                fold.messages[place].row = Some(row);
+            }
+        }
+        for waiting in awaiting {
+            if let Some(place) = fold.place(&waiting.source_id, &waiting.target) {
+                fold.messages[place].awaiting.push(waiting);
+            }
         }
         Ok(fold)
     }
 
+    fn place(&self, source: &str, external_id: &str) -> Option<usize> {
+        self.names.binary_search_by(|name| (*name).cmp(&(source, external_id))).ok()
+    }
+
     /// Applies one event, in the order in which the group holds them.
-    pub(crate) fn apply(&mut self, source: &str, provider: &str, event: &Event) -> Folded {
+    ///
+    /// # Errors
+    /// When a message cannot be shown as JSON, which it came as.
+    pub(crate) fn apply(&mut self, source: &'a str, provider: &str, event: &'a Event) -> serde_json::Result<Folded> {
         match &event.effect {
             Effect::Message(new) => self.message(source, event, new),
             Effect::Status(update) => self.status(source, update),
             Effect::Change { target, change } => self.change(source, event, target, change),
-            Effect::Notice => notice(provider, event),
+            Effect::Notice => Ok(notice(provider, event)),
         }
     }
 
-    fn message(&mut self, source: &str, event: &Event, new: &NewMessage) -> Folded {
+    fn message(&mut self, source: &'a str, event: &Event, new: &'a NewMessage) -> serde_json::Result<Folded> {
         let row = self.row(source, &new.external_id);
         row.message.arrive(event, new);
-        let message = row.message.snapshot(&row.id.to_string());
-        Folded {
+        Ok(Folded {
             event_type: "message_created".into(),
             owed: !event.quiet,
-            message: Some(message),
+            message: Some(shown(row)?),
             changed: Changed::default(),
-        }
+        })
     }
 
-    fn status(&mut self, source: &str, update: &StatusUpdate) -> Folded {
-        if update.progress.is_none() && !self.rows.contains_key(&name(source, &update.target)) {
-            return updated(None, Changed::default());
+    fn status(&mut self, source: &'a str, update: &'a StatusUpdate) -> serde_json::Result<Folded> {
+        if update.progress.is_none() && !self.has(source, &update.target) {
+            return Ok(updated(None, Changed::default()));
         }
         let row = self.row(source, &update.target);
         let changed = row.message.join(update);
-        updated(Some(row.message.snapshot(&row.id.to_string())), changed)
+        Ok(updated(Some(shown(row)?), changed))
     }
 
-    fn change(&mut self, source: &str, event: &Event, target: &str, change: &Change) -> Folded {
-        if !self.rows.contains_key(&name(source, target)) {
-            let (source_id, target) = name(source, target);
-            let (key, said_at, change) = (event.key.clone(), event.occurred_at, change.clone());
-            self.await_message(Awaiting { source_id, target, key, said_at, change });
-            return updated(None, Changed::default());
+    fn change(
+        &mut self,
+        source: &'a str,
+        event: &Event,
+        target: &'a str,
+        change: &Change,
+    ) -> serde_json::Result<Folded> {
+        if !self.has(source, target) {
+            let (source_id, key, said_at) = (source.to_owned(), event.key.clone(), event.occurred_at);
+            let waiting = Awaiting { source_id, target: target.to_owned(), key, said_at, change: change.clone() };
+            self.folding(source, target).awaiting.push(waiting);
+            return Ok(updated(None, Changed::default()));
         }
         let row = self.row(source, target);
         let changed = row.message.change(event.occurred_at, &event.key, change);
-        updated(Some(row.message.snapshot(&row.id.to_string())), changed)
+        Ok(updated(Some(shown(row)?), changed))
+    }
+
+    fn has(&self, source: &str, external_id: &str) -> bool {
+        self.place(source, external_id).is_some_and(|place| self.messages[place].row.is_some())
+    }
+
+    fn folding(&mut self, source: &str, external_id: &str) -> &mut Folding<'a> {
+        let place = self.place(source, external_id).expect("every message that an event is about was asked for");
+        &mut self.messages[place]
     }
 
     /// The row of a message, made if there is none; whatever waited for it is applied as it comes into being.
-    fn row(&mut self, source: &str, external_id: &str) -> &mut MessageRow {
-        let name = name(source, external_id);
-        self.touched.insert(name.clone());
-        let waited = if self.rows.contains_key(&name) { None } else { self.awaiting.remove(&name) };
-        let row = self.rows.entry(name).or_insert_with(|| MessageRow {
+    fn row(&mut self, source_id: &'a str, external_id: &'a str) -> &mut MessageRow<'a> {
+        let folding = self.folding(source_id, external_id);
+        folding.is_touched = true;
+        let waited = if folding.row.is_some() { Vec::new() } else { std::mem::take(&mut folding.awaiting) };
+        let row = folding.row.get_or_insert_with(|| MessageRow {
             id: Uuid::now_v7(),
-            source_id: source.to_owned(),
+            source_id,
             message: Message::unseen(external_id),
         });
-        for Awaiting { said_at, key, change, .. } in waited.into_iter().flatten() {
+        for Awaiting { said_at, key, change, .. } in waited {
             row.message.change(said_at, &key, &change);
         }
         row
     }
 
-    fn await_message(&mut self, waiting: Awaiting) {
-        self.awaiting.entry(name(&waiting.source_id, &waiting.target)).or_default().push(waiting);
-    }
-
     /// Writes the messages that were touched, and keeps the changes whose messages have not come.
     pub(crate) async fn write(&self, conn: &AsyncPgConnection) -> QueryResult<()> {
-        let mut rows: Vec<_> = self.touched.iter().filter_map(|name| self.rows.get(name)).collect();
+        let touched = self.messages.iter().filter(|known| known.is_touched);
+        let mut rows: Vec<_> = touched.filter_map(|known| known.row.as_ref()).collect();
         if !rows.is_empty() {
             messages::put(conn, &mut rows).await?;
         }
-        let waiting: Vec<_> = self.awaiting.values().flatten().cloned().collect();
+        let waiting: Vec<_> = self.messages.iter().flat_map(|known| &known.awaiting).cloned().collect();
         if !waiting.is_empty() {
             changes_awaiting::put(conn, &waiting).await?;
         }
@@ -156,7 +188,12 @@ impl Fold {
     }
 }
 
-fn updated(message: Option<Value>, changed: Changed) -> Folded {
+fn shown(row: &MessageRow<'_>) -> serde_json::Result<Box<RawValue>> {
+    let mut buffer = Uuid::encode_buffer();
+    row.message.snapshot(row.id.hyphenated().encode_lower(&mut buffer))
+}
+
+fn updated(message: Option<Box<RawValue>>, changed: Changed) -> Folded {
     Folded { event_type: "message_updated".into(), owed: !changed.is_empty(), message, changed }
 }
 
@@ -164,5 +201,6 @@ fn updated(message: Option<Value>, changed: Changed) -> Folded {
 fn notice(provider: &str, event: &Event) -> Folded {
     let spelt = |c: char| if c.is_ascii_alphanumeric() || c == '_' || c == '.' { c } else { '_' };
     let kind: String = event.kind.chars().map(spelt).collect();
-    Folded { event_type: format!("{provider}.{kind}"), owed: !event.quiet, message: None, changed: Changed::default() }
+    let event_type = format!("{provider}.{kind}").into();
+    Folded { event_type, owed: !event.quiet, message: None, changed: Changed::default() }
 }

@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 
 use crate::{
     counters::Counters,
+    desk::Desk,
     pause::Pause,
     pieces::{At, Limits, Piece, Settled, chunks, defer, pieces, split},
     transaction,
@@ -32,6 +33,8 @@ pub(crate) struct Bench {
     pub wake_fleet: Wake,
     pub counters: Arc<Counters>,
     pub limits: Limits,
+    /// Where what is owed goes, if it is sent from this process.
+    pub desk: Option<Arc<dyn Desk>>,
 }
 
 /// A deferred job comes back after one to two seconds: by then the holder is done, or its claim is near its end.
@@ -113,7 +116,7 @@ impl Bench {
             tracing::warn!(error = &error as &dyn std::error::Error, "Postgres gives no connection: workers pause");
             Trouble::Outage
         })?;
-        transaction::commit(&mut connection, works, chunk).await.map_err(|error| {
+        transaction::commit(&mut connection, works, chunk, self.desk.as_ref()).await.map_err(|error| {
             self.counters.transactions_failed.add(1);
             let trouble = database::trouble(&error);
             tracing::warn!(
@@ -174,36 +177,28 @@ impl Bench {
         self.counters.claims_refused.add(finished + released);
     }
 
-    /// Settles the jobs that are done with, and defers the others. What Redis does not take stays in flight, and is run
-    /// again when this worker is gone or the queue gives it out anew: it adds nothing twice.
+    /// Settles the jobs that are done with, and defers the others; of a job of several raw events, what is left of it. What
+    /// Redis does not take stays in flight, and is run again when this worker is gone or the queue gives it out anew: it
+    /// adds nothing twice.
     async fn give_back(&self, works: &[Work]) {
-        let (done, not): (Vec<_>, Vec<_>) = works.iter().partition(|work| is_settled(work));
+        let (done, not): (Vec<_>, Vec<_>) = works.iter().partition(|work| work.is_settled());
         let done: Vec<HeldId> = done.iter().map(|work| work.held.clone()).collect();
+        let (partly, not): (Vec<_>, Vec<_>) = not.into_iter().partition(|work| work.is_partly_settled());
         let later = || Duration::from_secs_f64(rand::random_range(DEFER));
         let not: Vec<(HeldId, Duration)> = not.iter().map(|work| (work.held.clone(), later())).collect();
-        let settle = async {
-            if !done.is_empty()
-                && let Err(error) = self.inbound.settle(&done).await
-            {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    jobs = done.len(),
-                    "jobs could not be settled"
-                );
+        let settle = async { if done.is_empty() { Ok(()) } else { self.inbound.settle(&done).await.map(drop) } };
+        let defer = async { if not.is_empty() { Ok(()) } else { self.inbound.defer(&not).await } };
+        let defer_rest = async {
+            for work in partly {
+                self.inbound.defer_rest(&work.held, work.rest(), later()).await?;
             }
+            Ok(())
         };
-        let defer = async {
-            if !not.is_empty()
-                && let Err(error) = self.inbound.defer(&not).await
-            {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    jobs = not.len(),
-                    "jobs could not be deferred"
-                );
-            }
-        };
-        tokio::join!(settle, defer);
+        let (settled, deferred, rest_deferred) = tokio::join!(settle, defer, defer_rest);
+        for error in [settled, deferred, rest_deferred].into_iter().filter_map(Result::err) {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(error, jobs = works.len(), "not all jobs could be settled or deferred");
+        }
     }
 }
 
@@ -227,9 +222,4 @@ fn put_off_held(works: &mut [Work], pieces: &mut Vec<Piece>, counters: &Counters
         defer(works, std::slice::from_ref(piece));
         false
     });
-}
-
-fn is_settled(work: &Work) -> bool {
-    let outcomes = work.raw_events.iter().flat_map(|raw| &raw.items).map(|item| item.outcome);
-    !work.put_off && outcomes.into_iter().all(|outcome| !matches!(outcome, Outcome::Waiting | Outcome::Deferred))
 }

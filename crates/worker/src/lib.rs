@@ -16,8 +16,10 @@
 
 mod batcher;
 mod counters;
+mod desk;
 mod fold;
 mod group;
+mod news;
 mod pause;
 mod payload;
 mod pieces;
@@ -29,5 +31,6 @@ mod unpack;
 mod worker;
 
 pub use counters::Counters;
+pub use desk::Desk;
 pub use sources::{Sources, SourcesError};
 pub use worker::{Settings, Worker};

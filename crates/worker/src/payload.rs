@@ -13,7 +13,7 @@ pub(crate) struct Told<'a> {
     pub event_id: Uuid,
     pub event_type: &'a str,
     pub sequence: i64,
-    pub message: Option<Value>,
+    pub message: Option<&'a RawValue>,
     pub changed: &'a Changed,
 }
 
@@ -32,7 +32,7 @@ struct Data<'a> {
     key: &'a str,
     sequence: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    message: Option<Value>,
+    message: Option<&'a RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
     changed: Option<Value>,
     raw: Raw<'a>,

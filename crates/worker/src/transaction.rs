@@ -1,28 +1,38 @@
 //! The one transaction. **This is where a duplicate is stopped for good**: by the ledger's unique constraint.
 //!
-//! The order in which it takes locks is the same everywhere, so that two of them wait for each other and never lock each
-//! other out: ledger keys, sorted → one counter row per source → messages, sorted, each once → deliveries → receipts.
+//! Three steps, each one round trip, because what is asked together is sent together:
+//!
+//! 1. *look up*: hold the counters of the sources, then see which keys the ledger has;
+//! 2. *read*: the messages that the others are about, what waited for them, and who is to be told;
+//! 3. *write*: everything that is new, each row once.
+//!
+//! The order in which locks are taken is the same everywhere, so that two transactions wait for each other and never lock
+//! each other out: one counter row per source, sorted → ledger keys, sorted → messages, sorted, each once → deliveries →
+//! receipts. The counters come first because a row of the ledger is then written once, with its place in the sequence; what
+//! is in the ledger of a source changes under its counter only, so the look-up holds to COMMIT. Should it not (a row that
+//! came some other way), the constraint says so, and the transaction is tried again.
+//!
 //! Nothing in here talks to anybody but Postgres.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use database::{
-    AsyncPgConnection, Connection, QueryError, QueryResult, bodies,
-    deliveries::{self, NewDelivery},
-    endpoints::{self, Subscription},
-    events::{self, Finished, NewEvent},
+    AsyncPgConnection, Connection, QueryError, QueryResult, events,
     quarantine::{self, Rejected},
     sequences,
 };
 use diesel_async::AsyncConnection;
 use fail::fail_point;
+use futures::{join, try_join};
 use queue::Claim;
-use uuid::Uuid;
-use vocabulary::{Event, KeyHash, Stamp, WebhookId};
+use vocabulary::{KeyHash, Stamp};
 
 use crate::{
-    fold::{Fold, Folded},
-    payload::{self, Told},
+    desk::{Desk, Places},
+    news::{Fresh, News, root_cause},
     pieces::{At, Piece, Settled},
     receipt,
     unpack::{Outcome, RawWork, Work},
@@ -33,40 +43,52 @@ struct Group<'a> {
     pieces: &'a [Piece],
 }
 
-/// The one transaction: everything that these pieces make true, or nothing.
+/// The one transaction: everything that these pieces make true, or nothing. What it owes goes over the desk, as far as
+/// there are places, once it has committed.
 ///
 /// That COMMIT has returned means that the server has committed. PostgreSQL answers ROLLBACK to the COMMIT of a
 /// transaction in which a statement had failed; here each statement's failure ends the closure with an error, and the
 /// transaction is then rolled back, not committed.
-pub(crate) async fn commit(connection: &mut Connection, works: &[Work], pieces: &[Piece]) -> QueryResult<Settled> {
+pub(crate) async fn commit(
+    connection: &mut Connection,
+    works: &[Work],
+    pieces: &[Piece],
+    desk: Option<&Arc<dyn Desk>>,
+) -> QueryResult<Settled> {
     let group = Group { works, pieces };
-    connection
+    let mut places = Places::at(desk);
+    let (settled, handed) = connection
         .transaction(async |conn| {
             let mut settled = Settled::default();
-            let fresh = group.enter_ledger(conn, &mut settled).await?;
-            group.tell(conn, &fresh, &mut settled).await?;
+            let ledger = group.look_up(conn).await?;
+            let fresh = group.judge(&ledger, &mut settled);
+            let news = News::read(conn, fresh, &ledger.counters).await?;
+            let owed = news.owe(&mut places);
+            settled.owes = owed.iter().any(|owed| !owed.has_place);
+            let accounts = async {
+                group.keep_rejected(conn).await?;
+                receipt::write(conn, works, pieces, &settled).await
+            };
+            let (told, accounted) = join!(news.write(conn, &owed, places.lease()), accounts);
+            root_cause([told, accounted])?;
             fail_point!("worker-in-transaction");
-            group.quarantine(conn, &mut settled).await?;
-            receipt::write(conn, works, pieces, &settled).await?;
-            Ok::<_, QueryError>(settled)
+            Ok::<_, QueryError>((settled, news.handed(&owed)))
         })
-        .await
+        .await?;
+    places.hand_over(handed);
+    Ok(settled)
 }
 
-/// An item that the ledger did not have.
-struct Fresh<'a> {
-    id: Uuid,
-    raw: &'a RawWork,
-    event: &'a Event,
+/// What the ledger has of a group's keys, and its sources' counters, held to COMMIT.
+struct Ledger {
+    counters: HashMap<String, i64>,
+    /// Which raw event committed each key that is there.
+    committers: HashMap<KeyHash, Stamp>,
 }
 
 impl<'a> Group<'a> {
     fn raw(&self, at: At) -> &'a RawWork {
         &self.works[at.job].raw_events[at.raw]
-    }
-
-    fn event(&self, at: At) -> Option<&'a Event> {
-        self.raw(at).items[at.place].item.as_ref().ok()
     }
 
     fn keys(&self) -> impl Iterator<Item = (KeyHash, Claim, &'a [At])> {
@@ -76,106 +98,57 @@ impl<'a> Group<'a> {
         })
     }
 
-    /// Ledger: keys that Redis calls done are looked up, the others inserted; whoever is there already committed them.
-    async fn enter_ledger(&self, conn: &AsyncPgConnection, settled: &mut Settled) -> QueryResult<Vec<Fresh<'a>>> {
-        let done: Vec<_> = self.keys().filter(|key| key.1 == Claim::Done).map(|key| key.0).collect();
-        let mut committers = look_up(conn, &done).await?;
-        settled.false_done = done.len() - committers.len();
-
-        let unknown = self.keys().filter(|(hash, ..)| !committers.contains_key(hash));
-        let candidates: Vec<_> =
-            unknown.filter_map(|(hash, _, places)| Some((places[0], hash, self.event(places[0])?))).collect();
-        let mut rows: Vec<_> = candidates.iter().map(|(at, hash, event)| self.row(*hash, *at, event)).collect();
-        let ids: HashMap<KeyHash, Uuid> = rows.iter().map(|row| (row.key_hash, row.id)).collect();
-        let new = if rows.is_empty() { HashSet::new() } else { events::insert(conn, &mut rows).await? };
-
-        let (fresh, lost): (Vec<_>, Vec<_>) = candidates.into_iter().partition(|(_, hash, _)| new.contains(&ids[hash]));
-        let lost: Vec<_> = lost.into_iter().map(|(_, hash, _)| hash).collect();
-        committers.extend(look_up(conn, &lost).await?);
-        committers.extend(fresh.iter().map(|(at, hash, _)| (*hash, self.raw(*at).stamp.clone())));
-        if self.keys().any(|(hash, ..)| !committers.contains_key(&hash)) {
-            // Neither inserted nor there: somebody deletes from the ledger at this moment. Again, later.
-            return Err(QueryError::NotFound);
+    /// Holds the counters, then sees which keys are there. Sent together all the same: a statement sees what was committed
+    /// while the one before it waited.
+    async fn look_up(&self, conn: &AsyncPgConnection) -> QueryResult<Ledger> {
+        let hashes: Vec<_> = self.keys().map(|(hash, ..)| hash).collect();
+        if hashes.is_empty() {
+            return Ok(Ledger { counters: HashMap::new(), committers: HashMap::new() });
         }
-        settled.fresh = fresh.len();
-        self.judge(&committers, settled);
-        Ok(fresh.into_iter().map(|(at, hash, event)| Fresh { id: ids[&hash], raw: self.raw(at), event }).collect())
+        let sources: BTreeSet<_> =
+            self.keys().map(|(.., places)| self.raw(places[0]).raw_event.source_id.as_str()).collect();
+        let (held, mut committers) = try_join!(sequences::hold(conn, &sources), events::committed_by(conn, &hashes))?;
+        if held.made {
+            committers = events::committed_by(conn, &hashes).await?;
+        }
+        Ok(Ledger { counters: held.last, committers })
     }
 
-    fn row(&self, key_hash: KeyHash, at: At, event: &'a Event) -> NewEvent<'a> {
-        let RawWork { stamp, raw_event, .. } = self.raw(at);
-        NewEvent {
-            id: Uuid::now_v7(),
-            key_hash,
-            source_id: raw_event.source_id.as_str(),
-            key: event.key.as_str(),
-            kind: &event.kind,
-            stamp,
-            occurred_at: event.occurred_at,
-            received_at: raw_event.received_at,
-        }
-    }
-
-    /// An item is committed if its own raw event committed its key, and it is the first there with it; else a duplicate.
-    fn judge(&self, committers: &HashMap<KeyHash, Stamp>, settled: &mut Settled) {
-        for (hash, _, places) in self.keys() {
-            let committer = committers.get(&hash);
-            let own = places.iter().find(|at| Some(&self.raw(**at).stamp) == committer);
+    /// What becomes of each item. It is committed if its own raw event commits its key, and it is the first there with it;
+    /// else a duplicate. Gives the items whose keys the ledger does not have.
+    fn judge(&self, ledger: &Ledger, settled: &mut Settled) -> Vec<Fresh<'a>> {
+        let mut fresh = Vec::new();
+        for (hash, claim, places) in self.keys() {
+            let leader = self.raw(places[0]);
+            let committer = ledger.committers.get(&hash);
+            if committer.is_none() {
+                settled.false_done += usize::from(claim == Claim::Done);
+                let event = leader.items[places[0].place].item.as_ref();
+                fresh.extend(event.ok().map(|event| Fresh { hash, raw: leader, event }));
+            }
+            let committer = committer.unwrap_or(&leader.stamp);
+            let own = places.iter().find(|at| self.raw(**at).stamp == *committer);
             for at in places {
                 let outcome = if Some(at) == own { Outcome::Committed } else { Outcome::Duplicate };
                 settled.outcomes.insert(*at, outcome);
             }
         }
+        for piece in self.pieces {
+            if let Piece::Rejection(at) = piece {
+                settled.outcomes.insert(*at, Outcome::Quarantined);
+            }
+        }
+        settled.fresh = fresh.len();
+        fresh
     }
 
-    /// Sequence, messages, deliveries with the snapshot: what a new event is, and who is owed to hear of it.
-    async fn tell(&self, conn: &AsyncPgConnection, fresh: &[Fresh<'a>], settled: &mut Settled) -> QueryResult<()> {
-        if fresh.is_empty() {
-            return Ok(());
-        }
-        let sequences = take_sequences(conn, fresh).await?;
-        let about: Vec<_> = fresh.iter().map(|new| (new.raw.raw_event.source_id.as_str(), new.event)).collect();
-        let mut fold = Fold::read(conn, &about).await?;
-        let folded: Vec<_> = fresh
-            .iter()
-            .map(|new| fold.apply(new.raw.raw_event.source_id.as_str(), &new.raw.provider, new.event))
-            .collect();
-        fold.write(conn).await?;
-
-        let owed = owe(conn, fresh, &folded).await?;
-        settled.owes = !owed.is_empty();
-        let mut told = Vec::with_capacity(fresh.len());
-        for ((new, folded), sequence) in fresh.iter().zip(&folded).zip(&sequences) {
-            told.push((new.id, build_body(new, folded, *sequence)?));
-        }
-        bodies::insert(conn, &told).await?;
-        let finished: Vec<_> = fresh
-            .iter()
-            .zip(&folded)
-            .zip(&sequences)
-            .map(|((new, folded), sequence)| Finished {
-                id: new.id,
-                sequence: *sequence,
-                event_type: folded.owed.then_some(folded.event_type.as_str()),
-                deliveries_owed: owed.get(&new.id).copied().unwrap_or(0),
-            })
-            .collect();
-        events::finish(conn, &finished).await
-    }
-
-    async fn quarantine(&self, conn: &AsyncPgConnection, settled: &mut Settled) -> QueryResult<()> {
+    async fn keep_rejected(&self, conn: &AsyncPgConnection) -> QueryResult<()> {
         let rejections = self.pieces.iter().filter_map(|piece| match piece {
-            Piece::Rejection(at) => Some(*at),
+            Piece::Rejection(at) => self.rejected(*at),
             Piece::Key { .. } | Piece::Empty { .. } => None,
         });
-        let rejected: Vec<_> = rejections.filter_map(|at| Some((at, self.rejected(at)?))).collect();
-        if rejected.is_empty() {
-            return Ok(());
-        }
-        let rows: Vec<_> = rejected.iter().map(|(_, row)| row.clone()).collect();
-        quarantine::put(conn, &rows).await?;
-        settled.outcomes.extend(rejected.iter().map(|(at, _)| (*at, Outcome::Quarantined)));
-        Ok(())
+        let rows: Vec<_> = rejections.collect();
+        if rows.is_empty() { Ok(()) } else { quarantine::put(conn, &rows).await.map(drop) }
     }
 
     fn rejected(&self, at: At) -> Option<Rejected<'a>> {
@@ -184,65 +157,4 @@ impl<'a> Group<'a> {
         let rejection = place.item.as_ref().err()?;
         Some(Rejected { stamp, raw_event, item: place.index, rejection })
     }
-}
-
-async fn look_up(conn: &AsyncPgConnection, hashes: &[KeyHash]) -> QueryResult<HashMap<KeyHash, Stamp>> {
-    if hashes.is_empty() { Ok(HashMap::new()) } else { events::committed_by(conn, hashes).await }
-}
-
-/// The place of each new event among those of its source: the counters are held from here to COMMIT.
-async fn take_sequences(conn: &AsyncPgConnection, fresh: &[Fresh<'_>]) -> QueryResult<Vec<i64>> {
-    let mut wanted: BTreeMap<&str, i64> = BTreeMap::new();
-    for new in fresh {
-        *wanted.entry(new.raw.raw_event.source_id.as_str()).or_default() += 1;
-    }
-    let last = sequences::advance(conn, &wanted).await?;
-    let mut next: HashMap<&str, i64> =
-        wanted.iter().map(|(source, count)| (*source, last.get(*source).copied().unwrap_or(*count) - count)).collect();
-    let taken = fresh.iter().map(|new| {
-        let next = next.entry(new.raw.raw_event.source_id.as_str()).or_default();
-        *next += 1;
-        *next
-    });
-    Ok(taken.collect())
-}
-
-/// Writes the deliveries that new events owe; gives how many each.
-async fn owe(conn: &AsyncPgConnection, fresh: &[Fresh<'_>], folded: &[Folded]) -> QueryResult<HashMap<Uuid, i32>> {
-    let mut sources: Vec<_> = fresh.iter().map(|new| new.raw.raw_event.source_id.as_str()).collect();
-    sources.sort_unstable();
-    sources.dedup();
-    let subscriptions = endpoints::subscriptions(conn, &sources)
-        .await
-        .map_err(|error| QueryError::DeserializationError(error.into()))?;
-    let mut by_source: HashMap<&str, Vec<&Subscription>> = HashMap::new();
-    for subscription in &subscriptions {
-        by_source.entry(&subscription.source_id).or_default().push(subscription);
-    }
-    let mut deliveries = Vec::new();
-    let mut owed = HashMap::new();
-    for (new, folded) in fresh.iter().zip(folded).filter(|(_, folded)| folded.owed) {
-        let source = &new.raw.raw_event.source_id;
-        let wanting = by_source.get(source.as_str()).into_iter().flatten();
-        for subscription in wanting.filter(|subscription| subscription.event_types.want(&folded.event_type)) {
-            let webhook_id = WebhookId::of(source, &new.event.key, &subscription.endpoint_id);
-            deliveries.push(NewDelivery { event_id: new.id, endpoint_id: &subscription.endpoint_id, webhook_id });
-            *owed.entry(new.id).or_default() += 1;
-        }
-    }
-    if !deliveries.is_empty() {
-        deliveries::owe(conn, &deliveries).await?;
-    }
-    Ok(owed)
-}
-
-fn build_body(new: &Fresh<'_>, folded: &Folded, sequence: i64) -> QueryResult<Vec<u8>> {
-    let told = Told {
-        event_id: new.id,
-        event_type: &folded.event_type,
-        sequence,
-        message: folded.message.clone(),
-        changed: &folded.changed,
-    };
-    payload::body(new.raw, new.event, told).map_err(|error| QueryError::SerializationError(error.into()))
 }

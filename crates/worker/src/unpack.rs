@@ -87,9 +87,33 @@ impl Work {
         self.raw_events.iter().map(|raw| raw.items.len().max(1)).sum()
     }
 
+    /// Whether all of it is done with.
+    pub(crate) fn is_settled(&self) -> bool {
+        !self.put_off && self.raw_events.iter().all(RawWork::is_settled)
+    }
+
+    /// Whether some of its raw events are done with, so that only the others have to come again.
+    pub(crate) fn is_partly_settled(&self) -> bool {
+        let is_new = |raw: &RawWork| raw.part == Part::All && !raw.stamp.incarnation.is_foreign();
+        !self.put_off && self.raw_events.iter().all(is_new) && self.raw_events.iter().any(RawWork::is_settled)
+    }
+
+    /// The raw events that are not done with.
+    pub(crate) fn rest(&self) -> Vec<(Stamp, JobEntry)> {
+        let left = self.raw_events.iter().filter(|raw| !raw.is_settled());
+        let entry = |raw: &RawWork| JobEntry { raw_event: raw.raw_event.clone(), replay: None };
+        left.map(|raw| (raw.stamp.clone(), entry(raw))).collect()
+    }
+
     /// How many bytes it holds.
     pub(crate) fn bytes(&self) -> usize {
         self.raw_events.iter().map(|raw| raw.raw_event.body.len()).sum()
+    }
+}
+
+impl RawWork {
+    fn is_settled(&self) -> bool {
+        self.items.iter().all(|item| !matches!(item.outcome, Outcome::Waiting | Outcome::Deferred))
     }
 }
 

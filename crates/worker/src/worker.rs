@@ -8,12 +8,12 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    batcher::Batcher, counters::Counters, group::Bench, pause::Pause, pieces::Limits, sources::Sources, turns::Turns,
-    unpack::unpack,
+    batcher::Batcher, counters::Counters, desk::Desk, group::Bench, pause::Pause, pieces::Limits, sources::Sources,
+    turns::Turns, unpack::unpack,
 };
 
 /// How a worker works. The defaults are for a fleet of processes with a few cores each.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Settings {
     /// Items in one transaction, at most. Limits of the gain: beyond a few hundred only latency grows.
     pub group_items: usize,
@@ -25,6 +25,8 @@ pub struct Settings {
     pub consumer: ConsumerSettings,
     /// How keys are claimed.
     pub claims: ClaimSettings,
+    /// Where what is owed goes, if it is sent from this process; else it is left to whoever leases it.
+    pub desk: Option<Arc<dyn Desk>>,
 }
 
 impl Default for Settings {
@@ -35,6 +37,7 @@ impl Default for Settings {
             lanes: 2,
             consumer: ConsumerSettings::default(),
             claims: ClaimSettings::default(),
+            desk: None,
         }
     }
 }
@@ -61,6 +64,7 @@ impl Worker {
             wake_fleet: Wake::new(redis),
             counters: Arc::default(),
             limits: Limits { items: settings.group_items, bytes: settings.group_bytes },
+            desk: settings.desk.clone(),
         };
         Self { bench: Arc::new(bench), sources, turns: Turns::default(), settings }
     }

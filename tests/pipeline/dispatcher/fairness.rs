@@ -7,9 +7,11 @@ use dispatcher::Settings;
 use tokio::{sync::Notify, time::timeout};
 use tokio_util::sync::CancellationToken;
 
+use vocabulary::EndpointId;
+
 use crate::{customer::Customer, setting::Setting};
 
-async fn lease(setting: &Setting, room: Room, per_endpoint: Room, busy: &[(String, Room)]) -> Vec<Leased> {
+async fn lease(setting: &Setting, room: Room, per_endpoint: Room, busy: &[(EndpointId, Room)]) -> Vec<Leased> {
     let request = LeaseRequest { room, per_endpoint, busy, lease: Duration::from_secs(60) };
     due::lease(&setting.database.connection().await.unwrap(), &request).await.unwrap()
 }
@@ -33,7 +35,7 @@ async fn a_customer_who_never_answers_holds_his_own_share_and_delays_nobody_else
     setting.add_endpoint("prompt", &prompt.url).await;
     setting.owe_many("bot", 100).await;
     let stop = CancellationToken::new();
-    let settings = Settings { deadline: Duration::from_secs(3), ..Settings::default() };
+    let settings = Settings { deadline: Duration::from_secs(3), per_endpoint: 16, ..Settings::default() };
     let running = tokio::spawn(setting.dispatcher_with(settings).run(Arc::new(Notify::new()), stop.clone()));
     hanging.has_received(16).await;
 
@@ -111,7 +113,7 @@ async fn whoever_has_least_in_flight_comes_first_and_nobody_gets_more_than_his_r
         setting.add_endpoint(endpoint, "http://127.0.0.1:9/").await;
         setting.owe_many(endpoint, 100).await;
     }
-    let busy = [("a".to_owned(), room(0, 0)), ("b".to_owned(), room(3, 1))];
+    let busy = [("a".parse().unwrap(), room(0, 0)), ("b".parse().unwrap(), room(3, 1))];
 
     let scarce = lease(&setting, room(1, 1), room(16, 8), &busy).await;
     let ample = lease(&setting, room(64, 32), room(16, 8), &busy).await;

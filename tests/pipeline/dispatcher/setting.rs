@@ -94,17 +94,21 @@ impl Setting {
                 stamp: &stamp,
                 occurred_at: None,
                 received_at: now,
+                sequence: 0,
+                event_type: Some("message_created"),
+                deliveries_owed: 1,
             })
             .collect();
         database::events::insert(connection, &mut events).await.unwrap();
-        let bodies: Vec<_> = named.iter().map(|(id, key)| (*id, body(key.as_str()))).collect();
+        let bodies: Vec<_> = named.iter().map(|(id, key)| (*id, body(key.as_str()).into())).collect();
         database::bodies::insert(connection, &bodies).await.unwrap();
         let owed = named.iter().map(|(id, key)| database::deliveries::NewDelivery {
             event_id: *id,
-            endpoint_id: &endpoint,
+            endpoint_id: endpoint.clone(),
             webhook_id: WebhookId::of(&source, key, &endpoint),
+            lease: None,
         });
-        database::deliveries::owe(connection, &owed.collect::<Vec<_>>()).await.unwrap();
+        database::deliveries::owe(connection, &owed.collect::<Vec<_>>(), Duration::ZERO).await.unwrap();
         named.into_iter().map(|(id, _)| id).collect()
     }
 

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use futures::future::join_all;
 use queue::{ClaimSettings, Claims, Owner, Run, Wanted};
 use serde_json::json;
-use tests::{Pipeline, a_text, text, whatsapp};
+use tests::{Pipeline, a_text, raw_event, text, whatsapp};
 use tokio::sync::Barrier;
-use vocabulary::Key;
+use vocabulary::{Job, Key, KeyHash};
 
 /// 6, 8: also with nothing left in Redis but the queue.
 #[tokio::test(flavor = "multi_thread")]
@@ -73,6 +73,34 @@ async fn with_the_claims_flushed_under_them_workers_still_record_once() {
     assert_eq!(pipeline.number("SELECT count(*) FROM deliveries").await, 1);
 }
 
+/// A worker looks keys up under the counter of their source. What comes into the ledger past that counter (by an earlier
+/// version of latchhook, or by hand) it cannot have seen: there the constraint decides, and nothing else.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_comes_into_the_ledger_past_every_look_up_is_stopped_by_its_constraint() {
+    const WAITING_FOR_US: &str =
+        "SELECT count(*) FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))";
+    let pipeline = Pipeline::new().await;
+    let held = pipeline.enqueue(a_text("wamid.1", "hello")).await;
+    let stamp = held.first.clone().unwrap();
+    let hash = KeyHash::of(&"wa".parse().unwrap(), &Key::new("wamid.1").unwrap());
+    let insert = "INSERT INTO events (id, key_hash, source_id, key, kind, sequence, incarnation, number, received_at) \
+                  VALUES (gen_random_uuid(), $1, 'wa', 'wamid.1', 'text', 1, 'earlier', 1, now())";
+    pipeline.execute("BEGIN").await;
+    pipeline.rows(insert, &[&hash.as_slice()]).await;
+
+    let commit_in_between = async {
+        while pipeline.number(WAITING_FOR_US).await == 0 {}
+        pipeline.execute("COMMIT").await;
+    };
+    tokio::join!(pipeline.worker.work(vec![held]), commit_in_between);
+    pipeline.worker.work(vec![pipeline.take().await]).await;
+
+    assert_eq!(pipeline.keys().await, ["wamid.1"]);
+    assert_eq!(pipeline.number("SELECT count(*) FROM deliveries").await, 0, "told by whoever recorded it");
+    assert_eq!(pipeline.receipt(&stamp).await, Some((1, 0, 0, true)));
+    assert_eq!(pipeline.quarantined().await, []);
+}
+
 /// 57, inside one process: equal keys of a group are folded, and the followers take the leader's outcome.
 #[tokio::test(flavor = "multi_thread")]
 async fn duplicates_in_one_group_are_worked_once_and_each_gets_its_receipt() {
@@ -114,6 +142,36 @@ async fn an_item_that_another_worker_holds_is_neither_worked_nor_acknowledged() 
     assert_eq!(pipeline.receipt(&stamp).await, None);
     let depth = pipeline.inbound.depth().await.unwrap();
     assert_eq!((depth.scheduled, depth.inflight, depth.dead), (1, 0, 0));
+}
+
+/// The raw events of a job know nothing of each other: who waits holds nobody up, and is not worked again for others.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_job_of_several_raw_events_only_what_waits_for_a_claim_comes_again() {
+    let pipeline = Pipeline::new().await;
+    let theirs = wanted("another raw event");
+    let claims = Claims::new(&pipeline.redis, ClaimSettings::default());
+    claims.take(std::slice::from_ref(&theirs)).await;
+    let keys = ["wamid.0", "wamid.1", "wamid.2"];
+    let job = Job::of(keys.map(|key| raw_event("wa", a_text(key, "hello"))));
+    let stamps = pipeline.inbound.enqueue(&[job]).await.unwrap();
+
+    pipeline.worker.work(vec![pipeline.take().await]).await;
+
+    assert_eq!(pipeline.keys().await, ["wamid.0", "wamid.2"]);
+    assert_eq!(pipeline.receipt(&stamps[1]).await, None);
+    let pending: Vec<_> = pipeline.inbound.pending().await.unwrap();
+    assert_eq!(pending.iter().map(|job| (job.first, job.count)).collect::<Vec<_>>(), [(stamps[1].number, 1)]);
+
+    claims.release(&[theirs]).await;
+    let rest = pipeline.take().await;
+    assert_eq!((rest.first.as_ref(), rest.count, rest.deferred_for.is_some()), (Some(&stamps[1]), 1, true));
+    pipeline.worker.work(vec![rest]).await;
+
+    assert_eq!(pipeline.keys().await, ["wamid.0", "wamid.2", "wamid.1"]);
+    for stamp in &stamps {
+        assert_eq!(pipeline.receipt(stamp).await, Some((1, 1, 0, true)));
+    }
+    assert_eq!(pipeline.inbound.depth().await.unwrap().all(), 0);
 }
 
 /// 54 (C1): the holder died. Its claim ends, and the deferred job records what it would have lost.

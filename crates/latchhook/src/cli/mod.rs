@@ -7,6 +7,7 @@ use std::{ffi::OsString, io::Write};
 
 use chrono::Utc;
 use clap::{Parser, Subcommand};
+use futures::future::LocalBoxFuture;
 
 mod account;
 pub(crate) mod audit;
@@ -88,6 +89,15 @@ where
     I: IntoIterator<Item = T>,
     T: Into<OsString> + Clone,
 {
+    run_boxed(arguments.into_iter().map(Into::into).collect(), out).await
+}
+
+/// In a box, so that all that it does is compiled once, here, and not once more in each program that runs it.
+fn run_boxed<'a>(arguments: Vec<OsString>, out: &'a mut (dyn Write + Send)) -> LocalBoxFuture<'a, Result<u8, Failure>> {
+    Box::pin(do_run(arguments, out))
+}
+
+async fn do_run(arguments: Vec<OsString>, out: &mut (dyn Write + Send)) -> Result<u8, Failure> {
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(asked) if failure::is_help(&asked) => {

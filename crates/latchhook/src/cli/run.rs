@@ -51,6 +51,7 @@ pub(super) fn settings(context: &Context<'_>, listen: SocketAddr, tuning: &Tunin
         listen,
         master_key: given.master_key.as_ref().map(|key| key.expose_secret().into()).unwrap_or_default(),
         allow_private: given.allow_private_endpoints.clone().unwrap_or_default(),
+        producer: tuning.producer(),
         worker: tuning.worker(),
         dispatcher: tuning.dispatcher(),
     })

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 use dispatcher::Schedule;
+use producer::ProducerSettings;
 use queue::{ClaimSettings, ConsumerSettings};
 
 /// Leases, deadlines and the schedule of retries, each as `500ms`, `30s`, `5m` or `2h`.
@@ -34,6 +35,15 @@ pub(super) struct Tuning {
     #[arg(long, env = "LATCHHOOK_RETRY_AFTER", value_name = "TIMES", value_delimiter = ',', value_parser = time,
           default_value = "5s,5m,30m,2h,5h,10h,14h,20h,24h")]
     retry_after: Vec<Duration>,
+
+    /// The most that any batch holds (raw events of a push, jobs of a fetch, items of a transaction, deliveries of a lease,
+    /// attempts of a record): to measure what batches are good for
+    #[arg(long, env = "LATCHHOOK_GROUP", value_name = "N", hide = true)]
+    group: Option<usize>,
+
+    /// Transactions of a worker at a time
+    #[arg(long, env = "LATCHHOOK_LANES", value_name = "N", default_value_t = 2, hide = true)]
+    lanes: usize,
 }
 
 fn time(text: &str) -> Result<Duration, String> {
@@ -52,6 +62,8 @@ impl Default for Tuning {
             request_deadline: dispatcher.deadline,
             record_within: dispatcher.slack,
             retry_after: dispatcher.schedule.0,
+            group: None,
+            lanes: worker.lanes,
         }
     }
 }
@@ -61,17 +73,31 @@ impl Tuning {
         ClaimSettings { lease: self.claim_lease, remember_done: self.claim_memory, ..ClaimSettings::default() }
     }
 
+    fn at_most(&self, batch: usize) -> usize {
+        self.group.map_or(batch, |group| group.clamp(1, batch))
+    }
+
+    pub(super) fn producer(&self) -> ProducerSettings {
+        let default = ProducerSettings::default();
+        ProducerSettings { raw_events_per_push: self.at_most(default.raw_events_per_push), ..default }
+    }
+
     pub(super) fn worker(&self) -> worker::Settings {
-        let consumer = ConsumerSettings { lease: self.worker_lease, ..ConsumerSettings::default() };
-        worker::Settings { consumer, claims: self.claims(), ..worker::Settings::default() }
+        let default = worker::Settings::default();
+        let fetch_jobs = self.at_most(default.consumer.fetch_jobs);
+        let consumer = ConsumerSettings { lease: self.worker_lease, fetch_jobs, ..ConsumerSettings::default() };
+        let group_items = self.at_most(default.group_items);
+        worker::Settings { consumer, claims: self.claims(), group_items, lanes: self.lanes, ..default }
     }
 
     pub(super) fn dispatcher(&self) -> dispatcher::Settings {
+        let default = dispatcher::Settings::default();
         dispatcher::Settings {
             deadline: self.request_deadline,
             slack: self.record_within,
             schedule: Schedule(self.retry_after.clone()),
-            ..dispatcher::Settings::default()
+            batch: self.at_most(default.batch),
+            ..default
         }
     }
 }

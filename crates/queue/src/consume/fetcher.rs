@@ -50,13 +50,13 @@ impl Fetcher {
     /// Waits until half of the channel is free (a fetch for every single job would be dear) and nobody has paused us.
     /// `None` when nobody wants jobs any more.
     async fn room(&mut self) -> Option<usize> {
-        let half = self.settings.concurrency.div_ceil(2);
+        let half = self.settings.concurrency.div_ceil(2).min(self.settings.fetch_jobs);
         self.jobs.reserve_many(half).await.ok().map(drop)?;
         if self.pause.wait_for(|paused| !paused).await.is_err() {
             // Whoever could pause us is gone, with the pause.
             tracing::debug!("queue.pause.abandoned");
         }
-        Some(self.jobs.capacity())
+        Some(self.jobs.capacity().min(self.settings.fetch_jobs))
     }
 
     /// Fetches once and hands over what came. Returns how long to wait before the next time.

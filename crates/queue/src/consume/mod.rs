@@ -47,6 +47,8 @@ pub struct ConsumerSettings {
     pub poll_floor: Duration,
     /// How long running handlers may take to finish after a stop. Less than what the platform waits before it kills.
     pub drain: Duration,
+    /// Jobs that one fetch takes at most.
+    pub fetch_jobs: usize,
     /// Bytes after which one fetch takes no further job.
     pub fetch_bytes: usize,
 }
@@ -58,6 +60,7 @@ impl Default for ConsumerSettings {
             lease: Duration::from_secs(30),
             poll_floor: Duration::from_secs(1),
             drain: Duration::from_secs(25),
+            fetch_jobs: 256,
             fetch_bytes: 8 << 20,
         }
     }

@@ -1,0 +1,330 @@
+//! The desk: where deliveries wait that a worker in this process has committed and handed over, leased from the start.
+//!
+//! ```text
+//!  worker ──set aside──▶ ( places ) ──take──▶ ( waiting, by endpoint ) ──permit──▶ sent
+//!                           full: left in `due`, for whoever leases next
+//! ```
+//! Places are bounded, in number and in bytes, and shared so that nobody can take them all: an endpoint may have as many as
+//! are still free. One that answers nothing ends up with half of them, the next such with half of the rest, and so on; what
+//! finds no place waits in Postgres, as ever.
+//!
+//! Of the permits, a quarter is left to what is leased. An endpoint that has deliveries due gets no place until they are
+//! leased: else new ones would be sent past old ones for ever. And while as much is due as can be sent, workers are held
+//! up, a little, so that the way that costs less is found again.
+
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use database::{
+    Database,
+    due::{self, Leased},
+};
+use fail::fail_point;
+use tokio::{
+    runtime::Handle,
+    sync::Notify,
+    time::{Instant, timeout},
+};
+use tracing::warn;
+use vocabulary::EndpointId;
+
+use crate::{
+    dispatcher::{DispatchError, Settings},
+    in_flight::{Full, InFlight},
+    send::Sender,
+};
+
+/// How much waits at most.
+const PLACES: usize = 2048;
+const BYTES: usize = 16 << 20;
+/// Free places that are worth the while of a worker: a group may owe hundreds.
+const ENOUGH: usize = PLACES / 4;
+/// While customers answer at least this often a worker waits; at most so long in all.
+const MOVES_WITHIN: Duration = Duration::from_millis(20);
+const LONGEST_WAIT: Duration = Duration::from_millis(200);
+
+/// Where a worker hands over. Cheap to clone.
+#[derive(Clone)]
+pub struct Desk(Arc<Shared>);
+
+struct Shared {
+    lease: Duration,
+    in_flight: Arc<InFlight>,
+    /// Of the permits, as many as deliveries from here may have.
+    permits: usize,
+    sender: Sender,
+    database: Database,
+    runtime: Handle,
+    waiting: Mutex<Waiting>,
+    freed: Notify,
+}
+
+#[derive(Default)]
+struct Waiting {
+    /// Nothing is taken any more.
+    is_cleared: bool,
+    /// As much is due as can be sent.
+    is_behind: bool,
+    /// Who has deliveries due.
+    owing: HashSet<EndpointId>,
+    places: usize,
+    bytes: usize,
+    lanes: HashMap<EndpointId, Lane>,
+    /// The endpoints that something waits for, in the order of their turns.
+    turns: VecDeque<EndpointId>,
+}
+
+/// What is there of one endpoint.
+#[derive(Default)]
+struct Lane {
+    /// Set aside, or waiting.
+    places: usize,
+    waiting: VecDeque<(Leased, Instant)>,
+}
+
+impl Desk {
+    /// Must be made in the runtime that is to send.
+    pub(crate) fn new(settings: &Settings, in_flight: Arc<InFlight>, sender: Sender, database: Database) -> Self {
+        let (lease, permits) = (settings.lease(), settings.in_flight - settings.in_flight / 4);
+        let (waiting, freed, runtime) = (Mutex::default(), Notify::new(), Handle::current());
+        Self(Arc::new(Shared { lease, in_flight, permits, sender, database, runtime, waiting, freed }))
+    }
+
+    /// How long what is handed over is to be leased.
+    pub fn lease(&self) -> Duration {
+        self.0.lease
+    }
+
+    /// Waits until a quarter of the places is free and no more is due than can be sent, as long as customers answer; and
+    /// never for long.
+    pub async fn has_places(&self) {
+        let enough = async {
+            while !self.waiting().has_enough() {
+                if timeout(MOVES_WITHIN, self.0.freed.notified()).await.is_err() {
+                    return;
+                }
+            }
+        };
+        let _in_vain = timeout(LONGEST_WAIT, enough).await;
+    }
+
+    /// Sets a place aside for a delivery of so many bytes, or says that there is none.
+    pub fn set_aside(&self, endpoint: &EndpointId, bytes: usize) -> bool {
+        self.waiting().set_aside(endpoint, bytes)
+    }
+
+    /// A place that was set aside is not needed.
+    pub fn give_back(&self, endpoint: &EndpointId, bytes: usize) {
+        self.waiting().give_back(endpoint, bytes);
+        self.0.freed.notify_one();
+    }
+
+    /// Takes deliveries, each to the place that was set aside for it, and sends those that there are permits for.
+    pub fn take(&self, deliveries: Vec<Leased>, ends: Instant) {
+        let mut waiting = self.waiting();
+        if waiting.is_cleared {
+            drop(waiting);
+            let database = self.0.database.clone();
+            self.0.runtime.spawn(async move {
+                if let Err(away) = release(&database, &deliveries).await {
+                    warn!(
+                        error = &away as &dyn std::error::Error,
+                        "what was handed over too late is sent once its lease has ended"
+                    );
+                }
+            });
+            return;
+        }
+        fail_point!("dispatcher-after-lease");
+        self.0.sender.counters.handed_over.add(deliveries.len());
+        for leased in deliveries {
+            waiting.queue(leased, ends);
+        }
+        drop(waiting);
+        self.send_what_may();
+    }
+
+    /// Sends what there are permits for. To be called whenever a permit was given back.
+    pub(crate) fn send_what_may(&self) {
+        let Shared { in_flight, permits, sender, runtime, .. } = &*self.0;
+        let mut waiting = self.waiting();
+        let mut in_vain = 0;
+        while in_vain < waiting.turns.len()
+            && let Some(endpoint) = waiting.turns.pop_front()
+        {
+            let permit = match in_flight.try_take(&endpoint, *permits) {
+                Ok(permit) => permit,
+                Err(full) => {
+                    waiting.turns.push_back(endpoint);
+                    in_vain += 1;
+                    if full == Full::ForAll { break } else { continue }
+                }
+            };
+            if let Some((leased, ends)) = waiting.next_of(&endpoint) {
+                runtime.spawn(sender.clone().send(leased, permit, ends, self.clone()));
+            }
+        }
+        drop(waiting);
+        self.0.freed.notify_one();
+    }
+
+    /// Hears what a lease has brought: whether all the room there was, and of which endpoints. Who had no room may have more.
+    pub(crate) fn hear(&self, is_behind: bool, leased: HashSet<EndpointId>, had_room: impl Fn(&EndpointId) -> bool) {
+        let mut waiting = self.waiting();
+        waiting.is_behind = is_behind;
+        waiting.owing.retain(|endpoint| !had_room(endpoint));
+        waiting.owing.extend(leased);
+    }
+
+    /// Takes nothing more, and hands out what waits.
+    pub(crate) fn clear(&self) -> Vec<Leased> {
+        let cleared = Waiting { is_cleared: true, ..Waiting::default() };
+        let lanes = std::mem::replace(&mut *self.waiting(), cleared).lanes;
+        lanes.into_values().flat_map(|lane| lane.waiting).map(|(leased, _)| leased).collect()
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Gives leases back under which nothing was sent.
+///
+/// # Errors
+/// When Postgres cannot be asked: then they end by themselves.
+pub(crate) async fn release(database: &Database, unused: &[Leased]) -> Result<(), DispatchError> {
+    if unused.is_empty() {
+        return Ok(());
+    }
+    let connection = database.connection().await?;
+    Ok(due::release(&connection, unused).await?)
+}
+
+impl Waiting {
+    fn has_enough(&self) -> bool {
+        self.is_cleared || !self.is_behind && PLACES - self.places >= ENOUGH && self.bytes <= BYTES - BYTES / 4
+    }
+
+    fn set_aside(&mut self, endpoint: &EndpointId, bytes: usize) -> bool {
+        let own = self.lanes.get(endpoint).map_or(0, |lane| lane.places);
+        let is_full = own >= PLACES - self.places || self.bytes + bytes > BYTES;
+        if is_full || self.is_cleared || self.owing.contains(endpoint) {
+            return false;
+        }
+        self.places += 1;
+        self.bytes += bytes;
+        self.lanes.entry(endpoint.clone()).or_default().places += 1;
+        true
+    }
+
+    fn give_back(&mut self, endpoint: &EndpointId, bytes: usize) {
+        // A desk that was cleared meanwhile knows nothing of it.
+        let Some(lane) = self.lanes.get_mut(endpoint) else { return };
+        lane.places -= 1;
+        self.places -= 1;
+        self.bytes -= bytes;
+        if lane.places == 0 {
+            self.lanes.remove(endpoint);
+        }
+    }
+
+    fn queue(&mut self, leased: Leased, ends: Instant) {
+        let lane = self.lanes.entry(leased.endpoint_id.clone()).or_default();
+        if lane.waiting.is_empty() {
+            self.turns.push_back(leased.endpoint_id.clone());
+        }
+        lane.waiting.push_back((leased, ends));
+    }
+
+    /// The next delivery to an endpoint; its place is free then, and the endpoint's next turn comes after the others'.
+    fn next_of(&mut self, endpoint: &EndpointId) -> Option<(Leased, Instant)> {
+        let lane = self.lanes.get_mut(endpoint)?;
+        let next = lane.waiting.pop_front()?;
+        if !lane.waiting.is_empty() {
+            self.turns.push_back(endpoint.clone());
+        }
+        self.give_back(endpoint, next.0.body.len());
+        Some(next)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use database::endpoints::Target;
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn endpoint(id: &str) -> EndpointId {
+        id.parse().unwrap()
+    }
+
+    fn leased(endpoint_id: &str, body: &'static str) -> Leased {
+        Leased {
+            event_id: Uuid::nil(),
+            endpoint_id: endpoint(endpoint_id),
+            lease: 1,
+            attempts: 0,
+            webhook_id: "msg_1".to_owned(),
+            body: body.into(),
+            target: Arc::new(Target { url: String::new(), secrets: Vec::new() }),
+        }
+    }
+
+    fn take_all(waiting: &mut Waiting, id: &str) -> usize {
+        std::iter::repeat_with(|| waiting.set_aside(&endpoint(id), 1)).take_while(|has_place| *has_place).count()
+    }
+
+    #[test]
+    fn nobody_can_have_more_places_than_are_left_for_the_others() {
+        let mut waiting = Waiting::default();
+
+        assert_eq!(take_all(&mut waiting, "hangs"), PLACES / 2);
+        assert_eq!(take_all(&mut waiting, "hangs-too"), PLACES / 4);
+
+        assert!(waiting.set_aside(&endpoint("answers"), 1));
+    }
+
+    #[test]
+    fn what_is_large_has_a_place_only_while_the_memory_for_it_is_there() {
+        let mut waiting = Waiting::default();
+
+        assert!(waiting.set_aside(&endpoint("bot"), BYTES));
+        assert!(!waiting.set_aside(&endpoint("bot"), 1));
+
+        waiting.give_back(&endpoint("bot"), BYTES);
+        assert!(waiting.set_aside(&endpoint("bot"), 1));
+    }
+
+    #[test]
+    fn who_has_deliveries_due_gets_no_place_until_they_are_leased() {
+        let mut waiting = Waiting { owing: [endpoint("late")].into(), ..Waiting::default() };
+
+        assert!(!waiting.set_aside(&endpoint("late"), 1));
+        assert!(waiting.set_aside(&endpoint("prompt"), 1));
+
+        waiting.owing.clear();
+        assert!(waiting.set_aside(&endpoint("late"), 1));
+    }
+
+    #[test]
+    fn endpoints_take_turns_and_a_place_is_free_once_its_delivery_is_sent() {
+        let mut waiting = Waiting::default();
+        let now = Instant::now();
+        for (id, body) in [("a", "a1"), ("a", "a2"), ("b", "b1")] {
+            assert!(waiting.set_aside(&endpoint(id), 2));
+            waiting.queue(leased(id, body), now);
+        }
+
+        let mut sent = Vec::new();
+        while let Some(endpoint) = waiting.turns.pop_front() {
+            sent.extend(waiting.next_of(&endpoint).map(|(leased, _)| leased.body));
+        }
+
+        assert_eq!(sent, ["a1", "b1", "a2"]);
+        assert_eq!((waiting.places, waiting.bytes, waiting.lanes.len()), (0, 0, 0));
+    }
+}

@@ -1,0 +1,40 @@
+//! From a lease and a permit to a result on its way to the recorder.
+
+use std::sync::Arc;
+
+use chrono::Utc;
+use database::due::Leased;
+use fail::fail_point;
+use tokio::{sync::mpsc::UnboundedSender, time::Instant};
+use tracing::{error, warn};
+
+use crate::{attempt::Attempter, counters::Counters, desk::Desk, in_flight::Permit, recorder::Ended};
+
+/// Sends deliveries. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Sender {
+    pub(crate) attempter: Arc<Attempter>,
+    pub(crate) ended: UnboundedSender<Ended>,
+    pub(crate) counters: Arc<Counters>,
+}
+
+impl Sender {
+    /// Sends one delivery, unless its lease may end before the answer: this process was stopped for a while, or it waited
+    /// for long, and somebody else may be sending it already.
+    pub(crate) async fn send(self, leased: Leased, mut permit: Permit, ends: Instant, desk: Desk) {
+        if ends.saturating_duration_since(Instant::now()) < self.attempter.deadline {
+            self.counters.late.add(1);
+            warn!(webhook.id = leased.webhook_id, "the lease of {} is nearly over; not sent", leased.webhook_id);
+            drop(permit);
+            return desk.send_what_may();
+        }
+        let (recorded, outcome) = self.attempter.attempt(leased, Utc::now()).await;
+        fail_point!("dispatcher-after-answer");
+        permit.answered();
+        desk.send_what_may();
+        self.counters.count(&outcome);
+        if self.ended.send(Ended { recorded, permit }).is_err() {
+            error!("the recorder is gone; a delivery will be sent again");
+        }
+    }
+}

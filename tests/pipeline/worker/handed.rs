@@ -1,0 +1,139 @@
+//! What a worker hands over to a dispatcher in its own process: sent without being looked for, and owed all the same.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use database::due::Leased;
+use dispatcher::{Client, Dispatcher, Guard};
+use futures::future::{BoxFuture, ready};
+use tests::{Pipeline, a_text};
+use tokio::time::Instant;
+use vocabulary::EndpointId;
+use worker::{Desk, Settings};
+
+/// Whoever takes what is handed over, and does nothing with it: as a process that dies in that moment.
+#[derive(Default)]
+struct Grave {
+    is_full: bool,
+    set_aside: Mutex<usize>,
+    taken: Mutex<Vec<Leased>>,
+}
+
+impl Desk for Grave {
+    fn lease(&self) -> Duration {
+        Duration::from_secs(30)
+    }
+
+    fn has_places(&self) -> BoxFuture<'_, ()> {
+        Box::pin(ready(()))
+    }
+
+    fn set_aside(&self, _: &EndpointId, _: usize) -> bool {
+        *self.set_aside.lock().unwrap() += usize::from(!self.is_full);
+        !self.is_full
+    }
+
+    fn give_back(&self, _: &EndpointId, _: usize) {
+        *self.set_aside.lock().unwrap() -= 1;
+    }
+
+    fn take(&self, deliveries: Vec<Leased>, ends: Instant) {
+        assert!(ends <= Instant::now() + self.lease());
+        self.taken.lock().unwrap().extend(deliveries);
+    }
+}
+
+async fn work_over(pipeline: &Pipeline, desk: Arc<Grave>, body: String) {
+    let worker = pipeline.another_worker_with(Settings { desk: Some(desk), ..Settings::default() });
+    let held = pipeline.enqueue(body).await;
+    worker.work(vec![held]).await;
+}
+
+fn dispatcher(pipeline: &Pipeline) -> Dispatcher {
+    let client = Client::new(Guard::default());
+    Dispatcher::new(pipeline.database.clone(), pipeline.master.clone(), dispatcher::Settings::default(), client)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_handed_over_is_what_would_have_been_leased() {
+    let pipeline = Pipeline::new().await;
+    let desk = Arc::new(Grave::default());
+
+    work_over(&pipeline, desk.clone(), a_text("wamid.1", "hello")).await;
+
+    let taken = desk.taken.lock().unwrap().pop().unwrap();
+    let query = "SELECT d.webhook_id, u.lease, b.body, e.url FROM due u JOIN deliveries d USING (event_id, endpoint_id) \
+                 JOIN bodies b USING (event_id) JOIN endpoints e ON e.id = endpoint_id";
+    let row = pipeline.rows(query, &[]).await.pop().unwrap();
+    assert_eq!((taken.webhook_id.as_str(), taken.lease), (row.get(0), row.get(1)));
+    assert_eq!((&taken.body[..], taken.target.url.as_str()), (row.get(2), row.get(3)));
+}
+
+/// Promise 3: commit, and the webhook is owed, whoever was to send it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_handed_over_to_a_process_that_died_is_leased_by_another_once_its_lease_has_ended() {
+    let pipeline = Pipeline::new().await;
+    work_over(&pipeline, Arc::default(), a_text("wamid.1", "hello")).await;
+    let mut other = dispatcher(&pipeline);
+    assert_eq!(other.dispatch_due().await.unwrap().leased, 0, "somebody else's for now");
+
+    pipeline.execute("UPDATE due SET due_at = now()").await;
+
+    assert_eq!(other.dispatch_due().await.unwrap().leased, 1);
+    other.settled().await;
+}
+
+/// Promise 3: no commit, no webhook. And no place that nobody uses.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_fails_hands_nothing_over_and_gives_its_places_back() {
+    let pipeline = Pipeline::new().await;
+    let desk = Arc::new(Grave::default());
+    pipeline.execute("ALTER TABLE receipts ADD CHECK (items > 1)").await;
+
+    work_over(&pipeline, desk.clone(), a_text("wamid.1", "hello")).await;
+
+    assert_eq!(pipeline.number("SELECT count(*) FROM due").await, 0);
+    assert_eq!(*desk.set_aside.lock().unwrap(), 0);
+    assert!(desk.taken.lock().unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_finds_no_place_is_due_at_once_for_whoever_comes_first() {
+    let pipeline = Pipeline::new().await;
+    work_over(&pipeline, Arc::new(Grave { is_full: true, ..Grave::default() }), a_text("wamid.1", "hello")).await;
+    let mut somebody = dispatcher(&pipeline);
+
+    assert_eq!(somebody.dispatch_due().await.unwrap().leased, 1);
+    somebody.settled().await;
+}
+
+/// A held delivery stays held: enabling its endpoint is what sends it.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_handed_over_for_an_endpoint_that_is_disabled() {
+    let pipeline = Pipeline::new().await;
+    pipeline.execute("UPDATE endpoints SET enabled = false").await;
+    let desk = Arc::new(Grave::default());
+
+    work_over(&pipeline, desk.clone(), a_text("wamid.1", "hello")).await;
+
+    assert!(desk.taken.lock().unwrap().is_empty());
+    assert_eq!(pipeline.number("SELECT count(*) FROM due WHERE lease IS NULL").await, 1);
+}
+
+/// The same through a dispatcher's own desk, to its end in Postgres.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attempt_that_was_handed_over_is_recorded_as_any_other() {
+    let pipeline = Pipeline::new().await;
+    let dispatcher = dispatcher(&pipeline);
+    let desk = Some(latchhook::run::desk_of(&dispatcher));
+    let worker = pipeline.another_worker_with(Settings { desk, ..Settings::default() });
+
+    worker.work(vec![pipeline.enqueue(a_text("wamid.1", "hello")).await]).await;
+    dispatcher.settled().await;
+
+    // Nobody may send to this endpoint, which is an attempt all the same: it is tried again later.
+    assert_eq!(pipeline.number("SELECT count(*) FROM attempts WHERE outcome = 'dns'").await, 1);
+    assert_eq!(pipeline.number("SELECT count(*) FROM due WHERE lease IS NULL AND attempts = 1").await, 1);
+}
