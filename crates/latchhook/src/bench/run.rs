@@ -241,10 +241,11 @@ impl Scene<'_> {
 
 /// How much was done at once, on average: what one counter says by each of what another says.
 fn groups(counted: &BTreeMap<String, u64>) -> BTreeMap<String, f64> {
-    const PAIRS: [(&str, &str, &str); 4] = [
+    const PAIRS: [(&str, &str, &str); 5] = [
         ("raw events a job", "worker.raw_events", "worker.jobs"),
         ("raw events a transaction", "worker.raw_events", "worker.groups"),
         ("events a transaction", "worker.committed", "worker.groups"),
+        ("attempts a record", "dispatcher.recorded", "dispatcher.records"),
         ("raw events a push", "producer.raw_events", "producer.pushes"),
     ];
     let average = |(name, of, by): (&str, &str, &str)| match (counted.get(of), counted.get(by)) {

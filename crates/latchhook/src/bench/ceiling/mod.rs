@@ -38,7 +38,7 @@ mod worker;
 
 use std::{
     collections::HashMap,
-    io,
+    io::{self, Write},
     net::{SocketAddr, TcpListener},
     sync::Arc,
     thread,
@@ -50,6 +50,7 @@ use dispatcher::signing::SigningSecret;
 use hyper::Uri;
 use redis::ConnectionAddr;
 use secrecy::{ExposeSecret, SecretString};
+use serde::Serialize;
 use serde_json::json;
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -125,10 +126,14 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     let address = listener.local_addr()?;
     start(&common, &options, listener)?;
 
-    println!("{}", json!({ "address": address }));
+    tell(&json!({ "address": address }))?;
     until_told_to_stop().await?;
     common.tally.settle(common.customers.len() as u64, DRAIN).await;
-    println!("{}", serde_json::to_string(&common.tally.report())?);
+    tell(&common.tally.report())
+}
+
+fn tell(what: &impl Serialize) -> anyhow::Result<()> {
+    writeln!(io::stdout(), "{}", serde_json::to_string(what)?)?;
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! The recorder: writes down what came of deliveries, whatever is there in one statement.
+//! The recorder: writes down what came of deliveries, whatever has gathered in one statement.
 
 use std::rc::Rc;
 
@@ -6,6 +6,7 @@ use anyhow::Context;
 use tokio::{
     sync::{Mutex, mpsc},
     task::JoinSet,
+    time::sleep,
 };
 use tokio_postgres::{Client, Statement};
 use uuid::Uuid;
@@ -76,6 +77,7 @@ impl Recorder {
             self.record(&client, &record, &group).await?;
             self.common.tally.recorded.add(group.len());
             group.clear();
+            sleep(self.common.shape.record_pause).await;
         }
         Ok(())
     }

@@ -34,32 +34,32 @@ pub(super) struct Names<'a> {
     pub account: &'a str,
 }
 
-/// A message as it is shown, its fields in the order of their names.
+/// A message as it is shown.
 #[derive(Serialize)]
 struct Shown<'a> {
-    attachments: [(); 0],
-    content: &'a str,
-    context: (),
-    details: (),
-    direction: &'a str,
-    edited: bool,
-    errors: (),
-    external_id: &'a str,
     id: &'a str,
+    external_id: &'a str,
+    direction: &'a str,
     kind: &'a str,
-    provider_timestamp: &'a str,
-    reactions: [(); 0],
-    referral: (),
-    revoked: bool,
-    sender: ShownSender<'a>,
     status: (),
+    sender: Sender<'a>,
+    content: &'a str,
+    attachments: [(); 0],
+    context: (),
+    referral: (),
+    details: (),
+    errors: (),
+    reactions: [(); 0],
+    edited: bool,
+    revoked: bool,
+    provider_timestamp: &'a str,
 }
 
 #[derive(Serialize)]
-struct ShownSender<'a> {
+struct Sender<'a> {
     id: &'a str,
-    name: Option<&'a str>,
     phone: &'a str,
+    name: Option<&'a str>,
 }
 
 /// A message as the column `state` keeps it.
@@ -69,22 +69,14 @@ struct Kept<'a> {
     direction: &'a str,
     kind: &'a str,
     provider_timestamp: &'a str,
-    sender: KeptSender<'a>,
+    sender: Sender<'a>,
     content: &'a str,
-    attachments: [(); 0],
-    context: (),
-    referral: (),
-    errors: (),
-    details: (),
-    progress: (),
-    failure: (),
 }
 
-#[derive(Serialize)]
-struct KeptSender<'a> {
-    id: &'a str,
-    phone: &'a str,
-    name: Option<&'a str>,
+impl<'a> Sender<'a> {
+    fn of(item: &'a Item<'_>) -> Self {
+        Self { id: &item.from, phone: &item.from, name: item.name.as_deref() }
+    }
 }
 
 /// The webhook's body.
@@ -101,22 +93,22 @@ pub(super) fn body(item: &Item<'_>, names: Names<'_>) -> io::Result<Told> {
     head.extend_from_slice(br#","sequence":"#);
 
     let shown = Shown {
-        attachments: [],
-        content: &item.text,
-        context: (),
-        details: (),
-        direction: "incoming",
-        edited: false,
-        errors: (),
-        external_id: &item.wamid,
         id: names.message.as_hyphenated().encode_lower(&mut id),
+        external_id: &item.wamid,
+        direction: "incoming",
         kind: "text",
-        provider_timestamp: &time,
-        reactions: [],
-        referral: (),
-        revoked: false,
-        sender: ShownSender { id: &item.from, name: item.name.as_deref(), phone: &item.from },
         status: (),
+        sender: Sender::of(item),
+        content: &item.text,
+        attachments: [],
+        context: (),
+        referral: (),
+        details: (),
+        errors: (),
+        reactions: [],
+        edited: false,
+        revoked: false,
+        provider_timestamp: &time,
     };
     let mut tail = Vec::with_capacity(512 + item.text.len() + item.raw.len());
     tail.extend_from_slice(br#","message":"#);
@@ -134,15 +126,8 @@ pub(super) fn state(item: &Item<'_>) -> serde_json::Result<Vec<u8>> {
         direction: "incoming",
         kind: "text",
         provider_timestamp: &time(item),
-        sender: KeptSender { id: &item.from, phone: &item.from, name: item.name.as_deref() },
+        sender: Sender::of(item),
         content: &item.text,
-        attachments: [],
-        context: (),
-        referral: (),
-        errors: (),
-        details: (),
-        progress: (),
-        failure: (),
     })
 }
 
@@ -156,7 +141,7 @@ mod tests {
     use bytes::Bytes;
     use chrono::Utc;
     use providers::Provider;
-    use serde_json::{Map, Value};
+    use serde_json::Map;
     use vocabulary::{Effect, Event, Message, RawEvent, Source};
 
     use super::{super::item::items, *};
@@ -209,7 +194,7 @@ mod tests {
         let ours = String::from_utf8(whole(&body(&items[0], names).unwrap(), 42)).unwrap();
 
         let Names { event: event_id, message: message_id, .. } = names;
-        let shown: Value = message(&event).snapshot(&message_id.to_string());
+        let shown = message(&event).snapshot(&message_id.to_string()).unwrap();
         let raw = std::str::from_utf8(&event.raw).unwrap();
         // As in the worker's `payload.rs`.
         let theirs = format!(

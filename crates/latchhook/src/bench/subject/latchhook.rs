@@ -24,6 +24,8 @@ use crate::run::{self, Role, Settings, Stages};
 /// The producer first.
 const ALL: [Role; 3] = [Role::Producer, Role::Worker, Role::Dispatcher];
 const ACCOUNT: &str = "bench";
+/// Past eight nothing is gained on two cores.
+const LANES_OF_SMALL_GROUPS: usize = 8;
 const RECORDED: &str = "dispatcher.recorded";
 const READY_WITHIN: Duration = Duration::from_secs(10);
 
@@ -85,12 +87,18 @@ impl Latchhook {
     /// What the stages count. Whatever else they learn to count belongs here.
     pub(super) fn counters(&self) -> BTreeMap<String, u64> {
         let mut counters = BTreeMap::new();
+        for producer in self.stages.iter().filter_map(|stages| stages.producer.as_ref()) {
+            counters.insert("producer.pushes".to_owned(), producer.counters().pushes.get());
+            counters.insert("producer.raw_events".to_owned(), producer.counters().raw_events.get());
+        }
         for worker in self.stages.iter().filter_map(|stages| stages.worker.as_ref()) {
             counters.extend(worker.all().into_iter().map(|(name, count)| (format!("worker.{name}"), count)));
         }
         for dispatcher in self.stages.iter().filter_map(|stages| stages.dispatcher.as_ref()) {
             let dispatcher = dispatcher.snapshot();
             counters.insert("dispatcher.leased".to_owned(), dispatcher.leased);
+            counters.insert("dispatcher.handed_over".to_owned(), dispatcher.handed_over);
+            counters.insert("dispatcher.records".to_owned(), dispatcher.records);
             counters.insert(RECORDED.to_owned(), dispatcher.recorded);
             counters.insert("dispatcher.sent".to_owned(), dispatcher.sent());
         }
@@ -106,11 +114,15 @@ impl Latchhook {
     }
 }
 
-/// The one place that says how many items a stage may work on together. Of the stages only the worker can be told yet.
+/// Says how many items any batch may hold. More transactions run side by side then: whoever works without batches would
+/// have it so, and two at a time would be slow for want of company, not of batches.
 fn limit_groups(settings: &mut Settings, group: Option<usize>) {
-    if let Some(group) = group {
-        settings.worker.group_items = group;
-    }
+    let Some(group) = group else { return };
+    settings.producer.raw_events_per_push = group;
+    settings.worker.consumer.fetch_jobs = group;
+    settings.worker.group_items = group;
+    settings.worker.lanes = LANES_OF_SMALL_GROUPS.max(settings.worker.lanes);
+    settings.dispatcher.batch = group;
 }
 
 /// An account, its endpoints, and the source; the producer knows it when this returns.
