@@ -37,9 +37,10 @@ audit-speed *arguments: tools
 bench *arguments: tools
     cargo run --release --bin latchhook -- bench {{ arguments }}
 
-# See within seconds whether the bench runs; the figures are worth nothing
+# See within seconds whether the benches run; the figures are worth nothing
 bench-smoke: tools
-    cargo run --bin latchhook -- bench --quick --only base,items,latency-ms
+    cargo run --bin latchhook -- bench --quick --only base,items,latency-ms --ceiling
+    cargo test --benches --package providers --package dispatcher --package vocabulary
 
 # Install Postgres and Redis below .tools/ if they are nowhere to be found
 tools:
@@ -72,4 +73,4 @@ fuzz target seconds="180":
     cargo fuzz run -s none --fuzz-dir tests/fuzz '{{ target }}' -- -max_total_time={{ seconds }} -print_final_stats=1
 
 # All that must hold before a change lands
-ci: (fmt "--check") clippy docs (mutants "--check") test deploy
+ci: (fmt "--check") clippy docs (mutants "--check") test bench-smoke deploy
