@@ -8,9 +8,14 @@
 //! are still free. One that answers nothing ends up with half of them, the next such with half of the rest, and so on; what
 //! finds no place waits in Postgres, as ever.
 //!
-//! Of the permits, a quarter is left to what is leased. An endpoint that has deliveries due gets no place until they are
-//! leased: else new ones would be sent past old ones for ever. And while as much is due as can be sent, workers are held
-//! up, a little, so that the way that costs less is found again.
+//! Of the permits, all endpoints' and each one's, a quarter is left to what is leased, as long as there is something to
+//! lease. An endpoint that has deliveries due, be it for want of a place, gets none until they are leased: else new ones
+//! would be sent past old ones for ever. And while as much is due as can be sent, workers are held up, a little, so that the
+//! way that costs less is found again.
+//!
+//! What waits here is sent to where its endpoint was when its event was committed, and as it was: a change of the endpoint,
+//! disabling it too, is seen by what is committed or leased after it. That is the time by which a lease is longer than a
+//! request may take (15 s), at most: after that it is not sent from here.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -33,7 +38,7 @@ use vocabulary::EndpointId;
 
 use crate::{
     dispatcher::{DispatchError, Settings},
-    in_flight::{Full, InFlight},
+    in_flight::{Full, InFlight, Share},
     send::Sender,
 };
 
@@ -44,7 +49,7 @@ const BYTES: usize = 16 << 20;
 const ENOUGH: usize = PLACES / 4;
 /// While customers answer at least this often a worker waits; at most so long in all.
 const MOVES_WITHIN: Duration = Duration::from_millis(20);
-const LONGEST_WAIT: Duration = Duration::from_millis(200);
+const LONGEST_WAIT: Duration = Duration::from_millis(100);
 
 /// Where a worker hands over. Cheap to clone.
 #[derive(Clone)]
@@ -53,8 +58,6 @@ pub struct Desk(Arc<Shared>);
 struct Shared {
     lease: Duration,
     in_flight: Arc<InFlight>,
-    /// Of the permits, as many as deliveries from here may have.
-    permits: usize,
     sender: Sender,
     database: Database,
     runtime: Handle,
@@ -66,6 +69,10 @@ struct Shared {
 struct Waiting {
     /// Nothing is taken any more.
     is_cleared: bool,
+    /// Nothing is sent just now.
+    is_held: bool,
+    /// There was nothing to lease, so no permits need to be left for that.
+    has_all_permits: bool,
     /// As much is due as can be sent.
     is_behind: bool,
     /// Who has deliveries due.
@@ -88,9 +95,8 @@ struct Lane {
 impl Desk {
     /// Must be made in the runtime that is to send.
     pub(crate) fn new(settings: &Settings, in_flight: Arc<InFlight>, sender: Sender, database: Database) -> Self {
-        let (lease, permits) = (settings.lease(), settings.in_flight - settings.in_flight / 4);
         let (waiting, freed, runtime) = (Mutex::default(), Notify::new(), Handle::current());
-        Self(Arc::new(Shared { lease, in_flight, permits, sender, database, runtime, waiting, freed }))
+        Self(Arc::new(Shared { lease: settings.lease(), in_flight, sender, database, runtime, waiting, freed }))
     }
 
     /// How long what is handed over is to be leased.
@@ -149,33 +155,33 @@ impl Desk {
 
     /// Sends what there are permits for. To be called whenever a permit was given back.
     pub(crate) fn send_what_may(&self) {
-        let Shared { in_flight, permits, sender, runtime, .. } = &*self.0;
+        let Shared { in_flight, sender, runtime, .. } = &*self.0;
         let mut waiting = self.waiting();
-        let mut in_vain = 0;
-        while in_vain < waiting.turns.len()
-            && let Some(endpoint) = waiting.turns.pop_front()
-        {
-            let permit = match in_flight.try_take(&endpoint, *permits) {
-                Ok(permit) => permit,
-                Err(full) => {
-                    waiting.turns.push_back(endpoint);
-                    in_vain += 1;
-                    if full == Full::ForAll { break } else { continue }
-                }
-            };
-            if let Some((leased, ends)) = waiting.next_of(&endpoint) {
-                runtime.spawn(sender.clone().send(leased, permit, ends, self.clone()));
-            }
+        if waiting.is_held {
+            return;
+        }
+        let share = if waiting.has_all_permits { Share::All } else { Share::OfDesk };
+        for (leased, ends, permit) in waiting.next(|endpoint| in_flight.try_take(endpoint, share)) {
+            runtime.spawn(sender.clone().send(leased, permit, ends, self.clone()));
         }
         drop(waiting);
         self.0.freed.notify_one();
+    }
+
+    /// Sends nothing while somebody looks at the rooms and leases what fits into them: two who look could take the same room.
+    pub(crate) fn hold(&self) -> Hold<'_> {
+        self.waiting().is_held = true;
+        Hold(self)
     }
 
     /// Hears what a lease has brought: whether all the room there was, and of which endpoints. Who had no room may have more.
     pub(crate) fn hear(&self, is_behind: bool, leased: HashSet<EndpointId>, had_room: impl Fn(&EndpointId) -> bool) {
         let mut waiting = self.waiting();
         waiting.is_behind = is_behind;
-        waiting.owing.retain(|endpoint| !had_room(endpoint));
+        waiting.has_all_permits = leased.is_empty();
+        if !is_behind {
+            waiting.owing.retain(|endpoint| !had_room(endpoint));
+        }
         waiting.owing.extend(leased);
     }
 
@@ -188,6 +194,16 @@ impl Desk {
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Nothing is sent from the desk as long as it is there.
+pub(crate) struct Hold<'d>(&'d Desk);
+
+impl Drop for Hold<'_> {
+    fn drop(&mut self) {
+        self.0.waiting().is_held = false;
+        self.0.send_what_may();
     }
 }
 
@@ -210,8 +226,12 @@ impl Waiting {
 
     fn set_aside(&mut self, endpoint: &EndpointId, bytes: usize) -> bool {
         let own = self.lanes.get(endpoint).map_or(0, |lane| lane.places);
-        let is_full = own >= PLACES - self.places || self.bytes + bytes > BYTES;
-        if is_full || self.is_cleared || self.owing.contains(endpoint) {
+        if self.is_cleared || self.owing.contains(endpoint) {
+            return false;
+        }
+        if own >= PLACES - self.places || self.bytes + bytes > BYTES {
+            // It will be due, and those after it must not pass it.
+            self.owing.insert(endpoint.clone());
             return false;
         }
         self.places += 1;
@@ -239,7 +259,24 @@ impl Waiting {
         lane.waiting.push_back((leased, ends));
     }
 
-    /// The next delivery to an endpoint; its place is free then, and the endpoint's next turn comes after the others'.
+    /// What there are permits for, endpoint by endpoint in turns; each goes behind the others after its turn.
+    fn next<P>(&mut self, mut permit: impl FnMut(&EndpointId) -> Result<P, Full>) -> Vec<(Leased, Instant, P)> {
+        let (mut next, mut full) = (Vec::new(), Vec::new());
+        while let Some(endpoint) = self.turns.pop_front() {
+            match permit(&endpoint) {
+                Ok(permit) => next.extend(self.next_of(&endpoint).map(|(leased, ends)| (leased, ends, permit))),
+                Err(Full::ForEndpoint) => full.push(endpoint),
+                Err(Full::ForAll) => {
+                    self.turns.push_front(endpoint);
+                    break;
+                }
+            }
+        }
+        self.turns.extend(full);
+        next
+    }
+
+    /// The next delivery to an endpoint; its place is free then.
     fn next_of(&mut self, endpoint: &EndpointId) -> Option<(Leased, Instant)> {
         let lane = self.lanes.get_mut(endpoint)?;
         let next = lane.waiting.pop_front()?;
@@ -292,11 +329,11 @@ mod tests {
     fn what_is_large_has_a_place_only_while_the_memory_for_it_is_there() {
         let mut waiting = Waiting::default();
 
-        assert!(waiting.set_aside(&endpoint("bot"), BYTES));
-        assert!(!waiting.set_aside(&endpoint("bot"), 1));
+        assert!(waiting.set_aside(&endpoint("large"), BYTES));
+        assert!(!waiting.set_aside(&endpoint("small"), 1));
 
-        waiting.give_back(&endpoint("bot"), BYTES);
-        assert!(waiting.set_aside(&endpoint("bot"), 1));
+        waiting.give_back(&endpoint("large"), BYTES);
+        assert!(waiting.set_aside(&endpoint("another"), 1));
     }
 
     #[test]
@@ -310,21 +347,62 @@ mod tests {
         assert!(waiting.set_aside(&endpoint("late"), 1));
     }
 
-    #[test]
-    fn endpoints_take_turns_and_a_place_is_free_once_its_delivery_is_sent() {
-        let mut waiting = Waiting::default();
-        let now = Instant::now();
-        for (id, body) in [("a", "a1"), ("a", "a2"), ("b", "b1")] {
-            assert!(waiting.set_aside(&endpoint(id), 2));
+    fn waiting_with(deliveries: &[(&str, &'static str)]) -> Waiting {
+        let (mut waiting, now) = (Waiting::default(), Instant::now());
+        for (id, body) in deliveries {
+            assert!(waiting.set_aside(&endpoint(id), body.len()));
             waiting.queue(leased(id, body), now);
         }
+        waiting
+    }
 
-        let mut sent = Vec::new();
-        while let Some(endpoint) = waiting.turns.pop_front() {
-            sent.extend(waiting.next_of(&endpoint).map(|(leased, _)| leased.body));
-        }
+    fn sent(next: Vec<(Leased, Instant, ())>) -> Vec<bytes::Bytes> {
+        next.into_iter().map(|(leased, ..)| leased.body).collect()
+    }
 
-        assert_eq!(sent, ["a1", "b1", "a2"]);
-        assert_eq!((waiting.places, waiting.bytes, waiting.lanes.len()), (0, 0, 0));
+    #[test]
+    fn endpoints_take_turns_and_a_place_is_free_once_its_delivery_is_sent() {
+        let mut waiting = waiting_with(&[("a", "a1"), ("a", "a2"), ("b", "b1")]);
+
+        assert_eq!(sent(waiting.next(|_| Ok(()))), ["a1", "b1", "a2"]);
+        assert_eq!((waiting.places, waiting.bytes, waiting.lanes.len(), waiting.turns.len()), (0, 0, 0, 0));
+    }
+
+    #[test]
+    fn who_has_no_permit_of_his_own_holds_up_nobody_else() {
+        let mut waiting = waiting_with(&[("hangs", "h1"), ("b", "b1"), ("b", "b2"), ("b", "b3")]);
+        let permit = |id: &EndpointId| if id.as_str() == "hangs" { Err(Full::ForEndpoint) } else { Ok(()) };
+
+        assert_eq!(sent(waiting.next(permit)), ["b1", "b2", "b3"]);
+        assert_eq!(sent(waiting.next(|_| Ok(()))), ["h1"]);
+    }
+
+    #[test]
+    fn who_found_no_permit_left_has_the_next_turn() {
+        let mut waiting = waiting_with(&[("a", "a1"), ("b", "b1"), ("c", "c1"), ("a", "a2")]);
+        let mut one_at_a_time = || {
+            let mut left = 1;
+            let permit = |_: &EndpointId| {
+                left -= 1;
+                if left == 0 { Ok(()) } else { Err(Full::ForAll) }
+            };
+            sent(waiting.next(permit))
+        };
+
+        assert_eq!(
+            [one_at_a_time(), one_at_a_time(), one_at_a_time(), one_at_a_time()].concat(),
+            ["a1", "b1", "c1", "a2"]
+        );
+    }
+
+    #[test]
+    fn who_found_no_place_gets_none_before_what_is_due_was_leased() {
+        let mut waiting = Waiting::default();
+        take_all(&mut waiting, "bot");
+
+        waiting.give_back(&endpoint("bot"), 1);
+
+        assert!(!waiting.set_aside(&endpoint("bot"), 1), "it would pass what is due");
+        assert!(waiting.set_aside(&endpoint("other"), 1));
     }
 }

@@ -28,6 +28,9 @@ use crate::{
     targets::Targets,
 };
 
+/// How often room that is given back makes the loop look, while one endpoint or all are full.
+const LOOK_AT_MOST_EVERY: Duration = Duration::from_millis(5);
+
 /// How a dispatcher works.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -153,7 +156,9 @@ impl Dispatcher {
     /// # Errors
     /// When Postgres cannot be asked. Nothing is lost by it.
     pub async fn dispatch_due(&mut self) -> Result<Dispatched, DispatchError> {
+        let hold = self.desk.hold();
         let taken = self.lease_due(&self.in_flight.rooms()).await?;
+        drop(hold);
         let leased = taken.len();
         self.start(taken);
         Ok(Dispatched { leased })
@@ -185,7 +190,7 @@ impl Dispatcher {
                 () = stop.cancelled() => {}
                 () = sleep(pause.at_most) => {}
                 () = wake.notified() => {}
-                () = self.in_flight.given_back(), if pause.for_room => {}
+                () = self.room_is_made(), if pause.for_room => {}
             }
         }
         if let Err(away) = self.release(self.desk.clear()).await {
@@ -197,15 +202,17 @@ impl Dispatcher {
     }
 
     async fn step(&mut self, stop: &CancellationToken) -> Result<Pause, DispatchError> {
+        let hold = self.desk.hold();
         let rooms = self.in_flight.rooms();
         let taken = self.lease_due(&rooms).await?;
+        drop(hold);
         if stop.is_cancelled() {
             self.release(taken.into_iter().map(|taken| taken.leased).collect()).await?;
             return Ok(Pause::NONE);
         }
         // Without room nobody has looked, and nothing is known of what is due.
         if rooms.all.all > 0 {
-            let is_behind = taken.len() >= rooms.all.all.min(self.batch);
+            let is_behind = taken.len() >= rooms.all.all;
             self.desk.hear(is_behind, endpoints_of(&taken), |endpoint| rooms.has_some_for(endpoint));
         }
         if !taken.is_empty() {
@@ -217,9 +224,15 @@ impl Dispatcher {
         Ok(Pause { at_most: next.min(self.poll), for_room: rooms.are_scarce() })
     }
 
+    /// Room that was given back, after a moment in which more may be: each look for deliveries has its price.
+    async fn room_is_made(&self) {
+        sleep(LOOK_AT_MOST_EVERY).await;
+        self.in_flight.given_back().await;
+    }
+
     /// Takes what there is room for. The lease is counted from before it was asked for, so that it ends here no later than
     /// in Postgres.
-    async fn lease_due(&mut self, rooms: &Rooms) -> Result<Vec<Taken>, DispatchError> {
+    async fn lease_due(&self, rooms: &Rooms) -> Result<Vec<Taken>, DispatchError> {
         if rooms.all.all == 0 {
             return Ok(Vec::new());
         }

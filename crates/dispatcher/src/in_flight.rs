@@ -13,8 +13,9 @@ use database::due::Room;
 use tokio::sync::Notify;
 use vocabulary::EndpointId;
 
-/// Attempts that may wait for Postgres at one time. One holds some 2 KiB.
-const MOST_UNRECORDED: usize = 4096;
+/// What is sent and what is not recorded yet may be so many times the limit together. More, and a Postgres that is slow would
+/// have records wait for longer than their leases last: then others send again what was delivered.
+const UNRECORDED: usize = 2;
 
 #[derive(Debug)]
 pub(crate) struct InFlight {
@@ -56,6 +57,24 @@ pub(crate) enum Full {
     ForEndpoint,
 }
 
+/// How much of the limits one may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Share {
+    /// All but a quarter, which is left to what is leased.
+    OfDesk,
+    /// All.
+    All,
+}
+
+impl Share {
+    fn of(self, limit: usize) -> usize {
+        match self {
+            Self::OfDesk => (limit - limit.div_ceil(4)).max(1),
+            Self::All => limit,
+        }
+    }
+}
+
 /// What may be leased now.
 #[derive(Debug)]
 pub(crate) struct Rooms {
@@ -74,7 +93,7 @@ impl InFlight {
         let load = self.load();
         let busy = load.endpoints.iter().map(|(id, count)| (id.clone(), count.room(self.per_endpoint)));
         Rooms {
-            all: load.room(self.limit),
+            all: load.room(self.limit, self.limit),
             per_endpoint: Count::default().room(self.per_endpoint),
             busy: busy.collect(),
         }
@@ -86,15 +105,14 @@ impl InFlight {
         self.permit(endpoint_id, retry)
     }
 
-    /// Takes a permit for a first attempt, if `part` of the room that all endpoints have together is not used up, and the
-    /// endpoint has room of its own.
-    pub(crate) fn try_take(self: &Arc<Self>, endpoint_id: &EndpointId, part: usize) -> Result<Permit, Full> {
+    /// Takes a permit for a first attempt, if this share of the limits is not used up.
+    pub(crate) fn try_take(self: &Arc<Self>, endpoint_id: &EndpointId, share: Share) -> Result<Permit, Full> {
         let mut load = self.load();
-        if load.room(part.min(self.limit)).all == 0 {
+        if load.room(share.of(self.limit), self.limit).all == 0 {
             return Err(Full::ForAll);
         }
         let own = load.endpoints.get(endpoint_id).copied().unwrap_or_default();
-        if own.room(self.per_endpoint).all == 0 {
+        if own.room(share.of(self.per_endpoint)).all == 0 {
             return Err(Full::ForEndpoint);
         }
         load.add(endpoint_id, false);
@@ -177,9 +195,10 @@ impl Load {
         self.all.all == 0 && self.unrecorded == 0
     }
 
-    fn room(&self, limit: usize) -> Room {
-        let Room { all, retries } = self.all.room(limit);
-        let unrecorded = MOST_UNRECORDED.saturating_sub(self.unrecorded + self.all.all);
+    /// Within a share of the limit, and within what may wait to be recorded.
+    fn room(&self, share: usize, limit: usize) -> Room {
+        let Room { all, retries } = self.all.room(share);
+        let unrecorded = (UNRECORDED * limit).saturating_sub(self.unrecorded + self.all.all);
         Room { all: all.min(unrecorded), retries: retries.min(unrecorded) }
     }
 
@@ -255,14 +274,26 @@ mod tests {
     fn what_is_answered_leaves_its_place_to_the_next_but_is_not_over_until_it_is_recorded() {
         let in_flight = InFlight::new(8, 1);
         let mut permit = in_flight.take(&endpoint("e1"), false);
-        assert_eq!(in_flight.try_take(&endpoint("e1"), 8).unwrap_err(), Full::ForEndpoint);
+        assert_eq!(in_flight.try_take(&endpoint("e1"), Share::All).unwrap_err(), Full::ForEndpoint);
 
         permit.answered();
-        assert!(in_flight.try_take(&endpoint("e1"), 8).is_ok());
+        assert!(in_flight.try_take(&endpoint("e1"), Share::All).is_ok());
         assert!(in_flight.ended().now_or_never().is_none());
 
         drop(permit);
         assert!(in_flight.ended().now_or_never().is_some());
+    }
+
+    #[test]
+    fn a_quarter_of_each_limit_is_left_to_what_is_leased() {
+        let in_flight = InFlight::new(8, 4);
+        let take = |id: &str| in_flight.try_take(&endpoint(id), Share::OfDesk);
+
+        let _permits: Vec<_> = (0..3).map(|_| take("e1").unwrap()).chain((0..3).map(|_| take("e2").unwrap())).collect();
+
+        assert_eq!(take("e3").unwrap_err(), Full::ForAll);
+        assert_eq!(in_flight.rooms().all.all, 2);
+        assert!(in_flight.rooms().busy.iter().all(|(_, room)| room.all == 1));
     }
 
     #[test]
@@ -274,7 +305,7 @@ mod tests {
             permit
         };
 
-        let mut unrecorded: Vec<_> = (0..MOST_UNRECORDED).map(answered).collect();
+        let mut unrecorded: Vec<_> = (0..UNRECORDED * 8).map(answered).collect();
         assert_eq!(in_flight.rooms().all, Room { all: 0, retries: 0 });
 
         unrecorded.pop();

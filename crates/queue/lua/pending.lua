@@ -1,6 +1,7 @@
 #!lua flags=no-writes
 -- A page of the names of all jobs that are not settled. They are read off the data, where a job stays from its enqueue
--- to its settling, because between the lists it moves and a reader would miss it. The bytes stay in Redis.
+-- to its settling, because between the lists it moves and a reader would miss it. (But one that is parted meanwhile has other
+-- names after that, which a reader may miss: who must be sure looks twice.) The bytes stay in Redis.
 --
 -- KEYS: data
 -- ARGV: cursor, about how many

@@ -35,11 +35,6 @@ impl Incarnation {
         Self::new(&format!("{}{job}", Self::FOREIGN))
     }
 
-    /// Whether it is one of those.
-    pub fn is_foreign(&self) -> bool {
-        self.0.starts_with(Self::FOREIGN)
-    }
-
     /// Takes the name as the queue gives it.
     pub fn new(name: &str) -> Self {
         Self(Arc::from(name))

@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use database::{
-    AsyncPgConnection, QueryError, QueryResult, bodies,
+    AsyncPgConnection, QueryError, QueryResult, Trouble, bodies,
     deliveries::{self, NewDelivery},
     due::{self, Leased},
     endpoints::{self, Subscription},
@@ -217,11 +217,13 @@ async fn subscriptions(
     Ok(by_source)
 }
 
-/// The error that made the others: what is sent behind a statement that fails only hears that the transaction is aborted.
+/// The error that made the others: what is sent behind a statement that fails only hears that the transaction is aborted,
+/// which is no kind of trouble that we know, and in English where Postgres may speak it.
 pub(crate) fn root_cause<const N: usize>(results: [QueryResult<()>; N]) -> QueryResult<()> {
     let mut errors: Vec<QueryError> = results.into_iter().filter_map(Result::err).collect();
-    let root = errors.iter().position(|error| !error.to_string().contains("current transaction is aborted"));
-    match root.or((!errors.is_empty()).then_some(0)) {
+    let known = errors.iter().position(|error| database::trouble(error) != Trouble::Outage);
+    let other = || errors.iter().position(|error| !error.to_string().contains("current transaction is aborted"));
+    match known.or_else(other).or((!errors.is_empty()).then_some(0)) {
         Some(root) => Err(errors.swap_remove(root)),
         None => Ok(()),
     }

@@ -22,6 +22,8 @@ pub(crate) struct Work {
     pub out_of_patience: bool,
     /// It comes later, although no item of it says so.
     pub put_off: bool,
+    /// Each of its raw events can come again without the others: they have numbers, and were read.
+    pub can_be_parted: bool,
 }
 
 /// A process may be killed once by bad luck, also while a job runs alone in it.
@@ -94,8 +96,7 @@ impl Work {
 
     /// Whether some of its raw events are done with, so that only the others have to come again.
     pub(crate) fn is_partly_settled(&self) -> bool {
-        let is_new = |raw: &RawWork| raw.part == Part::All && !raw.stamp.incarnation.is_foreign();
-        !self.put_off && self.raw_events.iter().all(is_new) && self.raw_events.iter().any(RawWork::is_settled)
+        self.can_be_parted && !self.put_off && self.raw_events.iter().any(RawWork::is_settled)
     }
 
     /// The raw events that are not done with.
@@ -138,13 +139,14 @@ pub(crate) async fn unpack(held: Held, sources: &Sources, patience: Duration) ->
             Err(error) => return put_off(held, &error),
         }
     }
-    Work { held: held.id, raw_events, out_of_patience, put_off: false }
+    let can_be_parted = held.first.is_some() && raw_events.len() == held.count as usize;
+    Work { held: held.id, raw_events, out_of_patience, put_off: false, can_be_parted }
 }
 
 /// A job of whose source nobody can say anything now.
 fn put_off(held: Held, error: &SourcesError) -> Work {
     tracing::warn!(error = error as &dyn std::error::Error, job.id = %held.id, "a job is put off");
-    Work { held: held.id, raw_events: Vec::new(), out_of_patience: false, put_off: true }
+    Work { held: held.id, raw_events: Vec::new(), out_of_patience: false, put_off: true, can_be_parted: false }
 }
 
 /// The stamp of the n-th raw event of a job.
@@ -214,7 +216,7 @@ fn crash_loop(held: Held, entries: Vec<JobEntry>) -> Work {
         let items = places(vec![Err(crashes(held.unclean_alone, &raw_event))], part);
         RawWork { stamp, raw_event, account_id: String::new(), provider: String::new(), part, items }
     });
-    Work { raw_events: rejected.collect(), held: held.id, out_of_patience: true, put_off: false }
+    Work { raw_events: rejected.collect(), held: held.id, out_of_patience: true, put_off: false, can_be_parted: false }
 }
 
 fn crashes(deaths: u32, raw_event: &RawEvent) -> Rejection {
@@ -239,7 +241,13 @@ fn undecodable(held: Held, error: &vocabulary::Undecodable) -> Work {
         let items = places(vec![Err(rejection)], part);
         RawWork { stamp, raw_event, account_id: String::new(), provider: String::new(), part, items }
     });
-    Work { raw_events: raw_events.collect(), held: held.id, out_of_patience: true, put_off: false }
+    Work {
+        raw_events: raw_events.collect(),
+        held: held.id,
+        out_of_patience: true,
+        put_off: false,
+        can_be_parted: false,
+    }
 }
 
 fn rejected_job(error: &vocabulary::Undecodable, payload: &Bytes) -> Rejection {

@@ -19,7 +19,7 @@ pub struct Settings {
     pub group_items: usize,
     /// Bytes of raw events in one transaction, at most.
     pub group_bytes: usize,
-    /// Transactions at a time. Two hide the wait for the disk; more only contend for the same counters.
+    /// Transactions at a time. While one is written another claims; those of one source wait for each other's COMMIT.
     pub lanes: usize,
     /// How the queue is read.
     pub consumer: ConsumerSettings,

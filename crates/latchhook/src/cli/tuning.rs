@@ -1,6 +1,6 @@
 //! How patient the stages are. The defaults are for production; tests and small machines want others.
 
-use std::time::Duration;
+use std::{num::NonZeroUsize, time::Duration};
 
 use clap::Args;
 use dispatcher::Schedule;
@@ -39,11 +39,11 @@ pub(super) struct Tuning {
     /// The most that any batch holds (raw events of a push, jobs of a fetch, items of a transaction, deliveries of a lease,
     /// attempts of a record): to measure what batches are good for
     #[arg(long, env = "LATCHHOOK_GROUP", value_name = "N", hide = true)]
-    group: Option<usize>,
+    group: Option<NonZeroUsize>,
 
     /// Transactions of a worker at a time
-    #[arg(long, env = "LATCHHOOK_LANES", value_name = "N", default_value_t = 2, hide = true)]
-    lanes: usize,
+    #[arg(long, env = "LATCHHOOK_LANES", value_name = "N", default_value = "2", hide = true)]
+    lanes: NonZeroUsize,
 }
 
 fn time(text: &str) -> Result<Duration, String> {
@@ -63,7 +63,7 @@ impl Default for Tuning {
             record_within: dispatcher.slack,
             retry_after: dispatcher.schedule.0,
             group: None,
-            lanes: worker.lanes,
+            lanes: NonZeroUsize::new(worker.lanes).unwrap_or(NonZeroUsize::MIN),
         }
     }
 }
@@ -74,7 +74,7 @@ impl Tuning {
     }
 
     fn at_most(&self, batch: usize) -> usize {
-        self.group.map_or(batch, |group| group.clamp(1, batch))
+        self.group.map_or(batch, |group| group.get().min(batch))
     }
 
     pub(super) fn producer(&self) -> ProducerSettings {
@@ -87,7 +87,7 @@ impl Tuning {
         let fetch_jobs = self.at_most(default.consumer.fetch_jobs);
         let consumer = ConsumerSettings { lease: self.worker_lease, fetch_jobs, ..ConsumerSettings::default() };
         let group_items = self.at_most(default.group_items);
-        worker::Settings { consumer, claims: self.claims(), group_items, lanes: self.lanes, ..default }
+        worker::Settings { consumer, claims: self.claims(), group_items, lanes: self.lanes.get(), ..default }
     }
 
     pub(super) fn dispatcher(&self) -> dispatcher::Settings {
