@@ -14,8 +14,9 @@
 //! way that costs less is found again.
 //!
 //! What waits here is sent to where its endpoint was when its event was committed, and as it was: a change of the endpoint,
-//! disabling it too, is seen by what is committed or leased after it. That is the time by which a lease is longer than a
-//! request may take (15 s), at most: after that it is not sent from here.
+//! disabling it too, is seen by what is committed or leased after it. That is half of the time that a lease has for
+//! recording, at most: the other half is needed for that, or somebody else would send again what was delivered. What has
+//! waited for longer is given back, for whoever leases next.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -57,6 +58,8 @@ pub struct Desk(Arc<Shared>);
 
 struct Shared {
     lease: Duration,
+    /// What must be left of a lease when its delivery is sent.
+    needed: Duration,
     in_flight: Arc<InFlight>,
     sender: Sender,
     database: Database,
@@ -95,8 +98,9 @@ struct Lane {
 impl Desk {
     /// Must be made in the runtime that is to send.
     pub(crate) fn new(settings: &Settings, in_flight: Arc<InFlight>, sender: Sender, database: Database) -> Self {
+        let (lease, needed) = (settings.lease(), settings.deadline + settings.slack / 2);
         let (waiting, freed, runtime) = (Mutex::default(), Notify::new(), Handle::current());
-        Self(Arc::new(Shared { lease: settings.lease(), in_flight, sender, database, runtime, waiting, freed }))
+        Self(Arc::new(Shared { lease, needed, in_flight, sender, database, runtime, waiting, freed }))
     }
 
     /// How long what is handed over is to be leased.
@@ -133,16 +137,7 @@ impl Desk {
         let mut waiting = self.waiting();
         if waiting.is_cleared {
             drop(waiting);
-            let database = self.0.database.clone();
-            self.0.runtime.spawn(async move {
-                if let Err(away) = release(&database, &deliveries).await {
-                    warn!(
-                        error = &away as &dyn std::error::Error,
-                        "what was handed over too late is sent once its lease has ended"
-                    );
-                }
-            });
-            return;
+            return self.give_up(deliveries);
         }
         fail_point!("dispatcher-after-lease");
         self.0.sender.counters.handed_over.add(deliveries.len());
@@ -155,17 +150,35 @@ impl Desk {
 
     /// Sends what there are permits for. To be called whenever a permit was given back.
     pub(crate) fn send_what_may(&self) {
-        let Shared { in_flight, sender, runtime, .. } = &*self.0;
+        let Shared { in_flight, sender, runtime, needed, .. } = &*self.0;
         let mut waiting = self.waiting();
         if waiting.is_held {
             return;
         }
+        let late = waiting.late(Instant::now() + *needed);
         let share = if waiting.has_all_permits { Share::All } else { Share::OfDesk };
         for (leased, ends, permit) in waiting.next(|endpoint| in_flight.try_take(endpoint, share)) {
             runtime.spawn(sender.clone().send(leased, permit, ends, self.clone()));
         }
         drop(waiting);
         self.0.freed.notify_one();
+        if !late.is_empty() {
+            sender.counters.late.add(late.len());
+            self.give_up(late);
+        }
+    }
+
+    /// Gives leases back that nothing is sent under, for whoever leases next.
+    fn give_up(&self, deliveries: Vec<Leased>) {
+        let database = self.0.database.clone();
+        self.0.runtime.spawn(async move {
+            if let Err(away) = release(&database, &deliveries).await {
+                warn!(
+                    error = &away as &dyn std::error::Error,
+                    "what was handed over is sent once its leases have ended"
+                );
+            }
+        });
     }
 
     /// Sends nothing while somebody looks at the rooms and leases what fits into them: two who look could take the same room.
@@ -274,6 +287,26 @@ impl Waiting {
         }
         self.turns.extend(full);
         next
+    }
+
+    /// Takes out what has waited for too long: whose lease ends before `needed`. In each lane the oldest come first.
+    fn late(&mut self, needed: Instant) -> Vec<Leased> {
+        let is_late = |lane: &Lane| lane.waiting.front().is_some_and(|(_, ends)| *ends < needed);
+        let lanes: Vec<_> = self.lanes.iter().filter(|(_, lane)| is_late(lane)).map(|(id, _)| id.clone()).collect();
+        let mut late = Vec::new();
+        for endpoint in lanes {
+            while self.lanes.get(&endpoint).is_some_and(is_late)
+                && let Some((leased, _)) = self.lanes.get_mut(&endpoint).and_then(|lane| lane.waiting.pop_front())
+            {
+                self.give_back(&endpoint, leased.body.len());
+                late.push(leased);
+            }
+            self.owing.insert(endpoint.clone());
+            if self.lanes.get(&endpoint).is_none_or(|lane| lane.waiting.is_empty()) {
+                self.turns.retain(|turn| *turn != endpoint);
+            }
+        }
+        late
     }
 
     /// The next delivery to an endpoint; its place is free then.
@@ -393,6 +426,17 @@ mod tests {
             [one_at_a_time(), one_at_a_time(), one_at_a_time(), one_at_a_time()].concat(),
             ["a1", "b1", "c1", "a2"]
         );
+    }
+
+    #[test]
+    fn what_has_waited_for_too_long_is_given_back_and_its_place_is_free() {
+        let mut waiting = waiting_with(&[("hangs", "h1"), ("hangs", "h2")]);
+        assert!(waiting.late(Instant::now() - Duration::from_secs(1)).is_empty());
+
+        let late = waiting.late(Instant::now() + Duration::from_secs(1));
+
+        assert_eq!(late.iter().map(|leased| &leased.body[..]).collect::<Vec<_>>(), [b"h1", b"h2"]);
+        assert_eq!((waiting.places, waiting.bytes, waiting.lanes.len(), waiting.turns.len()), (0, 0, 0, 0));
     }
 
     #[test]
