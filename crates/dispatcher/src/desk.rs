@@ -14,8 +14,8 @@
 //! way that costs less is found again.
 //!
 //! What waits here is sent to where its endpoint was when its event was committed, and as it was: a change of the endpoint,
-//! disabling it too, is seen by what is committed or leased after it. That is half of the time that a lease has for
-//! recording, at most: the other half is needed for that, or somebody else would send again what was delivered. What has
+//! disabling it too, is seen by what is committed or leased after it. That is a quarter of the time that a lease
+//! has for recording, at most: the rest is needed for that, or somebody else would send again what was delivered. What has
 //! waited for longer is given back, for whoever leases next.
 
 use std::{
@@ -98,7 +98,7 @@ struct Lane {
 impl Desk {
     /// Must be made in the runtime that is to send.
     pub(crate) fn new(settings: &Settings, in_flight: Arc<InFlight>, sender: Sender, database: Database) -> Self {
-        let (lease, needed) = (settings.lease(), settings.deadline + settings.slack / 2);
+        let (lease, needed) = (settings.lease(), settings.deadline + settings.slack / 4 * 3);
         let (waiting, freed, runtime) = (Mutex::default(), Notify::new(), Handle::current());
         Self(Arc::new(Shared { lease, needed, in_flight, sender, database, runtime, waiting, freed }))
     }

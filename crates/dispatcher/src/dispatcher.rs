@@ -34,7 +34,8 @@ const LOOK_AT_MOST_EVERY: Duration = Duration::from_millis(5);
 /// How a dispatcher works.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// Deliveries that this process sends at the same time.
+    /// Deliveries that this process sends at the same time. More than 64 on two cores makes it slower, and a machine that is
+    /// slow then takes longer for them than their leases last.
     pub in_flight: usize,
     /// Of these, to one endpoint.
     pub per_endpoint: usize,
@@ -53,8 +54,8 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            in_flight: 256,
-            per_endpoint: 64,
+            in_flight: 64,
+            per_endpoint: 16,
             batch: 500,
             deadline: Duration::from_secs(15),
             slack: Duration::from_secs(15),
