@@ -25,7 +25,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const MAX_CONNECTIONS: usize = 4;
 /// Who was alive a moment ago is. Shorter than any Redis takes to start, so that no restart falls in between, and that
 /// whoever is idle asks every time.
-const KNOWN_TO_LIVE: Duration = Duration::from_millis(20);
+const KNOWN_TO_LIVE: Duration = Duration::from_millis(3);
 
 /// Where Redis is, and the prefix of every key. Cheap to clone; connects when it is first used, and again when it must.
 #[derive(Clone)]
