@@ -187,6 +187,13 @@ impl Pipeline {
         self.sql.batch_execute(statement).await.unwrap();
     }
 
+    /// Returns once somebody waits for a lock that the open transaction of [`Pipeline::execute`] has.
+    pub async fn somebody_waits_for_us(&self) {
+        let waiting =
+            "SELECT count(*) FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))";
+        while self.number(waiting).await == 0 {}
+    }
+
     /// Keys in the ledger, in the order of their sequence.
     pub async fn keys(&self) -> Vec<String> {
         let rows = self.rows("SELECT key FROM events ORDER BY source_id, sequence", &[]).await;

@@ -77,8 +77,6 @@ async fn with_the_claims_flushed_under_them_workers_still_record_once() {
 /// version of latchhook, or by hand) it cannot have seen: there the constraint decides, and nothing else.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_that_comes_into_the_ledger_past_every_look_up_is_stopped_by_its_constraint() {
-    const WAITING_FOR_US: &str =
-        "SELECT count(*) FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))";
     let pipeline = Pipeline::new().await;
     let held = pipeline.enqueue(a_text("wamid.1", "hello")).await;
     let stamp = held.first.clone().unwrap();
@@ -89,7 +87,7 @@ async fn a_key_that_comes_into_the_ledger_past_every_look_up_is_stopped_by_its_c
     pipeline.rows(insert, &[&hash.as_slice()]).await;
 
     let commit_in_between = async {
-        while pipeline.number(WAITING_FOR_US).await == 0 {}
+        pipeline.somebody_waits_for_us().await;
         pipeline.execute("COMMIT").await;
     };
     tokio::join!(pipeline.worker.work(vec![held]), commit_in_between);

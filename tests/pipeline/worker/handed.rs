@@ -89,15 +89,13 @@ async fn what_was_handed_over_to_a_process_that_died_is_leased_by_another_once_i
 /// In Postgres it runs from BEGIN. However long the transaction waits: whoever sends must not believe to have it for longer.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lease_that_is_handed_over_is_counted_from_before_its_transaction() {
-    const WAITING_FOR_US: &str =
-        "SELECT count(*) FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))";
     let pipeline = Pipeline::new().await;
     pipeline.receive(a_text("wamid.0", "hello")).await;
     let desk = Arc::new(Grave::default());
     pipeline.execute("BEGIN; SELECT * FROM source_sequences FOR UPDATE").await;
 
     let let_it_go_on = async {
-        while pipeline.number(WAITING_FOR_US).await == 0 {}
+        pipeline.somebody_waits_for_us().await;
         let begun = Instant::now();
         pipeline.execute("COMMIT").await;
         begun
