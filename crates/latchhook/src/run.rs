@@ -81,7 +81,7 @@ impl Stages {
     }
 
     /// A runtime of a stage's own, so that its threads bear its name, what keeps one stage busy keeps no other from its
-    /// turn, and what is handed on within a stage stays on its threads: that alone saves a tenth of the CPU.
+    /// turn, and what is handed on within a stage stays on its threads.
     fn runtime(&mut self, role: Role, roles: usize) -> anyhow::Result<Handle> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = if roles > 1 { cores.div_ceil(2) } else { cores };
