@@ -21,7 +21,7 @@ use crate::{
     client::Client,
     counters::Counters,
     desk::{Desk, release},
-    in_flight::{InFlight, Permit, Rooms},
+    in_flight::{InFlight, Limits, Permit, Rooms},
     outcome::Schedule,
     recorder::Recorder,
     send::Sender,
@@ -31,13 +31,16 @@ use crate::{
 /// How often room that is given back makes the loop look, while one endpoint or all are full.
 const LOOK_AT_MOST_EVERY: Duration = Duration::from_millis(5);
 
+/// What a Postgres records that is as slow as we are ready to bear: a hundredth of what it does on two cores.
+const RECORDED_A_SECOND: f64 = 64.0;
+
 /// How a dispatcher works.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// Deliveries that this process sends at the same time. More than 64 on two cores makes it slower, and a machine that is
-    /// slow then takes longer for them than their leases last.
+    /// Deliveries that this process sends at the same time; fewer where the slack is short, because what is not
+    /// recorded when its lease ends is sent again.
     pub in_flight: usize,
-    /// Of these, to one endpoint.
+    /// Of these, to one endpoint; never more than a quarter of what may be sent.
     pub per_endpoint: usize,
     /// Deliveries that one statement leases, and attempts that one records, at most.
     pub batch: usize,
@@ -54,8 +57,8 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            in_flight: 64,
-            per_endpoint: 16,
+            in_flight: 256,
+            per_endpoint: 64,
             batch: 500,
             deadline: Duration::from_secs(15),
             slack: Duration::from_secs(15),
@@ -69,6 +72,14 @@ impl Settings {
     /// How long a delivery is leased.
     pub(crate) fn lease(&self) -> Duration {
         self.deadline + self.slack
+    }
+
+    /// No more is sent and not recorded yet than a slow Postgres records within the slack. Else leases would end before
+    /// what came of them is recorded, and others would send again what was delivered.
+    fn limits(&self) -> Limits {
+        let unrecorded = (self.slack.as_secs_f64() * RECORDED_A_SECOND).ceil().max(1.0) as usize;
+        let in_flight = self.in_flight.min(unrecorded.div_ceil(2));
+        Limits { in_flight, per_endpoint: self.per_endpoint.min(in_flight.div_ceil(4)), unrecorded }
     }
 }
 
@@ -130,7 +141,7 @@ impl Dispatcher {
         let recorder =
             Recorder { database: database.clone(), counters: counters.clone(), ended: results, batch: settings.batch };
         tokio::spawn(recorder.run());
-        let in_flight = InFlight::new(settings.in_flight, settings.per_endpoint);
+        let in_flight = InFlight::new(settings.limits());
         let Settings { deadline, poll, batch, .. } = settings;
         let lease = settings.lease();
         let attempter =
@@ -267,4 +278,18 @@ impl Dispatcher {
 
 fn endpoints_of(taken: &[Taken]) -> HashSet<EndpointId> {
     taken.iter().map(|taken| taken.leased.endpoint_id.clone()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shorter_the_slack_the_less_is_on_the_way() {
+        let with = |slack| Settings { slack: Duration::from_secs(slack), ..Settings::default() }.limits();
+
+        assert_eq!(with(15), Limits { in_flight: 256, per_endpoint: 64, unrecorded: 960 });
+        assert_eq!(with(2), Limits { in_flight: 64, per_endpoint: 16, unrecorded: 128 });
+        assert_eq!(with(0), Limits { in_flight: 1, per_endpoint: 1, unrecorded: 1 });
+    }
 }

@@ -13,14 +13,20 @@ use database::due::Room;
 use tokio::sync::Notify;
 use vocabulary::EndpointId;
 
-/// What is sent and what is not recorded yet may be so many times the limit together. More, and a Postgres that is slow would
-/// have records wait for longer than their leases last: then others send again what was delivered.
-const UNRECORDED: usize = 2;
+/// How much there may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// Sent just now.
+    pub(crate) in_flight: usize,
+    /// Of these, to one endpoint.
+    pub(crate) per_endpoint: usize,
+    /// Sent just now, or answered and not recorded yet.
+    pub(crate) unrecorded: usize,
+}
 
 #[derive(Debug)]
 pub(crate) struct InFlight {
-    limit: usize,
-    per_endpoint: usize,
+    limits: Limits,
     load: Mutex<Load>,
     given_back: Notify,
     ended: Notify,
@@ -84,17 +90,17 @@ pub(crate) struct Rooms {
 }
 
 impl InFlight {
-    pub(crate) fn new(limit: usize, per_endpoint: usize) -> Arc<Self> {
+    pub(crate) fn new(limits: Limits) -> Arc<Self> {
         let (load, given_back, ended) = Default::default();
-        Arc::new(Self { limit, per_endpoint, load, given_back, ended })
+        Arc::new(Self { limits, load, given_back, ended })
     }
 
     pub(crate) fn rooms(&self) -> Rooms {
-        let load = self.load();
-        let busy = load.endpoints.iter().map(|(id, count)| (id.clone(), count.room(self.per_endpoint)));
+        let (load, Limits { per_endpoint, .. }) = (self.load(), self.limits);
+        let busy = load.endpoints.iter().map(|(id, count)| (id.clone(), count.room(per_endpoint)));
         Rooms {
-            all: load.room(self.limit, self.limit),
-            per_endpoint: Count::default().room(self.per_endpoint),
+            all: load.room(self.limits, Share::All),
+            per_endpoint: Count::default().room(per_endpoint),
             busy: busy.collect(),
         }
     }
@@ -108,11 +114,11 @@ impl InFlight {
     /// Takes a permit for a first attempt, if this share of the limits is not used up.
     pub(crate) fn try_take(self: &Arc<Self>, endpoint_id: &EndpointId, share: Share) -> Result<Permit, Full> {
         let mut load = self.load();
-        if load.room(share.of(self.limit), self.limit).all == 0 {
+        if load.room(self.limits, share).all == 0 {
             return Err(Full::ForAll);
         }
         let own = load.endpoints.get(endpoint_id).copied().unwrap_or_default();
-        if own.room(share.of(self.per_endpoint)).all == 0 {
+        if own.room(share.of(self.limits.per_endpoint)).all == 0 {
             return Err(Full::ForEndpoint);
         }
         load.add(endpoint_id, false);
@@ -196,9 +202,9 @@ impl Load {
     }
 
     /// Within a share of the limit, and within what may wait to be recorded.
-    fn room(&self, share: usize, limit: usize) -> Room {
-        let Room { all, retries } = self.all.room(share);
-        let unrecorded = (UNRECORDED * limit).saturating_sub(self.unrecorded + self.all.all);
+    fn room(&self, limits: Limits, share: Share) -> Room {
+        let Room { all, retries } = self.all.room(share.of(limits.in_flight));
+        let unrecorded = limits.unrecorded.saturating_sub(self.unrecorded + self.all.all);
         Room { all: all.min(unrecorded), retries: retries.min(unrecorded) }
     }
 
@@ -241,13 +247,18 @@ mod tests {
 
     use super::*;
 
+    /// Of which as many again may wait to be recorded.
+    fn in_flight(in_flight: usize, per_endpoint: usize) -> Arc<InFlight> {
+        InFlight::new(Limits { in_flight, per_endpoint, unrecorded: 2 * in_flight })
+    }
+
     fn endpoint(id: &str) -> EndpointId {
         id.parse().unwrap()
     }
 
     #[test]
     fn retries_never_fill_more_than_half_of_any_limit() {
-        let in_flight = InFlight::new(8, 4);
+        let in_flight = in_flight(8, 4);
 
         let _permits: Vec<_> = (0..2).map(|_| in_flight.take(&endpoint("e1"), true)).collect();
 
@@ -259,7 +270,7 @@ mod tests {
 
     #[test]
     fn a_permit_is_given_back_when_it_is_dropped_and_its_endpoint_forgotten_with_the_last() {
-        let in_flight = InFlight::new(8, 4);
+        let in_flight = in_flight(8, 4);
         let (first, second) = (in_flight.take(&endpoint("e1"), false), in_flight.take(&endpoint("e1"), true));
 
         drop(first);
@@ -272,7 +283,7 @@ mod tests {
 
     #[test]
     fn what_is_answered_leaves_its_place_to_the_next_but_is_not_over_until_it_is_recorded() {
-        let in_flight = InFlight::new(8, 1);
+        let in_flight = in_flight(8, 1);
         let mut permit = in_flight.take(&endpoint("e1"), false);
         assert_eq!(in_flight.try_take(&endpoint("e1"), Share::All).unwrap_err(), Full::ForEndpoint);
 
@@ -286,7 +297,7 @@ mod tests {
 
     #[test]
     fn a_quarter_of_each_limit_is_left_to_what_is_leased() {
-        let in_flight = InFlight::new(8, 4);
+        let in_flight = in_flight(8, 4);
         let take = |id: &str| in_flight.try_take(&endpoint(id), Share::OfDesk);
 
         let _permits: Vec<_> = (0..3).map(|_| take("e1").unwrap()).chain((0..3).map(|_| take("e2").unwrap())).collect();
@@ -298,14 +309,14 @@ mod tests {
 
     #[test]
     fn when_too_much_is_not_recorded_nothing_more_is_sent() {
-        let in_flight = InFlight::new(8, 8);
+        let in_flight = in_flight(8, 8);
         let answered = |_| {
             let mut permit = in_flight.take(&endpoint("e1"), false);
             permit.answered();
             permit
         };
 
-        let mut unrecorded: Vec<_> = (0..UNRECORDED * 8).map(answered).collect();
+        let mut unrecorded: Vec<_> = (0..16).map(answered).collect();
         assert_eq!(in_flight.rooms().all, Room { all: 0, retries: 0 });
 
         unrecorded.pop();
@@ -314,7 +325,7 @@ mod tests {
 
     #[tokio::test]
     async fn only_what_is_given_back_is_news() {
-        let in_flight = InFlight::new(8, 4);
+        let in_flight = in_flight(8, 4);
         let permit = in_flight.take(&endpoint("e1"), false);
         assert!(in_flight.given_back().now_or_never().is_none());
 
