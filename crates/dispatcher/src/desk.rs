@@ -10,8 +10,8 @@
 //!
 //! Of the permits, all endpoints' and each one's, a quarter is left to what is leased, as long as there is something to
 //! lease. An endpoint that has deliveries due, be it for want of a place, gets none until they are leased: else new ones
-//! would be sent past old ones for ever. And while as much is due as can be sent, workers are held up, a little, so that the
-//! way that costs less is found again.
+//! would be sent past old ones for ever. To lease costs more than to hand over. So workers are held up, a little, before an
+//! endpoint that answers runs out of places, and while as much is due as can be sent.
 //!
 //! What waits here is sent to where its endpoint was when its event was committed, and as it was: a change of the endpoint,
 //! disabling it too, is seen by what is committed or leased after it. That is a quarter of the time that a lease
@@ -43,11 +43,9 @@ use crate::{
     send::Sender,
 };
 
-/// How much waits at most.
-const PLACES: usize = 2048;
+/// How much waits at most: as many as are sent within the time that they may wait, if it is so many a second.
+const PLACES_A_SECOND: f64 = 2048.0;
 const BYTES: usize = 16 << 20;
-/// Free places that are worth the while of a worker: a group may owe hundreds.
-const ENOUGH: usize = PLACES / 4;
 /// While customers answer at least this often a worker waits; at most so long in all.
 const MOVES_WITHIN: Duration = Duration::from_millis(20);
 const LONGEST_WAIT: Duration = Duration::from_millis(100);
@@ -70,6 +68,8 @@ struct Shared {
 
 #[derive(Default)]
 struct Waiting {
+    /// Places in all.
+    limit: usize,
     /// Nothing is taken any more.
     is_cleared: bool,
     /// Nothing is sent just now.
@@ -85,21 +85,37 @@ struct Waiting {
     lanes: HashMap<EndpointId, Lane>,
     /// The endpoints that something waits for, in the order of their turns.
     turns: VecDeque<EndpointId>,
+    /// Those who had few places left when they were given one.
+    crowded: HashSet<EndpointId>,
 }
 
 /// What is there of one endpoint.
-#[derive(Default)]
 struct Lane {
     /// Set aside, or waiting.
     places: usize,
     waiting: VecDeque<(Leased, Instant)>,
+    /// When something was last sent of it.
+    moved: Instant,
+}
+
+impl Lane {
+    fn new() -> Self {
+        Self { places: 0, waiting: VecDeque::new(), moved: Instant::now() }
+    }
+
+    /// Whether it has much of what it may have: as many as are `free`. A group may owe it hundreds more.
+    fn is_crowded(&self, free: usize) -> bool {
+        self.places > free / 4
+    }
 }
 
 impl Desk {
     /// Must be made in the runtime that is to send.
     pub(crate) fn new(settings: &Settings, in_flight: Arc<InFlight>, sender: Sender, database: Database) -> Self {
         let (lease, needed) = (settings.lease(), settings.deadline + settings.slack / 4 * 3);
-        let (waiting, freed, runtime) = (Mutex::default(), Notify::new(), Handle::current());
+        let places = settings.slack.as_secs_f64() / 4.0 * PLACES_A_SECOND;
+        let waiting = Mutex::new(Waiting { limit: (places as usize).max(1), ..Waiting::default() });
+        let (freed, runtime) = (Notify::new(), Handle::current());
         Self(Arc::new(Shared { lease, needed, in_flight, sender, database, runtime, waiting, freed }))
     }
 
@@ -108,11 +124,11 @@ impl Desk {
         self.0.lease
     }
 
-    /// Waits until a quarter of the places is free and no more is due than can be sent, as long as customers answer; and
-    /// never for long.
+    /// Waits until there are places, also for whoever answers, and no more is due than can be sent; as long as customers
+    /// answer, and never for long.
     pub async fn has_places(&self) {
         let enough = async {
-            while !self.waiting().has_enough() {
+            while !self.waiting().has_enough(Instant::now()) {
                 if timeout(MOVES_WITHIN, self.0.freed.notified()).await.is_err() {
                     return;
                 }
@@ -233,8 +249,14 @@ pub(crate) async fn release(database: &Database, unused: &[Leased]) -> Result<()
 }
 
 impl Waiting {
-    fn has_enough(&self) -> bool {
-        self.is_cleared || !self.is_behind && PLACES - self.places >= ENOUGH && self.bytes <= BYTES - BYTES / 4
+    /// Whether it is worth the while of a worker to go on.
+    fn has_enough(&mut self, now: Instant) -> bool {
+        let (lanes, free) = (&self.lanes, self.limit - self.places);
+        self.crowded.retain(|endpoint| lanes.get(endpoint).is_some_and(|lane| lane.is_crowded(free)));
+        let moves = |endpoint: &EndpointId| lanes.get(endpoint).is_some_and(|lane| now < lane.moved + MOVES_WITHIN);
+        let runs_out = |endpoint: &EndpointId| !self.owing.contains(endpoint) && moves(endpoint);
+        let has_room = free >= self.limit / 4 && self.bytes <= BYTES - BYTES / 4;
+        self.is_cleared || !self.is_behind && has_room && !self.crowded.iter().any(runs_out)
     }
 
     fn set_aside(&mut self, endpoint: &EndpointId, bytes: usize) -> bool {
@@ -242,14 +264,19 @@ impl Waiting {
         if self.is_cleared || self.owing.contains(endpoint) {
             return false;
         }
-        if own >= PLACES - self.places || self.bytes + bytes > BYTES {
+        if own >= self.limit - self.places || self.bytes + bytes > BYTES {
             // It will be due, and those after it must not pass it.
             self.owing.insert(endpoint.clone());
             return false;
         }
         self.places += 1;
         self.bytes += bytes;
-        self.lanes.entry(endpoint.clone()).or_default().places += 1;
+        let free = self.limit - self.places;
+        let lane = self.lanes.entry(endpoint.clone()).or_insert_with(Lane::new);
+        lane.places += 1;
+        if lane.is_crowded(free) && !self.crowded.contains(endpoint) {
+            self.crowded.insert(endpoint.clone());
+        }
         true
     }
 
@@ -265,7 +292,7 @@ impl Waiting {
     }
 
     fn queue(&mut self, leased: Leased, ends: Instant) {
-        let lane = self.lanes.entry(leased.endpoint_id.clone()).or_default();
+        let lane = self.lanes.entry(leased.endpoint_id.clone()).or_insert_with(Lane::new);
         if lane.waiting.is_empty() {
             self.turns.push_back(leased.endpoint_id.clone());
         }
@@ -313,6 +340,7 @@ impl Waiting {
     fn next_of(&mut self, endpoint: &EndpointId) -> Option<(Leased, Instant)> {
         let lane = self.lanes.get_mut(endpoint)?;
         let next = lane.waiting.pop_front()?;
+        lane.moved = Instant::now();
         if !lane.waiting.is_empty() {
             self.turns.push_back(endpoint.clone());
         }
@@ -328,8 +356,14 @@ mod tests {
 
     use super::*;
 
+    const PLACES: usize = 2048;
+
     fn endpoint(id: &str) -> EndpointId {
         id.parse().unwrap()
+    }
+
+    fn desk() -> Waiting {
+        Waiting { limit: PLACES, ..Waiting::default() }
     }
 
     fn leased(endpoint_id: &str, body: &'static str) -> Leased {
@@ -350,7 +384,7 @@ mod tests {
 
     #[test]
     fn nobody_can_have_more_places_than_are_left_for_the_others() {
-        let mut waiting = Waiting::default();
+        let mut waiting = desk();
 
         assert_eq!(take_all(&mut waiting, "hangs"), PLACES / 2);
         assert_eq!(take_all(&mut waiting, "hangs-too"), PLACES / 4);
@@ -360,7 +394,7 @@ mod tests {
 
     #[test]
     fn what_is_large_has_a_place_only_while_the_memory_for_it_is_there() {
-        let mut waiting = Waiting::default();
+        let mut waiting = desk();
 
         assert!(waiting.set_aside(&endpoint("large"), BYTES));
         assert!(!waiting.set_aside(&endpoint("small"), 1));
@@ -371,7 +405,7 @@ mod tests {
 
     #[test]
     fn who_has_deliveries_due_gets_no_place_until_they_are_leased() {
-        let mut waiting = Waiting { owing: [endpoint("late")].into(), ..Waiting::default() };
+        let mut waiting = Waiting { owing: [endpoint("late")].into(), ..desk() };
 
         assert!(!waiting.set_aside(&endpoint("late"), 1));
         assert!(waiting.set_aside(&endpoint("prompt"), 1));
@@ -381,7 +415,7 @@ mod tests {
     }
 
     fn waiting_with(deliveries: &[(&str, &'static str)]) -> Waiting {
-        let (mut waiting, now) = (Waiting::default(), Instant::now());
+        let (mut waiting, now) = (desk(), Instant::now());
         for (id, body) in deliveries {
             assert!(waiting.set_aside(&endpoint(id), body.len()));
             waiting.queue(leased(id, body), now);
@@ -441,12 +475,35 @@ mod tests {
 
     #[test]
     fn who_found_no_place_gets_none_before_what_is_due_was_leased() {
-        let mut waiting = Waiting::default();
+        let mut waiting = desk();
         take_all(&mut waiting, "bot");
 
         waiting.give_back(&endpoint("bot"), 1);
 
         assert!(!waiting.set_aside(&endpoint("bot"), 1), "it would pass what is due");
         assert!(waiting.set_aside(&endpoint("other"), 1));
+    }
+
+    #[test]
+    fn a_worker_is_held_up_before_an_endpoint_that_answers_runs_out_of_places() {
+        let mut waiting = desk();
+        let now = Instant::now();
+        for _ in 0..PLACES / 5 {
+            assert!(waiting.has_enough(now));
+            assert!(waiting.set_aside(&endpoint("answers"), 1));
+        }
+        assert!(waiting.set_aside(&endpoint("answers"), 1));
+
+        assert!(!waiting.has_enough(now));
+        assert!(waiting.set_aside(&endpoint("answers"), 1), "there are places left for what is on its way");
+        assert!(waiting.has_enough(now + 2 * MOVES_WITHIN), "it does not answer any more: not worth waiting for");
+    }
+
+    #[test]
+    fn a_worker_waits_for_nobody_who_has_run_out_of_places_already() {
+        let mut waiting = desk();
+        take_all(&mut waiting, "slow");
+
+        assert!(waiting.has_enough(Instant::now()));
     }
 }
