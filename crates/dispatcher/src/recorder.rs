@@ -18,7 +18,7 @@ use tracing::error;
 use crate::{back_off::BackOff, counters::Counters, in_flight::Permit};
 
 /// Far below what anybody notices who looks at a delivery, and long enough for dozens of attempts under load.
-const LINGER: Duration = Duration::from_millis(5);
+const LINGER: Duration = Duration::from_millis(10);
 
 /// What a task that sent a delivery hands over. The channel needs no bound: there are no more of these than permits.
 pub(crate) struct Ended {
