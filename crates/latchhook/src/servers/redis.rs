@@ -21,6 +21,8 @@ use super::{
 };
 
 const LOG_DIR: &str = "appendonlydir";
+/// How large the log must be before it is rewritten.
+const REWRITE_LOG_FROM: &str = "1gb";
 /// Longer than any command that we ask here takes.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
@@ -107,6 +109,9 @@ impl Place for RedisPlace {
         let mut command = Command::new(binary);
         command.args(["--port", "0", "--unixsocketperm", "700", "--daemonize", "no", "--save", ""]);
         command.args(["--appendonly", "yes", "--maxmemory-policy", "noeviction"]);
+        // What is written is forgotten within milliseconds: by default the log is rewritten every few seconds, and writers
+        // wait meanwhile.
+        command.args(["--auto-aof-rewrite-min-size", REWRITE_LOG_FROM]);
         command.arg("--unixsocket").arg(&socket).arg("--dir").arg(dir);
         command.args(["--maxmemory", &settings.maxmemory.unwrap_or(0).to_string()]);
         command.args(["--appendfsync", appendfsync(settings.durability), "--appenddirname", LOG_DIR]);
