@@ -37,8 +37,20 @@ pub(crate) struct Bench {
     pub desk: Option<Arc<dyn Desk>>,
 }
 
-/// A deferred job comes back after one to two seconds: by then the holder is done, or its claim is near its end.
-const DEFER: std::ops::Range<f64> = 1.0..2.0;
+/// A job that waits for a claim comes back after as long as it has waited already, and this is where that begins and ends:
+/// whoever holds the claim is mostly done within milliseconds; or is dead, and the claim lasts for many seconds.
+const SOONEST: Duration = Duration::from_millis(50);
+/// One that met trouble in Postgres comes back after this at once.
+const LATEST: Duration = Duration::from_secs(1);
+
+/// What a group's transactions have come to.
+#[derive(Default)]
+struct Committed {
+    /// Whether anything is due now.
+    owes: bool,
+    /// Whether one of them failed.
+    met_trouble: bool,
+}
 
 impl Bench {
     /// Works a group to its end: every job in it is settled, or deferred.
@@ -48,9 +60,9 @@ impl Bench {
         let wanted = self.claim(&works, &mut pieces).await;
         fail_point!("worker-after-claim");
         put_off_held(&mut works, &mut pieces, &self.counters);
-        let owes = tokio::select! {
+        let Committed { owes, met_trouble } = tokio::select! {
             biased;
-            owes = self.commit(&mut works, pieces) => owes,
+            committed = self.commit(&mut works, pieces) => committed,
             never = self.keep(&wanted) => match never {},
         };
         if owes {
@@ -60,21 +72,22 @@ impl Bench {
         fail_point!("worker-after-commit");
         self.let_go(&works, &wanted).await;
         fail_point!("worker-after-done");
-        self.give_back(&works).await;
+        self.give_back(&works, met_trouble).await;
     }
 
     /// Asks for the claim of every key in one pipeline; writes what Redis said beside the key.
     async fn claim(&self, works: &[Work], pieces: &mut [Piece]) -> Vec<(At, Wanted)> {
         let run = Run::random();
-        let mut wanted = Vec::new();
+        let (mut leaders, mut wanted) = (Vec::new(), Vec::new());
         for piece in pieces.iter() {
-            if let Piece::Key { places, .. } = piece {
-                let leader = places[0];
-                wanted.extend(want(works, leader, &run).map(|wanted| (leader, wanted)));
+            if let Piece::Key { places, .. } = piece
+                && let Some(one) = want(works, places[0], &run)
+            {
+                leaders.push(places[0]);
+                wanted.push(one);
             }
         }
-        let asked: Vec<_> = wanted.iter().map(|(_, wanted)| wanted.clone()).collect();
-        let claims = self.claims.take(&asked).await;
+        let claims = self.claims.take(&wanted).await;
         let keys = pieces.iter_mut().filter_map(|piece| match piece {
             Piece::Key { claim, .. } => Some(claim),
             Piece::Rejection(_) | Piece::Empty { .. } => None,
@@ -84,31 +97,36 @@ impl Bench {
         }
         self.counters.claims_unanswered.add(claims.iter().filter(|claim| **claim == Claim::Unanswered).count());
         let held = |claim: &Claim| matches!(claim, Claim::Won | Claim::TakenOver | Claim::Unanswered);
-        wanted.into_iter().zip(claims).filter(|(_, claim)| held(claim)).map(|(wanted, _)| wanted).collect()
+        let asked = leaders.into_iter().zip(wanted).zip(claims);
+        asked.filter(|(_, claim)| held(claim)).map(|(wanted, _)| wanted).collect()
     }
 
-    /// Commits the pieces, as many at a time as the limits allow. Says whether anything is due now.
-    async fn commit(&self, works: &mut [Work], pieces: Vec<Piece>) -> bool {
+    /// Commits the pieces, as many at a time as the limits allow.
+    async fn commit(&self, works: &mut [Work], pieces: Vec<Piece>) -> Committed {
         let mut todo = chunks(works, pieces, self.limits);
         todo.reverse();
-        let mut owes = false;
+        let mut committed = Committed::default();
         while let Some(chunk) = todo.pop() {
             match self.try_commit(works, &chunk).await {
                 Ok(settled) => {
-                    owes |= settled.owes;
+                    committed.owes |= settled.owes;
                     self.note(works, &chunk, settled);
                     if !todo.is_empty() {
                         fail_point!("worker-between-commits");
                     }
                 }
-                Err(Trouble::Outage) => {
-                    self.pause.until_back();
-                    std::iter::once(chunk).chain(todo.drain(..)).for_each(|chunk| defer(works, &chunk));
+                Err(trouble) => {
+                    committed.met_trouble = true;
+                    if trouble == Trouble::Outage {
+                        self.pause.until_back();
+                        std::iter::once(chunk).chain(todo.drain(..)).for_each(|chunk| defer(works, &chunk));
+                    } else {
+                        todo.extend(split(works, chunk, trouble));
+                    }
                 }
-                Err(trouble) => todo.extend(split(works, chunk, trouble)),
             }
         }
-        owes
+        committed
     }
 
     async fn try_commit(&self, works: &[Work], chunk: &[Piece]) -> Result<Settled, Trouble> {
@@ -148,6 +166,9 @@ impl Bench {
         let of = |outcome| settled.outcomes.values().filter(|known| **known == outcome).count();
         counters.quarantined.add(of(Outcome::Quarantined));
         counters.repeated.add(of(Outcome::Committed).saturating_sub(settled.fresh));
+        for (job, _) in chunk.iter().flat_map(Piece::raw_events) {
+            works[job].is_first = false;
+        }
         for (at, outcome) in settled.outcomes {
             works[at.job].raw_events[at.raw].items[at.place].outcome = outcome;
         }
@@ -156,9 +177,9 @@ impl Bench {
     /// Renews the claims while the work goes on, until its deadline of two leases. Then others may have them: the ledger
     /// decides.
     async fn keep(&self, wanted: &[(At, Wanted)]) -> std::convert::Infallible {
-        let wanted: Vec<_> = wanted.iter().map(|(_, wanted)| wanted.clone()).collect();
         for _ in 0..5 {
             tokio::time::sleep(self.lease / 3).await;
+            let wanted: Vec<_> = wanted.iter().map(|(_, wanted)| wanted).collect();
             self.claims.renew(&wanted).await;
         }
         std::future::pending().await
@@ -171,8 +192,8 @@ impl Bench {
             matches!(outcome, Outcome::Committed | Outcome::Duplicate)
         };
         let (done, not): (Vec<_>, Vec<_>) = wanted.iter().partition(|(at, _)| is_done(at));
-        let done: Vec<_> = done.iter().map(|(_, wanted)| wanted.clone()).collect();
-        let not: Vec<_> = not.iter().map(|(_, wanted)| wanted.clone()).collect();
+        let done: Vec<_> = done.into_iter().map(|(_, wanted)| wanted).collect();
+        let not: Vec<_> = not.into_iter().map(|(_, wanted)| wanted).collect();
         let (finished, released) = tokio::join!(self.claims.finish(&done), self.claims.release(&not));
         self.counters.claims_refused.add(finished + released);
     }
@@ -180,17 +201,17 @@ impl Bench {
     /// Settles the jobs that are done with, and defers the others; of a job of several raw events, what is left of it. What
     /// Redis does not take stays in flight, and is run again when this worker is gone or the queue gives it out anew: it
     /// adds nothing twice.
-    async fn give_back(&self, works: &[Work]) {
+    async fn give_back(&self, works: &[Work], met_trouble: bool) {
         let (done, not): (Vec<_>, Vec<_>) = works.iter().partition(|work| work.is_settled());
         let done: Vec<HeldId> = done.iter().map(|work| work.held.clone()).collect();
         let (partly, not): (Vec<_>, Vec<_>) = not.into_iter().partition(|work| work.is_partly_settled());
-        let later = || Duration::from_secs_f64(rand::random_range(DEFER));
-        let not: Vec<(HeldId, Duration)> = not.iter().map(|work| (work.held.clone(), later())).collect();
+        let not: Vec<(HeldId, Duration)> =
+            not.iter().map(|work| (work.held.clone(), pause(work, met_trouble))).collect();
         let settle = async { if done.is_empty() { Ok(()) } else { self.inbound.settle(&done).await.map(drop) } };
         let defer = async { if not.is_empty() { Ok(()) } else { self.inbound.defer(&not).await } };
         let defer_rest = async {
             for work in partly {
-                self.inbound.defer_rest(&work.held, work.rest(), later()).await?;
+                self.inbound.defer_rest(&work.held, work.rest(), pause(work, met_trouble)).await?;
             }
             Ok(())
         };
@@ -200,6 +221,12 @@ impl Bench {
             tracing::warn!(error, jobs = works.len(), "not all jobs could be settled or deferred");
         }
     }
+}
+
+/// With jitter, so that many who were put off together do not come back together.
+fn pause(work: &Work, met_trouble: bool) -> Duration {
+    let pause = if met_trouble || work.put_off { LATEST } else { work.waited.clamp(SOONEST, LATEST) };
+    pause.mul_f64(rand::random_range(1.0..2.0))
 }
 
 fn want(works: &[Work], leader: At, run: &Run) -> Option<Wanted> {

@@ -37,6 +37,8 @@ pub(crate) struct Settled {
     pub false_done: usize,
     /// Whether anything is due now.
     pub owes: bool,
+    /// Whether some of it was settled by an earlier run of the same raw events.
+    pub is_again: bool,
 }
 
 /// How much one transaction takes on.

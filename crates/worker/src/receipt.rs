@@ -23,7 +23,9 @@ pub(crate) async fn write(
 ) -> QueryResult<()> {
     let touched: BTreeSet<(usize, usize)> = pieces.iter().flat_map(Piece::raw_events).collect();
     let mut receipts: Vec<Receipt> = Vec::new();
+    let mut are_first = !settled.is_again;
     for (job, raw) in touched {
+        are_first &= works[job].is_first;
         let work = &works[job].raw_events[raw];
         let outcomes = work
             .items
@@ -39,7 +41,11 @@ pub(crate) async fn write(
     }
     receipts.sort_by(|a, b| a.stamp.cmp(&b.stamp));
     receipts.dedup_by(|a, b| a.stamp == b.stamp);
-    if receipts.is_empty() { Ok(()) } else { receipts::put(conn, &receipts).await }
+    if receipts.is_empty() {
+        return Ok(());
+    }
+    // Whoever has a receipt all the same (Redis has come back from an earlier state) is put off, and is not the first then.
+    if are_first { receipts::put_first(conn, &receipts).await } else { receipts::put(conn, &receipts).await }
 }
 
 fn count(outcomes: &[Outcome], outcome: Outcome) -> i32 {

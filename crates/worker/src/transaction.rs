@@ -126,8 +126,10 @@ impl<'a> Group<'a> {
                 let event = leader.items[places[0].place].item.as_ref();
                 fresh.extend(event.ok().map(|event| Fresh { hash, raw: leader, event }));
             }
+            let is_there = committer.is_some();
             let committer = committer.unwrap_or(&leader.stamp);
             let own = places.iter().find(|at| self.raw(**at).stamp == *committer);
+            settled.is_again |= is_there && own.is_some();
             for at in places {
                 let outcome = if Some(at) == own { Outcome::Committed } else { Outcome::Duplicate };
                 settled.outcomes.insert(*at, outcome);

@@ -18,6 +18,10 @@ pub(crate) struct Work {
     pub held: HeldId,
     /// Its raw events.
     pub raw_events: Vec<RawWork>,
+    /// Whether nobody has had it before, as far as the queue knows: then its raw events have no receipts.
+    pub is_first: bool,
+    /// How long ago it was deferred for the first time; zero if it never was.
+    pub waited: Duration,
     /// It has been deferred for so long that it goes on without the claims that others hold.
     pub out_of_patience: bool,
     /// It comes later, although no item of it says so.
@@ -122,7 +126,7 @@ impl RawWork {
 ///
 /// A job that was deferred for longer than `patience` waits for nobody's claim any more.
 pub(crate) async fn unpack(held: Held, sources: &Sources, patience: Duration) -> Work {
-    let out_of_patience = held.deferred_for.is_some_and(|deferred| deferred > patience);
+    let (is_first, waited) = (is_first(&held), waited(&held));
     let entries = match Job::decode(&held.payload) {
         Ok(job) => job.entries,
         Err(error) => return undecodable(held, &error),
@@ -140,13 +144,23 @@ pub(crate) async fn unpack(held: Held, sources: &Sources, patience: Duration) ->
         }
     }
     let can_be_parted = held.first.is_some() && raw_events.len() == held.count as usize;
-    Work { held: held.id, raw_events, out_of_patience, put_off: false, can_be_parted }
+    let out_of_patience = waited > patience;
+    Work { held: held.id, raw_events, is_first, waited, out_of_patience, put_off: false, can_be_parted }
+}
+
+fn is_first(held: &Held) -> bool {
+    held.deferred_for.is_none() && held.unclean_starts == 0
+}
+
+fn waited(held: &Held) -> Duration {
+    held.deferred_for.unwrap_or_default()
 }
 
 /// A job of whose source nobody can say anything now.
 fn put_off(held: Held, error: &SourcesError) -> Work {
     tracing::warn!(error = error as &dyn std::error::Error, job.id = %held.id, "a job is put off");
-    Work { held: held.id, raw_events: Vec::new(), out_of_patience: false, put_off: true, can_be_parted: false }
+    let (is_first, waited, raw_events) = (false, waited(&held), Vec::new());
+    Work { held: held.id, raw_events, is_first, waited, out_of_patience: false, put_off: true, can_be_parted: false }
 }
 
 /// The stamp of the n-th raw event of a job.
@@ -216,7 +230,7 @@ fn crash_loop(held: Held, entries: Vec<JobEntry>) -> Work {
         let items = places(vec![Err(crashes(held.unclean_alone, &raw_event))], part);
         RawWork { stamp, raw_event, account_id: String::new(), provider: String::new(), part, items }
     });
-    Work { raw_events: rejected.collect(), held: held.id, out_of_patience: true, put_off: false, can_be_parted: false }
+    given_up(&held, rejected.collect())
 }
 
 fn crashes(deaths: u32, raw_event: &RawEvent) -> Rejection {
@@ -241,13 +255,13 @@ fn undecodable(held: Held, error: &vocabulary::Undecodable) -> Work {
         let items = places(vec![Err(rejection)], part);
         RawWork { stamp, raw_event, account_id: String::new(), provider: String::new(), part, items }
     });
-    Work {
-        raw_events: raw_events.collect(),
-        held: held.id,
-        out_of_patience: true,
-        put_off: false,
-        can_be_parted: false,
-    }
+    given_up(&held, raw_events.collect())
+}
+
+/// A job of which nothing is left to do but to keep it.
+fn given_up(held: &Held, raw_events: Vec<RawWork>) -> Work {
+    let (id, is_first, waited) = (held.id.clone(), is_first(held), waited(held));
+    Work { held: id, raw_events, is_first, waited, out_of_patience: true, put_off: false, can_be_parted: false }
 }
 
 fn rejected_job(error: &vocabulary::Undecodable, payload: &Bytes) -> Rejection {

@@ -28,7 +28,7 @@
 mod key;
 mod look;
 
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Borrow, sync::Arc, time::Duration};
 
 use redis::{
     Pipeline, RedisResult, Script, Value,
@@ -135,19 +135,19 @@ impl Claims {
 
     /// Makes the leases full again. Returns how many were refused, because the claim is no longer the owner's. What
     /// Redis did not answer is not counted: it ends by itself, and the ledger decides.
-    pub async fn renew(&self, claimed: &[Wanted]) -> usize {
+    pub async fn renew(&self, claimed: &[impl Borrow<Wanted>]) -> usize {
         self.refused(&script::RENEW, claimed, Some(self.settings.lease)).await
     }
 
     /// Lets go of claims whose work failed, so that whoever waits need not wait for the lease. Returns how many were
     /// refused, as [`Claims::renew`] does.
-    pub async fn release(&self, claimed: &[Wanted]) -> usize {
+    pub async fn release(&self, claimed: &[impl Borrow<Wanted>]) -> usize {
         self.refused(&script::RELEASE, claimed, None).await
     }
 
     /// Marks keys as committed for a while. Only after Postgres has answered COMMIT. Returns how many were refused, as
     /// [`Claims::renew`] does; a refusal changes nothing, because the commit has decided.
-    pub async fn finish(&self, claimed: &[Wanted]) -> usize {
+    pub async fn finish(&self, claimed: &[impl Borrow<Wanted>]) -> usize {
         self.refused(&script::FINISH, claimed, Some(self.settings.remember_done)).await
     }
 
@@ -188,11 +188,11 @@ impl Claims {
         }
     }
 
-    async fn refused(&self, script: &Script, claimed: &[Wanted], time: Option<Duration>) -> usize {
+    async fn refused(&self, script: &Script, claimed: &[impl Borrow<Wanted>], time: Option<Duration>) -> usize {
         let mut refused = 0;
         for claimed in claimed.chunks(PIPELINE) {
             let mut call = script.prepare_invoke();
-            for wanted in claimed {
+            for wanted in claimed.iter().map(Borrow::borrow) {
                 call.key(self.name(wanted)).arg(wanted.owner.token());
             }
             call.arg(time.map(millis));
