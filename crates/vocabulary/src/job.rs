@@ -12,11 +12,13 @@ use std::io::ErrorKind;
 use bytes::Bytes;
 use chrono::DateTime;
 use rmp_serde::decode::Error as DecodeError;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer};
 
 use crate::{Incarnation, RawEvent, Stamp};
 
 const VERSION: u8 = 1;
+/// About what an entry takes beside its body; more is no harm.
+const BESIDE_A_BODY: usize = 192;
 
 /// One or more raw events that travel, and are settled, together. Each keeps its own number, receipt and outcome.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -60,10 +62,11 @@ pub enum Undecodable {
     Time(i64),
 }
 
-#[derive(Serialize, Deserialize)]
+/// As it is read. It is written as tuples of what is borrowed: the same arrays.
+#[derive(Deserialize)]
 struct Wire<'a>(u8, #[serde(borrow)] Vec<WireEntry<'a>>);
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct WireEntry<'a>(
     crate::SourceId,
     i64,
@@ -82,12 +85,15 @@ impl Job {
     /// The bytes that the queue keeps.
     pub fn encode(&self) -> Vec<u8> {
         let entries = self.entries.iter().map(|JobEntry { raw_event, replay }| {
-            let replay = replay.as_ref().map(|r| (r.stamp.incarnation.as_str().to_owned(), r.stamp.number, r.item));
+            let replay = replay.as_ref().map(|r| (r.stamp.incarnation.as_str(), r.stamp.number, r.item));
             let RawEvent { source_id, received_at, headers, body } = raw_event;
-            WireEntry(source_id.clone(), received_at.timestamp_micros(), headers.clone(), body, replay)
+            (source_id, received_at.timestamp_micros(), headers, serde_bytes::Bytes::new(body), replay)
         });
-        let wire = Wire(VERSION, entries.collect());
-        rmp_serde::to_vec(&wire).expect("MessagePack of owned strings and bytes into memory cannot fail")
+        let wire = (VERSION, entries.collect::<Vec<_>>());
+        let bodies: usize = self.entries.iter().map(|entry| entry.raw_event.body.len() + BESIDE_A_BODY).sum();
+        let mut bytes = Vec::with_capacity(bodies);
+        rmp_serde::encode::write(&mut bytes, &wire).expect("MessagePack of strings and bytes into memory cannot fail");
+        bytes
     }
 
     /// Reads what [`Job::encode`] wrote. Bodies are slices of `bytes`, not copies.
