@@ -37,6 +37,10 @@ audit-speed *arguments: tools
 bench *arguments: tools
     cargo run --release --bin latchhook -- bench {{ arguments }}
 
+# Draw where CPU time goes while all stages are flooded: `flame flame.svg`; needs perf and inferno
+flame *file: tools
+    @tools/flamegraph {{ file }}
+
 # See within seconds whether the benches run; the figures are worth nothing
 bench-smoke: tools
     cargo run --bin latchhook -- bench --quick --only base,items,latency-ms --ceiling

@@ -22,6 +22,11 @@ INSERT INTO events (id, key_hash, source_id, key, kind, event_type, sequence, de
         'wa', key, 'text', 'message_created', n, 1, ':incarnation', n, now(), now()
     FROM recorded;
 
+INSERT INTO messages (id, source_id, external_id, direction, kind, content, state, provider_timestamp)
+    SELECT ('01900000-0000-7000-9000-' || lpad(to_hex(n), 12, '0'))::uuid, 'wa', key, 'incoming', 'text', 'lorem ipsum',
+        convert_to('{"external_id":"' || key || '","direction":"incoming","kind":"text","content":"lorem ipsum"}', 'UTF8'), now()
+    FROM recorded;
+
 -- A kilobyte each, which is about what a text message is told in.
 INSERT INTO bodies (event_id, body)
     SELECT id, convert_to('{"type":"message_created","data":{"key":"' || key || '","content":"' || repeat('lorem ipsum ', 75)

@@ -34,6 +34,9 @@ pub struct ProducerSettings {
     pub backlog_bytes: u32,
     /// The most raw events of different callers that share a push.
     pub raw_events_per_push: usize,
+    /// The most raw events that travel in one job: what a worker takes, and what comes again together. Large enough to be
+    /// cheap, small enough to be spread.
+    pub raw_events_per_job: usize,
     /// How many pushes are on their way at one time. With one, whatever comes meanwhile shares the next: fewer and larger
     /// pushes, which is what Redis and its disk are spared by.
     pub pushes_in_flight: usize,
@@ -46,6 +49,7 @@ impl Default for ProducerSettings {
         Self {
             backlog_bytes: 64 << 20,
             raw_events_per_push: 2048,
+            raw_events_per_job: 64,
             pushes_in_flight: 1,
             deadline: Duration::from_secs(5),
         }

@@ -17,8 +17,6 @@ use vocabulary::{Job, JobEntry, RawEvent, Stamp};
 
 use crate::{EnqueueError, ProducerSettings, PushCounters};
 
-/// Jobs are what a worker takes, and what a retry repeats: large enough to be cheap, small enough to be spread.
-const RAW_EVENTS_PER_JOB: usize = 64;
 const BYTES_PER_JOB: usize = 1 << 20;
 /// A push is one script run, during which Redis does nothing else.
 const BYTES_PER_PUSH: usize = 8 << 20;
@@ -103,11 +101,12 @@ impl Pusher {
     }
 
     fn push(&self, push: Push) -> impl Future<Output = ()> + use<> {
-        let (inbound, counters, deadline) = (self.inbound.clone(), self.counters.clone(), self.settings.deadline);
+        let (inbound, counters) = (self.inbound.clone(), self.counters.clone());
+        let ProducerSettings { deadline, raw_events_per_job, .. } = self.settings;
         async move {
             let Push { raw_events, bytes, callers } = push;
             let pushed = raw_events.len();
-            let jobs = group(raw_events);
+            let jobs = group(raw_events, raw_events_per_job);
             fail_point!("producer-before-enqueue");
             let outcome = match timeout(deadline, inbound.enqueue(&jobs)).await {
                 Ok(Ok(stamps)) => Ok(stamps),
@@ -177,13 +176,13 @@ pub(crate) fn weight(raw_event: &RawEvent) -> usize {
 }
 
 /// Groups raw events into jobs, in their order. One that is larger than a job may be travels alone.
-fn group(raw_events: Vec<RawEvent>) -> Vec<Job> {
+fn group(raw_events: Vec<RawEvent>, per_job: usize) -> Vec<Job> {
     let mut jobs: Vec<Job> = Vec::new();
     let mut bytes = 0;
     for raw_event in raw_events {
         let added = weight(&raw_event);
         match jobs.last_mut() {
-            Some(job) if job.entries.len() < RAW_EVENTS_PER_JOB && bytes + added <= BYTES_PER_JOB => {
+            Some(job) if job.entries.len() < per_job && bytes + added <= BYTES_PER_JOB => {
                 job.entries.push(JobEntry { raw_event, replay: None });
                 bytes += added;
             }
@@ -220,7 +219,7 @@ mod tests {
 
     #[test]
     fn small_raw_events_fill_a_job_by_their_number() {
-        let jobs = group(repeat_n(of_size(10), 130).collect());
+        let jobs = group(repeat_n(of_size(10), 130).collect(), 64);
 
         assert_eq!(sizes(&jobs), [64, 64, 2]);
     }
@@ -229,7 +228,7 @@ mod tests {
     fn large_raw_events_fill_a_job_by_their_bytes_and_the_largest_travel_alone() {
         let raw_events = [400_000, 400_000, 400_000, 3 << 20, 10, 10].map(of_size).to_vec();
 
-        let jobs = group(raw_events.clone());
+        let jobs = group(raw_events.clone(), 64);
 
         assert_eq!(sizes(&jobs), [2, 1, 1, 2]);
         let kept: Vec<_> = jobs.into_iter().flat_map(|job| job.entries).map(|entry| entry.raw_event).collect();

@@ -26,6 +26,8 @@ pub(super) struct Case {
     pub(super) every_second: bool,
     /// How many items a stage may work on together, where that is not left to the stages.
     pub(super) group: Option<usize>,
+    /// How many raw events share a job, where that is not left to the producer.
+    pub(super) per_job: Option<usize>,
     /// Events that both stores know already.
     pub(super) preload: u64,
     /// Whether all events are queued before the first worker starts.
@@ -60,6 +62,9 @@ pub(crate) struct Sides {
     /// How many items a stage may work on together; left to the stages if not given
     #[arg(long, value_name = "NUMBERS", value_delimiter = ',')]
     group: Vec<usize>,
+    /// How many raw events may share a job of the queue; left to the producer if not given
+    #[arg(long, value_name = "NUMBERS", value_delimiter = ',')]
+    per_job: Vec<usize>,
     /// How many events both stores know already
     #[arg(long, value_name = "NUMBERS", value_delimiter = ',', default_value = "0")]
     preload: Vec<u64>,
@@ -89,8 +94,8 @@ impl Case {
     pub(super) fn example(name: &str) -> Self {
         let latency = Duration::ZERO;
         let (name, duplicates, endpoints, items) = (name.to_owned(), 0.2, 1, 1);
-        let (events, every_second, group, preload, backlog) = (EVENTS, false, None, 0, false);
-        Self { name, events, duplicates, endpoints, items, latency, every_second, group, preload, backlog }
+        let (events, every_second, group, per_job, preload, backlog) = (EVENTS, false, None, None, 0, false);
+        Self { name, events, duplicates, endpoints, items, latency, every_second, group, per_job, preload, backlog }
     }
 }
 
@@ -119,6 +124,7 @@ impl Sides {
             latency: Duration::from_millis(ordinary(&self.latency_ms, 0)),
             every_second: ordinary(&self.appendfsync, Sync::Always) == Sync::Everysec,
             group: None,
+            per_job: None,
             preload: ordinary(&self.preload, 0),
             backlog: false,
         }
@@ -136,11 +142,12 @@ impl Sides {
             case.every_second = sync == Sync::Everysec;
         });
         let group = vary(base, "group", &self.group, |case, items| case.group = Some(items));
+        let per_job = vary(base, "per-job", &self.per_job, |case, raw_events| case.per_job = Some(raw_events));
         let preload = vary(base, "preload", &self.preload, |case, events| case.preload = events);
         let backlog = vary(base, "backlog", &self.backlog, |case, events| {
             (case.backlog, case.events) = (true, events);
         });
-        [duplicates, endpoints, items, latency, seconds, group, preload, backlog].concat()
+        [duplicates, endpoints, items, latency, seconds, group, per_job, preload, backlog].concat()
     }
 }
 
@@ -240,10 +247,21 @@ mod tests {
 
     #[test]
     fn what_is_not_ordinary_is_measured_only_when_asked_for() {
-        let asked = ["--group", "1", "--preload", "0,1000", "--backlog", "500", "--appendfsync", "always,everysec"];
+        let asked = [
+            "--group",
+            "1",
+            "--per-job",
+            "1",
+            "--preload",
+            "0,1000",
+            "--backlog",
+            "500",
+            "--appendfsync",
+            "always,everysec",
+        ];
 
         let more: Vec<_> = names(&asked).into_iter().filter(|name| !names(&[]).contains(name)).collect();
-        assert_eq!(more, ["appendfsync=everysec", "group=1", "preload=1000", "backlog=500"]);
+        assert_eq!(more, ["appendfsync=everysec", "group=1", "per-job=1", "preload=1000", "backlog=500"]);
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub(crate) mod one_thread;
 mod payload;
 mod preload;
 pub(crate) mod receive;
+mod refusal;
 mod report;
 mod run;
 pub(crate) mod send;
@@ -77,12 +78,14 @@ pub(crate) struct Options {
 /// When it could not be measured to its end. What was wrong is in the report.
 pub(crate) async fn bench(settings: &Settings, options: &Options, directory: PathBuf) -> anyhow::Result<Report> {
     let cases = options.sides.cases(options.quick)?;
+    stores::clear(&directory)?;
     let mut customer = Customer::start().await?;
     let machine = machine(settings, &cases[0], &directory).await?;
     let mut report = Report { machine, runs: Vec::new(), cases };
     let subjects = if options.ceiling { vec![Subject::Latchhook, Subject::Ceiling] } else { vec![Subject::Latchhook] };
-    for case in &report.cases {
-        for turn in 0..options.runs {
+    // In turns, so that whatever else the machine does meets all of them.
+    for turn in 0..options.runs {
+        for case in &report.cases {
             for subject in subjects.iter().filter(|subject| subject.can(case)) {
                 eprintln!("{}, {}, run {} of {}", case.name, subject.name(), turn + 1, options.runs);
                 let thoroughness = Thoroughness { hold: options.hold(&case.name) };

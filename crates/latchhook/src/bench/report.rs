@@ -12,10 +12,14 @@ use serde::Serialize;
 use super::{
     case::Case,
     machine::Machine,
+    refusal::Refusal,
     run::{AtRate, Run},
     subject::Subject,
 };
 use median::{fields, median};
+
+/// What a raw event meets once it is accepted. Redis works on both sides, and is all counted here.
+const BEHIND_THE_QUEUE: [&str; 4] = ["stages: worker", "stages: dispatcher", "redis", "postgres"];
 
 /// Everything that was measured.
 #[derive(Debug, Serialize)]
@@ -148,6 +152,38 @@ impl Report {
         pairs.map(line).collect()
     }
 
+    /// What a duplicate costs behind the queue, by what the shares of duplicates make of it: `cost(share) = (1 - share) × new
+    /// + share × duplicate`.
+    fn duplicate(&self) -> Option<String> {
+        let behind = |run: &Run| BEHIND_THE_QUEUE.iter().map(|who| run.cpu_of(who)).sum::<f64>();
+        let of_share = |row: &Row<'_>| (row.case.duplicates, row.median(behind));
+        let is_alone = |row: &Row<'_>| row.case.name == "base" || row.case.name.starts_with("duplicates");
+        let rows = self.rows().filter(|row| row.subject == Subject::Latchhook && is_alone(row));
+        let mut shares: Vec<_> = rows.map(|row| of_share(&row)).collect();
+        shares.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let (&(none, new), &(share, cost)) = (shares.first()?, shares.last()?);
+        if none > 0.0 || share == 0.0 {
+            return None;
+        }
+        let duplicate = (cost - (1.0 - share) * new) / share;
+        let part = duplicate / new;
+        Some(format!("behind the queue a duplicate costs {part:.2} × a new event ({duplicate:.1} µs against {new:.1})"))
+    }
+
+    /// What a forged request costs.
+    fn refusals(&self) -> Vec<String> {
+        let measured = self.rows().filter(|row| row.runs[0].refusal.is_some());
+        let line = |row: Row<'_>| {
+            let of = |pick: fn(&Refusal) -> f64| row.median(|run| run.refusal.as_ref().map_or(0.0, pick));
+            let (forged, bare) = (of(|refusal| refusal.forged_us), of(|refusal| refusal.bare_us));
+            let (case, times) = (&row.case.name, forged / bare);
+            format!(
+                "{case}: a forged request costs {times:.2} × a bare 401 ({forged:.1} µs of the server against {bare:.1})"
+            )
+        };
+        measured.map(line).collect()
+    }
+
     fn wrong(&self) -> Vec<String> {
         let of = |run: &Run| {
             let (case, subject) = (run.case.clone(), run.subject.name());
@@ -188,7 +224,9 @@ impl fmt::Display for Report {
         if self.runs.iter().any(|run| run.cores_of_others > 0.3) {
             writeln!(f, "Where others had more than 0.3 cores, rates are worth little, and CPU times are too high.")?;
         }
-        for line in self.idle().into_iter().chain(self.ratios()).chain(self.wrong()) {
+        for line in
+            [self.idle(), self.ratios(), self.duplicate().into_iter().collect(), self.refusals(), self.wrong()].concat()
+        {
             writeln!(f, "{line}")?;
         }
         Ok(())

@@ -20,6 +20,7 @@ use super::{
     histogram::Latency,
     judge::{self, Expected},
     preload,
+    refusal::{self, Refusal},
     stores::Stores,
     subject::{Running, Subject},
 };
@@ -57,7 +58,7 @@ pub(super) struct Run {
     /// The one by the other.
     pub(super) events_per_second: f64,
     /// Deliveries by the seconds from the first event until the customer had them all. A duplicate whose twin was being
-    /// worked on is put off for a second or two, which is seen in the figure above and not in this.
+    /// worked on is put off for a moment, which is seen in the figure above and not in this.
     pub(super) deliveries_per_second: f64,
     /// CPU time by event, in microseconds, of each process, and of each kind of threads of the subject's.
     pub(super) cpu_us: BTreeMap<String, f64>,
@@ -79,6 +80,8 @@ pub(super) struct Run {
     pub(super) at_rates: Vec<AtRate>,
     /// What the subject's threads use, in thousandths of a core, while there is nothing to do.
     pub(super) idle_cpu: BTreeMap<String, f64>,
+    /// What it costs to refuse a forged request, where that was measured.
+    pub(super) refusal: Option<Refusal>,
     /// What was not as it must be; nothing in a good run.
     pub(super) wrong: Vec<String>,
 }
@@ -117,6 +120,7 @@ impl Run {
             doubled: 0,
             at_rates: vec![at(0.25), at(0.5)],
             idle_cpu: BTreeMap::new(),
+            refusal: None,
             wrong: Vec::new(),
         }
     }
@@ -152,21 +156,22 @@ pub(super) async fn run(
 ) -> anyhow::Result<Run> {
     let stores = Stores::start(directory, case).await?;
     database::migrate(&stores.near_database_url).await?;
-    preload::fill(&stores.postgres, case.preload).await?;
+    preload::fill(&stores, case.preload).await?;
+    let before = Expected::of(&stores.near_database_url).await?;
     let subject = who.start(settings, case, &stores, customer).await?;
     let redis = stores.redis(&settings.prefix)?;
-    let expected = Expected { preloaded: case.preload, ..Expected::default() };
-    let mut scene = Scene { case, stores, customer, subject, redis, expected, wrong: Vec::new() };
+    let mut scene = Scene { case, stores, customer, subject, redis, expected: Expected::default(), wrong: Vec::new() };
 
     let mut run = scene.flat_out(who).await?;
     if !thoroughness.hold.is_zero() {
         run.at_rates = scene.at_rates(run.events_per_second, thoroughness.hold).await?;
         run.idle_cpu = scene.idle(thoroughness.hold).await?;
+        run.refusal = scene.refusal(who).await?;
     }
     let Scene { stores, subject, redis, expected, mut wrong, .. } = scene;
     subject.stop().await;
     if who == Subject::Latchhook {
-        wrong.extend(judge::judge(&redis, &stores.near_database_url, &expected).await?);
+        wrong.extend(judge::judge(&redis, &stores.near_database_url, &expected.after(before)).await?);
     }
     Ok(Run { wrong, ..run })
 }
@@ -204,6 +209,7 @@ impl Scene<'_> {
             doubled: heard.doubled,
             at_rates: Vec::new(),
             idle_cpu: BTreeMap::new(),
+            refusal: None,
             wrong: Vec::new(),
         })
     }
@@ -225,6 +231,11 @@ impl Scene<'_> {
         Ok(measured)
     }
 
+    /// The ceiling promises nothing to strangers, and is not asked.
+    async fn refusal(&self, who: Subject) -> anyhow::Result<Option<Refusal>> {
+        if who == Subject::Latchhook { refusal::measure(&self.subject.url()).await.map(Some) } else { Ok(None) }
+    }
+
     /// What is used while nobody sends anything.
     async fn idle(&self, hold: Duration) -> anyhow::Result<BTreeMap<String, f64>> {
         sleep(QUIETEN).await;
@@ -241,12 +252,13 @@ impl Scene<'_> {
 
 /// How much was done at once, on average: what one counter says by each of what another says.
 fn groups(counted: &BTreeMap<String, u64>) -> BTreeMap<String, f64> {
-    const PAIRS: [(&str, &str, &str); 5] = [
+    const PAIRS: [(&str, &str, &str); 6] = [
         ("raw events a job", "worker.raw_events", "worker.jobs"),
         ("raw events a transaction", "worker.raw_events", "worker.groups"),
         ("events a transaction", "worker.committed", "worker.groups"),
         ("attempts a record", "dispatcher.recorded", "dispatcher.records"),
         ("raw events a push", "producer.raw_events", "producer.pushes"),
+        ("handed over, of deliveries", "dispatcher.handed_over", "dispatcher.sent"),
     ];
     let average = |(name, of, by): (&str, &str, &str)| match (counted.get(of), counted.get(by)) {
         (Some(of), Some(by)) if *by > 0 => Some((name.to_owned(), *of as f64 / *by as f64)),

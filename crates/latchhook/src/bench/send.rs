@@ -53,7 +53,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1000))]
     pub(crate) items_per_request: u64,
     /// How many requests are on their way at most
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) connections: u16,
     /// Events a second, each due at its time; without it each connection sends as soon as it was answered
     #[arg(long, value_name = "RATE", value_parser = rate)]

@@ -1,6 +1,11 @@
-//! The two stores of one run: private, durable, empty at its begin, and farther away if that is asked for.
+//! The two stores of one run: private, durable, and farther away if that is asked for. Empty at its begin, unless they were
+//! filled: to fill them takes minutes, so the runs of a case that wants them full share them.
 
-use std::{fs, path::Path, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::Context;
 use queue::Redis;
@@ -11,6 +16,8 @@ use crate::servers::{DataDir, Durability, PostgresServer, RedisServer, RedisSett
 
 /// As `dev` has it: with a limit, producers refuse above 75 % of it, and they should have room for the largest backlog.
 const MAX_MEMORY: u64 = 8 << 30;
+/// Stands in the directory of stores that were filled.
+const FILLED: &str = "filled";
 
 /// A Redis and a Postgres.
 pub(super) struct Stores {
@@ -26,18 +33,22 @@ pub(super) struct Stores {
     delays: Vec<Listening>,
     postgres_server: PostgresServer,
     redis_server: RedisServer,
+    filled: PathBuf,
     /// Last, because what is dropped last is given back last.
     _directory: DataDir,
 }
 
 impl Stores {
-    /// Starts both in this directory, which is emptied before.
+    /// Starts both below this directory; whatever an earlier run left is gone, unless it was filled for the same case.
     ///
     /// # Errors
     /// When they do not start.
     pub(super) async fn start(directory: &Path, case: &Case) -> anyhow::Result<Self> {
-        if directory.exists() {
-            fs::remove_dir_all(directory).with_context(|| format!("cannot empty {}", directory.display()))?;
+        let directory =
+            &directory.join(if case.preload > 0 { format!("filled-{}", case.preload) } else { "empty".into() });
+        let filled = directory.join(FILLED);
+        if !filled.exists() {
+            clear(directory)?;
         }
         let data = DataDir::take(directory)?;
         let durability = if case.every_second { Durability::EverySecond } else { Durability::Durable };
@@ -56,12 +67,26 @@ impl Stores {
             delays: Vec::new(),
             redis_server,
             postgres_server,
+            filled,
             _directory: data,
         };
         if !case.latency.is_zero() {
             stores.move_away(case.latency).await?;
         }
         Ok(stores)
+    }
+
+    /// Whether an earlier run has filled them.
+    pub(super) fn are_filled(&self) -> bool {
+        self.filled.exists()
+    }
+
+    /// Keeps what is in them for the next run of the case.
+    ///
+    /// # Errors
+    /// When the disk is full.
+    pub(super) fn keep_filled(&self) -> anyhow::Result<()> {
+        fs::write(&self.filled, []).context("cannot mark the stores as filled")
     }
 
     /// Puts a delay in front of both.
@@ -123,6 +148,17 @@ impl Stores {
     pub(super) fn forget_peak(&self) {
         usage::forget_peak(&self.redis_server.pid().to_string());
     }
+}
+
+/// Empties a directory, if it is there.
+///
+/// # Errors
+/// When the system does not allow it.
+pub(super) fn clear(directory: &Path) -> anyhow::Result<()> {
+    if directory.exists() {
+        fs::remove_dir_all(directory).with_context(|| format!("cannot empty {}", directory.display()))?;
+    }
+    Ok(())
 }
 
 async fn delay(socket: &Path, latency: Duration) -> anyhow::Result<Listening> {

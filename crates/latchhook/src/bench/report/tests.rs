@@ -33,6 +33,22 @@ fn only_what_was_measured_of_both_subjects_is_compared() {
     assert_eq!(report.ratios(), ["base: latchhook has 0.50 × the ceiling's events/s, at 1.00 × its CPU time"]);
 }
 
+/// Of the examples' 35 µs, 20 are a worker's and 10 Redis's.
+#[test]
+fn what_a_duplicate_costs_is_what_is_left_when_the_new_events_are_taken_away() {
+    let mut report = report(&[(Subject::Latchhook, "base", 500.0), (Subject::Latchhook, "duplicates=0.8", 500.0)]);
+    report.cases[0].duplicates = 0.0;
+    report.cases[1].duplicates = 0.8;
+    report.runs[1].cpu_us.insert("redis".to_owned(), 2.0);
+    report.runs[1].cpu_us.insert("stages: worker".to_owned(), 8.0);
+
+    let line = report.duplicate().unwrap();
+
+    assert_eq!(line, "behind the queue a duplicate costs 0.17 × a new event (5.0 µs against 30.0)");
+    report.cases[0].duplicates = 0.2;
+    assert_eq!(report.duplicate(), None, "what a new event costs alone was not measured");
+}
+
 #[test]
 fn a_run_that_was_wrong_makes_the_report_wrong_and_is_named() {
     let mut report = report(&[(Subject::Latchhook, "base", 500.0)]);

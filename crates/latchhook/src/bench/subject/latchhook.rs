@@ -56,6 +56,7 @@ impl Latchhook {
         settings.database_url.clone_from(&stores.database_url);
         settings.redis_url.clone_from(&stores.redis_url);
         limit_groups(&mut settings, case.group);
+        settings.producer.raw_events_per_job = case.per_job.unwrap_or(settings.producer.raw_events_per_job);
         set_up(&settings, case.endpoints, stores, customer).await?;
         let stop = CancellationToken::new();
         let (first, then): (&[Role], &[Role]) = if case.backlog { (&ALL[..1], &ALL[1..]) } else { (&ALL, &[]) };

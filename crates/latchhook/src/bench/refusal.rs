@@ -1,0 +1,73 @@
+//! What it costs to refuse a stranger: a request with a forged signature, next to one that is answered 401 by the same server
+//! without a look at it. Strangers send as many as they like, so the difference is what they can make us work.
+
+use std::thread;
+
+use anyhow::{Context, ensure};
+use axum::{Router, http::StatusCode};
+use producer::ConnectionLimits;
+use serde::Serialize;
+use tokio::{net::TcpListener, runtime::Builder, sync::oneshot};
+use tokio_util::sync::CancellationToken;
+
+use super::{children, send::Sent, usage};
+
+/// So many of each, in turns.
+const REQUESTS: u64 = 20_000;
+const TURNS: u32 = 3;
+/// What the threads of the bare server are called, and those of the intake.
+const BARE: &str = "bare";
+const INTAKE: &str = "producer";
+
+/// CPU time of the server by request, in microseconds.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(super) struct Refusal {
+    /// Refused because of its signature.
+    pub(super) forged_us: f64,
+    /// Answered 401, whatever it is.
+    pub(super) bare_us: f64,
+}
+
+/// Sends forged requests to an intake in this process, and to a server that answers 401 to all.
+///
+/// # Errors
+/// When one of the two answers something else.
+pub(super) async fn measure(url: &str) -> anyhow::Result<Refusal> {
+    let stop = CancellationToken::new();
+    let _stop = stop.clone().drop_guard();
+    let bare = format!("http://{}/hooks/bench", start_bare(stop).await?);
+    let mut used = Refusal { forged_us: 0.0, bare_us: 0.0 };
+    for _ in 0..TURNS {
+        used.forged_us += by_request(url, INTAKE).await?;
+        used.bare_us += by_request(&bare, BARE).await?;
+    }
+    let turns = f64::from(TURNS);
+    Ok(Refusal { forged_us: used.forged_us / turns, bare_us: used.bare_us / turns })
+}
+
+async fn by_request(url: &str, threads: &str) -> anyhow::Result<f64> {
+    let used = || usage::cpu_by_thread("self").get(threads).copied().unwrap_or_default();
+    let (before, events) = (used(), REQUESTS.to_string());
+    let sent: Sent =
+        children::told(&["send", "--url", url, "--app-secret", "forged", "--events", &events, "--duplicates", "0"])
+            .await?;
+    ensure!(sent.refused == REQUESTS, "of {REQUESTS} forged requests {} were refused", sent.refused);
+    Ok((used() - before).as_secs_f64() * 1e6 / REQUESTS as f64)
+}
+
+/// On a thread of its own, as the intake has one. Gives its address.
+async fn start_bare(stop: CancellationToken) -> anyhow::Result<std::net::SocketAddr> {
+    let (tell, told) = oneshot::channel();
+    let serve = move || {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await?;
+            let _gone = tell.send(listener.local_addr()?);
+            let router = Router::new().fallback(async || StatusCode::UNAUTHORIZED);
+            producer::serve(listener, router, ConnectionLimits::default(), stop).await;
+            anyhow::Ok(())
+        })
+    };
+    thread::Builder::new().name(BARE.to_owned()).spawn(serve)?;
+    told.await.context("the bare server did not start")
+}
