@@ -1,7 +1,7 @@
 //! A group: whatever was ready at the same moment, under one claim pipeline and (when all goes well) one transaction.
 //!
-//! Order: claim → the one transaction → the server has committed → `done` → settle. **The claim stops a duplicate early**,
-//! and only saves work; `transaction` stops it for good.
+//! Order: claim → the one transaction → the server has committed → `done`; once more for what others held; → settle. **The
+//! claim stops a duplicate early**, and only saves work; `transaction` stops it for good.
 //!
 //! What fails is split: work that Postgres refuses until the bad item stands alone and goes to quarantine; work that met
 //! other transactions' locks in halves, then later. While Postgres is away everything is deferred, and nothing fails.
@@ -43,7 +43,18 @@ const SOONEST: Duration = Duration::from_millis(50);
 /// One that met trouble in Postgres comes back after this at once.
 const LATEST: Duration = Duration::from_secs(1);
 
-/// What a group's transactions have come to.
+/// What a round has left.
+#[derive(Default)]
+struct Round {
+    /// What others hold the claims of.
+    held: Vec<Piece>,
+    /// Whether there was anything else, and all of it went well: so time has passed.
+    has_committed: bool,
+    /// Whether a transaction failed.
+    met_trouble: bool,
+}
+
+/// What a round's transactions have come to.
 #[derive(Default)]
 struct Committed {
     /// Whether anything is due now.
@@ -56,13 +67,31 @@ impl Bench {
     /// Works a group to its end: every job in it is settled, or deferred.
     pub(crate) async fn work(&self, mut works: Vec<Work>) {
         self.counters.groups.add(1);
-        let mut pieces = pieces(&works);
-        let wanted = self.claim(&works, &mut pieces).await;
+        let pieces = pieces(&works);
+        let mut round = self.round(&mut works, pieces).await;
+        // Whoever held them is mostly done by now: another group of this worker, for one. It costs less to ask again than to
+        // see a job again.
+        if !round.held.is_empty() && round.has_committed {
+            round = self.round(&mut works, round.held).await;
+        }
+        for piece in &round.held {
+            self.counters.deferred.add(piece.items());
+        }
+        defer(&mut works, &round.held);
+        self.give_back(&works, round.met_trouble).await;
+    }
+
+    /// Claims, commits, lets go. No claim is held when it ends.
+    async fn round(&self, works: &mut [Work], mut pieces: Vec<Piece>) -> Round {
+        let wanted = self.claim(works, &mut pieces).await;
         fail_point!("worker-after-claim");
-        put_off_held(&mut works, &mut pieces, &self.counters);
+        let held = take_held(works, &mut pieces);
+        if pieces.is_empty() {
+            return Round { held, ..Round::default() };
+        }
         let Committed { owes, met_trouble } = tokio::select! {
             biased;
-            committed = self.commit(&mut works, pieces) => committed,
+            committed = self.commit(works, pieces) => committed,
             never = self.keep(&wanted) => match never {},
         };
         if owes {
@@ -70,9 +99,9 @@ impl Bench {
             self.wake_fleet.announce().await;
         }
         fail_point!("worker-after-commit");
-        self.let_go(&works, &wanted).await;
+        self.let_go(works, &wanted).await;
         fail_point!("worker-after-done");
-        self.give_back(&works, met_trouble).await;
+        Round { held, has_committed: !met_trouble, met_trouble }
     }
 
     /// Asks for the claim of every key in one pipeline; writes what Redis said beside the key.
@@ -237,16 +266,12 @@ fn want(works: &[Work], leader: At, run: &Run) -> Option<Wanted> {
     Some(Wanted { source: raw.raw_event.source_id.clone(), key: event.key.clone(), owner })
 }
 
-/// What another worker holds is deferred, with its followers; unless a job has been put off for so long that it goes on
-/// without the claim.
-fn put_off_held(works: &mut [Work], pieces: &mut Vec<Piece>, counters: &Counters) {
-    pieces.retain(|piece| {
-        let Piece::Key { claim: Claim::Held, places, .. } = piece else { return true };
-        if places.iter().any(|at| works[at.job].out_of_patience) {
-            return true;
-        }
-        counters.deferred.add(places.len());
-        defer(works, std::slice::from_ref(piece));
-        false
-    });
+/// Takes out what another worker holds, with its followers; unless a job has been put off for so long that it goes on without
+/// the claim.
+fn take_held(works: &[Work], pieces: &mut Vec<Piece>) -> Vec<Piece> {
+    let waits = |piece: &mut Piece| {
+        let Piece::Key { claim: Claim::Held, places, .. } = piece else { return false };
+        !places.iter().any(|at| works[at.job].out_of_patience)
+    };
+    pieces.extract_if(.., waits).collect()
 }

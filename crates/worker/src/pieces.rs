@@ -49,6 +49,14 @@ pub(crate) struct Limits {
 }
 
 impl Piece {
+    /// How many items it holds.
+    pub(crate) fn items(&self) -> usize {
+        match self {
+            Self::Key { places, .. } => places.len(),
+            Self::Rejection(_) | Self::Empty { .. } => 1,
+        }
+    }
+
     /// The raw events that it touches, as (job, raw).
     pub(crate) fn raw_events(&self) -> Vec<(usize, usize)> {
         match self {

@@ -29,6 +29,29 @@ async fn a_job_is_acknowledged_only_when_all_of_its_items_are_settled() {
     assert_eq!(pipeline.receipt(&stamp).await, Some((2, 2, 0, true)));
 }
 
+/// Most that is held is held by another group of the same worker, and done with in a moment.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_held_is_asked_for_again_when_the_rest_is_committed() {
+    let pipeline = Pipeline::new().await;
+    pipeline.receive(a_text("wamid.0", "its source has a counter now")).await;
+    let claims = Claims::new(&pipeline.redis, ClaimSettings::default());
+    let theirs = wanted("another raw event");
+    claims.take(std::slice::from_ref(&theirs)).await;
+    let messages = json!([text("wamid.1", "theirs"), text("wamid.2", "ours")]);
+    let held = pipeline.enqueue(whatsapp(&[json!({"messages": messages})])).await;
+    pipeline.execute("BEGIN; SELECT * FROM source_sequences FOR UPDATE").await;
+
+    let they_let_go = async {
+        pipeline.somebody_waits_for_us().await;
+        claims.release(&[theirs]).await;
+        pipeline.execute("COMMIT").await;
+    };
+    tokio::join!(they_let_go, pipeline.worker.work(vec![held]));
+
+    assert_eq!(pipeline.keys().await, ["wamid.0", "wamid.2", "wamid.1"]);
+    assert_eq!(pipeline.inbound.depth().await.unwrap().scheduled, 0);
+}
+
 /// Whoever renews a claim for ever must not keep others from recording: the ledger decides.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_that_was_put_off_for_longer_than_two_leases_goes_on_without_the_claim() {
