@@ -176,13 +176,16 @@ fn are_successes(attempts: &[Recorded]) -> bool {
 
 /// Refused as a whole where one is here already.
 async fn record_new_successes(conn: &AsyncPgConnection, attempts: &[Recorded]) -> QueryResult<()> {
+    // In the order in which `deliveries::make_due` locks them, and whoever else records.
+    let mut attempts: Vec<&Recorded> = attempts.iter().collect();
+    attempts.sort_by_key(|attempt| (attempt.event_id, attempt.endpoint_id.as_str()));
     let statement = RecordNewSuccesses {
         events: attempts.iter().map(|attempt| attempt.event_id).collect(),
         endpoints: attempts.iter().map(|attempt| attempt.endpoint_id.as_str()).collect(),
         leases: attempts.iter().map(|attempt| attempt.lease).collect(),
         webhook_ids: attempts.iter().map(|attempt| attempt.webhook_id.as_str()).collect(),
         hashes: attempts.iter().map(|attempt| attempt.body_hash.as_slice()).collect(),
-        statuses: attempts.iter().map(Recorded::status).collect(),
+        statuses: attempts.iter().map(|attempt| attempt.status()).collect(),
         heads: attempts.iter().map(|attempt| attempt.response_head.as_deref()).collect(),
         started: attempts.iter().map(|attempt| attempt.started_at).collect(),
         durations: attempts.iter().map(|attempt| microseconds(attempt.duration)).collect(),
@@ -199,7 +202,7 @@ async fn record_any(conn: &AsyncPgConnection, attempts: &[Recorded]) -> QueryRes
         webhook_ids: attempts.iter().map(|attempt| attempt.webhook_id.as_str()).collect(),
         hashes: attempts.iter().map(|attempt| attempt.body_hash.as_slice()).collect(),
         outcomes: attempts.iter().map(|attempt| attempt.outcome).collect(),
-        statuses: attempts.iter().map(Recorded::status).collect(),
+        statuses: attempts.iter().map(|attempt| attempt.status()).collect(),
         details: attempts.iter().map(|attempt| attempt.detail.as_deref()).collect(),
         heads: attempts.iter().map(|attempt| attempt.response_head.as_deref()).collect(),
         started: attempts.iter().map(|attempt| attempt.started_at).collect(),

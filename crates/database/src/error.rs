@@ -8,6 +8,8 @@ pub enum Trouble {
     /// Other transactions: a lock waited for too long (SQLSTATE 55P03), a deadlock (40P01), a serialization failure
     /// (40001). Smaller work, or the same a little later, succeeds.
     Contention,
+    /// What had been looked up was not so any more. The same work succeeds once it has looked again.
+    Stale,
     /// The server or the network (classes 08, 25, 53, 57, 58; a connection that is gone; whatever we do not know): the same
     /// work will succeed when they are back. Never quarantined.
     Outage,
@@ -31,7 +33,8 @@ pub fn trouble(error: &Error) -> Trouble {
         }
         Error::DatabaseError(_, info) if is_value_refused(info.message()) => Trouble::Work,
         Error::SerializationError(_) | Error::QueryBuilderError(_) => Trouble::Work,
-        Error::DatabaseError(Kind::SerializationFailure, _) | Error::NotFound => Trouble::Contention,
+        Error::NotFound => Trouble::Stale,
+        Error::DatabaseError(Kind::SerializationFailure, _) => Trouble::Contention,
         Error::DatabaseError(_, info) if is_lock(info.message()) => Trouble::Contention,
         _ => Trouble::Outage,
     }

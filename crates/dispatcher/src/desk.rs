@@ -46,7 +46,7 @@ use crate::{
 /// How much waits at most: as many as are sent within the time that they may wait, if it is so many a second.
 const PLACES_A_SECOND: f64 = 2048.0;
 const BYTES: usize = 16 << 20;
-/// While customers answer at least this often a worker waits; at most so long in all.
+/// While customers answer at least this often a worker waits; at most so long in all, and for one of them.
 const MOVES_WITHIN: Duration = Duration::from_millis(20);
 const LONGEST_WAIT: Duration = Duration::from_millis(100);
 
@@ -85,8 +85,10 @@ struct Waiting {
     lanes: HashMap<EndpointId, Lane>,
     /// The endpoints that something waits for, in the order of their turns.
     turns: VecDeque<EndpointId>,
-    /// Those who had few places left when they were given one.
-    crowded: HashSet<EndpointId>,
+    /// Those who had few places left when they were given one, and since when.
+    crowded: HashMap<EndpointId, Instant>,
+    /// No lease of what waits ends before this.
+    earliest: Option<Instant>,
 }
 
 /// What is there of one endpoint.
@@ -252,9 +254,12 @@ impl Waiting {
     /// Whether it is worth the while of a worker to go on.
     fn has_enough(&mut self, now: Instant) -> bool {
         let (lanes, free) = (&self.lanes, self.limit - self.places);
-        self.crowded.retain(|endpoint| lanes.get(endpoint).is_some_and(|lane| lane.is_crowded(free)));
+        self.crowded.retain(|endpoint, _| lanes.get(endpoint).is_some_and(|lane| lane.is_crowded(free)));
         let moves = |endpoint: &EndpointId| lanes.get(endpoint).is_some_and(|lane| now < lane.moved + MOVES_WITHIN);
-        let runs_out = |endpoint: &EndpointId| !self.owing.contains(endpoint) && moves(endpoint);
+        // Who is slow would hold up all others for as long as he is.
+        let runs_out = |(endpoint, since): (&EndpointId, &Instant)| {
+            now < *since + LONGEST_WAIT && !self.owing.contains(endpoint) && moves(endpoint)
+        };
         let has_room = free >= self.limit / 4 && self.bytes <= BYTES - BYTES / 4;
         self.is_cleared || !self.is_behind && has_room && !self.crowded.iter().any(runs_out)
     }
@@ -274,8 +279,8 @@ impl Waiting {
         let free = self.limit - self.places;
         let lane = self.lanes.entry(endpoint.clone()).or_insert_with(Lane::new);
         lane.places += 1;
-        if lane.is_crowded(free) && !self.crowded.contains(endpoint) {
-            self.crowded.insert(endpoint.clone());
+        if lane.is_crowded(free) && !self.crowded.contains_key(endpoint) {
+            self.crowded.insert(endpoint.clone(), Instant::now());
         }
         true
     }
@@ -297,6 +302,7 @@ impl Waiting {
             self.turns.push_back(leased.endpoint_id.clone());
         }
         lane.waiting.push_back((leased, ends));
+        self.earliest = Some(self.earliest.map_or(ends, |earliest| earliest.min(ends)));
     }
 
     /// What there are permits for, endpoint by endpoint in turns; each goes behind the others after its turn.
@@ -318,6 +324,9 @@ impl Waiting {
 
     /// Takes out what has waited for too long: whose lease ends before `needed`. In each lane the oldest come first.
     fn late(&mut self, needed: Instant) -> Vec<Leased> {
+        if self.earliest.is_none_or(|earliest| earliest >= needed) {
+            return Vec::new();
+        }
         let is_late = |lane: &Lane| lane.waiting.front().is_some_and(|(_, ends)| *ends < needed);
         let lanes: Vec<_> = self.lanes.iter().filter(|(_, lane)| is_late(lane)).map(|(id, _)| id.clone()).collect();
         let mut late = Vec::new();
@@ -333,6 +342,7 @@ impl Waiting {
                 self.turns.retain(|turn| *turn != endpoint);
             }
         }
+        self.earliest = self.lanes.values().filter_map(|lane| lane.waiting.front()).map(|(_, ends)| *ends).min();
         late
     }
 
@@ -497,6 +507,11 @@ mod tests {
         assert!(!waiting.has_enough(now));
         assert!(waiting.set_aside(&endpoint("answers"), 1), "there are places left for what is on its way");
         assert!(waiting.has_enough(now + 2 * MOVES_WITHIN), "it does not answer any more: not worth waiting for");
+        waiting.lanes.get_mut(&endpoint("answers")).unwrap().moved = now + 2 * LONGEST_WAIT;
+        assert!(
+            waiting.has_enough(now + 2 * LONGEST_WAIT),
+            "it answers, too slowly: others were held up for long enough"
+        );
     }
 
     #[test]

@@ -31,8 +31,8 @@ use crate::{
 /// How often room that is given back makes the loop look, while one endpoint or all are full.
 const LOOK_AT_MOST_EVERY: Duration = Duration::from_millis(5);
 
-/// What a Postgres records that is as slow as we are ready to bear: a hundredth of what it does on two cores.
-const RECORDED_A_SECOND: f64 = 64.0;
+/// What a Postgres records for one process that is as slow as we are ready to bear: a hundredth of what it does on two cores.
+const RECORDED_A_SECOND: f64 = 80.0;
 
 /// How a dispatcher works.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,10 +74,10 @@ impl Settings {
         self.deadline + self.slack
     }
 
-    /// No more is sent and not recorded yet than a slow Postgres records within the slack. Else leases would end before
-    /// what came of them is recorded, and others would send again what was delivered.
+    /// No more is sent and not recorded yet than a slow Postgres records within what is left of the slack after a wait at
+    /// the desk. Else leases would end before what came of them is recorded, and others would send again what was delivered.
     fn limits(&self) -> Limits {
-        let unrecorded = (self.slack.as_secs_f64() * RECORDED_A_SECOND).ceil().max(1.0) as usize;
+        let unrecorded = (self.slack.as_secs_f64() * 0.75 * RECORDED_A_SECOND).ceil().max(1.0) as usize;
         let in_flight = self.in_flight.min(unrecorded.div_ceil(2));
         Limits { in_flight, per_endpoint: self.per_endpoint.min(in_flight.div_ceil(4)), unrecorded }
     }
@@ -225,7 +225,8 @@ impl Dispatcher {
         // Without room nobody has looked, and nothing is known of what is due.
         if rooms.all.all > 0 {
             let is_behind = taken.len() >= rooms.all.all;
-            self.desk.hear(is_behind, endpoints_of(&taken), |endpoint| rooms.has_some_for(endpoint));
+            let full = rooms.full();
+            self.desk.hear(is_behind, endpoints_of(&taken), |endpoint| !full.contains(endpoint));
         }
         if !taken.is_empty() {
             self.start(taken);
@@ -288,8 +289,8 @@ mod tests {
     fn the_shorter_the_slack_the_less_is_on_the_way() {
         let with = |slack| Settings { slack: Duration::from_secs(slack), ..Settings::default() }.limits();
 
-        assert_eq!(with(15), Limits { in_flight: 256, per_endpoint: 64, unrecorded: 960 });
-        assert_eq!(with(2), Limits { in_flight: 64, per_endpoint: 16, unrecorded: 128 });
+        assert_eq!(with(15), Limits { in_flight: 256, per_endpoint: 64, unrecorded: 900 });
+        assert_eq!(with(2), Limits { in_flight: 60, per_endpoint: 15, unrecorded: 120 });
         assert_eq!(with(0), Limits { in_flight: 1, per_endpoint: 1, unrecorded: 1 });
     }
 }

@@ -5,7 +5,7 @@
 //! there, but it counts until it is recorded, so that a slow Postgres slows the sending down and nothing piles up in memory.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -152,10 +152,9 @@ impl InFlight {
 }
 
 impl Rooms {
-    /// Whether all that this endpoint had due could have been leased, or some of it at least.
-    pub(crate) fn has_some_for(&self, endpoint: &EndpointId) -> bool {
-        let own = self.busy.iter().find(|(id, _)| id == endpoint).map_or(self.per_endpoint, |(_, room)| *room);
-        self.all.all > 0 && own.all > 0
+    /// The endpoints of which nothing could have been leased.
+    pub(crate) fn full(&self) -> HashSet<&EndpointId> {
+        self.busy.iter().filter(|(_, room)| room.all == 0).map(|(id, _)| id).collect()
     }
 
     /// Whether the want of room may be why something due was not leased.

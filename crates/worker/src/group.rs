@@ -144,6 +144,12 @@ impl Bench {
                         fail_point!("worker-between-commits");
                     }
                 }
+                // Somebody has had one of its jobs all the same: a Redis that came back from an earlier state, or a worker
+                // whose word did not reach Redis.
+                Err(Trouble::Stale) if is_first(works, &chunk) => {
+                    had_before(works, &chunk);
+                    todo.push(chunk);
+                }
                 Err(trouble) => {
                     committed.met_trouble = true;
                     if trouble == Trouble::Outage {
@@ -195,9 +201,7 @@ impl Bench {
         let of = |outcome| settled.outcomes.values().filter(|known| **known == outcome).count();
         counters.quarantined.add(of(Outcome::Quarantined));
         counters.repeated.add(of(Outcome::Committed).saturating_sub(settled.fresh));
-        for (job, _) in chunk.iter().flat_map(Piece::raw_events) {
-            works[job].is_first = false;
-        }
+        had_before(works, chunk);
         for (at, outcome) in settled.outcomes {
             works[at.job].raw_events[at.raw].items[at.place].outcome = outcome;
         }
@@ -264,6 +268,18 @@ fn want(works: &[Work], leader: At, run: &Run) -> Option<Wanted> {
     fail_point!(&format!("worker-claims-{}", raw.raw_event.source_id));
     let owner = Owner { stamp: raw.stamp.to_string(), run: *run };
     Some(Wanted { source: raw.raw_event.source_id.clone(), key: event.key.clone(), owner })
+}
+
+/// Whether some of its jobs were in nobody's hands before.
+fn is_first(works: &[Work], chunk: &[Piece]) -> bool {
+    chunk.iter().flat_map(Piece::raw_events).any(|(job, _)| works[job].is_first)
+}
+
+/// From now on its raw events may have receipts.
+fn had_before(works: &mut [Work], chunk: &[Piece]) {
+    for (job, _) in chunk.iter().flat_map(Piece::raw_events) {
+        works[job].is_first = false;
+    }
 }
 
 /// Takes out what another worker holds, with its followers; unless a job has been put off for so long that it goes on without

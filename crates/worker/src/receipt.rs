@@ -44,7 +44,7 @@ pub(crate) async fn write(
     if receipts.is_empty() {
         return Ok(());
     }
-    // Whoever has a receipt all the same (Redis has come back from an earlier state) is put off, and is not the first then.
+    // Where there is a receipt all the same nothing is written, and the caller tries again, knowing better.
     if are_first { receipts::put_first(conn, &receipts).await } else { receipts::put(conn, &receipts).await }
 }
 

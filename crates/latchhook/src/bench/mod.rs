@@ -3,7 +3,7 @@
 //! The cast: the *sender* ([`send`]) and the *customer* ([`receive`]) are processes of their own, made so cheap that they
 //! measure and do not compete. A *subject* stands between them: latchhook, or the same pipeline made by hand, or (through
 //! the hidden subcommands) anything else that takes signed webhooks and delivers some. A *case* says what is sent, over
-//! which stores; a *run* is one subject in one case, on stores of its own, and ends with a judgement; the *report* is all
+//! which stores; a *run* is one subject in one case, over stores of its own or those that were filled for it, and ends with a judgement; the *report* is all
 //! runs.
 
 mod case;
@@ -61,7 +61,7 @@ pub(crate) struct Options {
     /// See whether everything runs, in seconds; the figures are worth nothing
     #[arg(long)]
     quick: bool,
-    /// Measure no latency at given rates, nor what idling costs
+    /// Measure no latency at given rates, nor what idling and refusing cost
     #[arg(long)]
     no_latency: bool,
     /// Write everything that was measured to this file, as JSON
@@ -78,7 +78,7 @@ pub(crate) struct Options {
 /// When it could not be measured to its end. What was wrong is in the report.
 pub(crate) async fn bench(settings: &Settings, options: &Options, directory: PathBuf) -> anyhow::Result<Report> {
     let cases = options.sides.cases(options.quick)?;
-    stores::clear(&directory)?;
+    stores::forget(&directory)?;
     let mut customer = Customer::start().await?;
     let machine = machine(settings, &cases[0], &directory).await?;
     let mut report = Report { machine, runs: Vec::new(), cases };

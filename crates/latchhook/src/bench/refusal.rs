@@ -52,7 +52,7 @@ async fn by_request(url: &str, threads: &str) -> anyhow::Result<f64> {
         children::told(&["send", "--url", url, "--app-secret", "forged", "--events", &events, "--duplicates", "0"])
             .await?;
     ensure!(sent.refused == REQUESTS, "of {REQUESTS} forged requests {} were refused", sent.refused);
-    Ok((used() - before).as_secs_f64() * 1e6 / REQUESTS as f64)
+    Ok(used().saturating_sub(before).as_secs_f64() * 1e6 / REQUESTS as f64)
 }
 
 /// On a thread of its own, as the intake has one. Gives its address.

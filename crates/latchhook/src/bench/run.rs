@@ -1,4 +1,4 @@
-//! One run: a subject, a case, stores of its own; measured, then judged.
+//! One run: a subject, a case, private stores; measured, then judged.
 //!
 //! ```text
 //! start ─▶ warm up ─▶ flat out, until the queues stand ─▶ at a quarter, half, four fifths of that ─▶ 10/s ─▶ nothing ─▶ judge

@@ -1,5 +1,6 @@
 //! The two stores of one run: private, durable, and farther away if that is asked for. Empty at its begin, unless they were
-//! filled: to fill them takes minutes, so the runs of a case that wants them full share them.
+//! filled: to fill them takes minutes, so the runs that want as much in them, for as many endpoints, share them. What an
+//! earlier run has added is then there too.
 
 use std::{
     fs,
@@ -18,6 +19,9 @@ use crate::servers::{DataDir, Durability, PostgresServer, RedisServer, RedisSett
 const MAX_MEMORY: u64 = 8 << 30;
 /// Stands in the directory of stores that were filled.
 const FILLED: &str = "filled";
+/// The directories of stores below the bench's own.
+const EMPTY: &str = "empty";
+const FULL: &str = "filled-";
 
 /// A Redis and a Postgres.
 pub(super) struct Stores {
@@ -44,8 +48,7 @@ impl Stores {
     /// # Errors
     /// When they do not start.
     pub(super) async fn start(directory: &Path, case: &Case) -> anyhow::Result<Self> {
-        let directory =
-            &directory.join(if case.preload > 0 { format!("filled-{}", case.preload) } else { "empty".into() });
+        let directory = &directory.join(name(case));
         let filled = directory.join(FILLED);
         if !filled.exists() {
             clear(directory)?;
@@ -150,11 +153,29 @@ impl Stores {
     }
 }
 
-/// Empties a directory, if it is there.
+fn name(case: &Case) -> String {
+    match case.preload {
+        0 => EMPTY.to_owned(),
+        events => format!("{FULL}{events}-{}", case.endpoints),
+    }
+}
+
+/// Removes what an earlier bench left below this directory; nothing else.
 ///
 /// # Errors
 /// When the system does not allow it.
-pub(super) fn clear(directory: &Path) -> anyhow::Result<()> {
+pub(super) fn forget(directory: &Path) -> anyhow::Result<()> {
+    for entry in fs::read_dir(directory).into_iter().flatten() {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name == EMPTY || name.to_string_lossy().starts_with(FULL) {
+            clear(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+fn clear(directory: &Path) -> anyhow::Result<()> {
     if directory.exists() {
         fs::remove_dir_all(directory).with_context(|| format!("cannot empty {}", directory.display()))?;
     }

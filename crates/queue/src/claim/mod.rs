@@ -182,7 +182,7 @@ impl Claims {
                 Some(Value::Int(1)) if token_in(&found[i]) == wanted[i].owner.token().as_bytes() => Claim::Won,
                 Some(Value::Int(1)) => Claim::TakenOver,
                 Some(Value::BulkString(now)) if now == key::DONE => Claim::Done,
-                // It was let go, or taken, between the two round trips. Deferring costs a second, and is always right.
+                // It was let go, or taken, between the two round trips. Deferring costs a moment, and is always right.
                 Some(_) => Claim::Held,
             };
         }
