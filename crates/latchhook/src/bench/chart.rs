@@ -10,6 +10,8 @@ const BAR: f64 = 22.0;
 const GAP: f64 = 8.0;
 const PLOT: f64 = 260.0;
 const MARGIN: f64 = 48.0;
+/// Between two names, one below the other.
+const LINE_HEIGHT: f64 = 15.0;
 /// Told apart by those too who do not see colours: one is dark, one is light.
 const COLOURS: [&str; 2] = ["#2b5c8a", "#e0a458"];
 
@@ -95,9 +97,13 @@ fn draw_lines(svg: &mut String, lines: &[Line], top: f64) {
         let (points, colour) = (points.join(" "), line.colour);
         let _ =
             write!(svg, "<polyline points=\"{points}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"{dashes}/>");
-        if let Some((part, milliseconds)) = line.points.last() {
-            text(svg, (x(*part) + GAP, y(*milliseconds) + 4.0), "start", &line.name);
-        }
+    }
+    let mut names: Vec<_> = lines.iter().filter_map(|line| line.points.last().map(|last| (last, &line.name))).collect();
+    names.sort_by(|((_, one), _), ((_, other), _)| other.total_cmp(one));
+    let mut lowest = f64::NEG_INFINITY;
+    for ((part, milliseconds), name) in names {
+        lowest = (lowest + LINE_HEIGHT).max(y(*milliseconds));
+        text(svg, (x(*part) + GAP, lowest + 4.0), "start", name);
     }
 }
 
@@ -149,6 +155,18 @@ mod tests {
         let height = |line: &str| line.split([' ', ',']).nth(1).unwrap().parse::<f64>().unwrap();
         assert_eq!(lines.len(), 6);
         assert!(height(&lines[1]) < height(&lines[0]), "the y axis points down: {lines:?}");
+    }
+
+    /// Two of the example's rows have the same latency.
+    #[test]
+    fn no_name_of_a_line_is_written_over_another() {
+        let svg = svg(&report());
+
+        let is_name = |text: &&str| text.contains(" p50<") || text.contains(" p99<");
+        let height = |text: &str| text.split("y=\"").nth(1).unwrap().split('"').next().unwrap().parse::<f64>().unwrap();
+        let heights: Vec<f64> = svg.split("<text ").filter(is_name).map(height).collect();
+        assert_eq!(heights.len(), 6);
+        assert!(heights.windows(2).all(|pair| pair[1] - pair[0] > LINE_HEIGHT - 0.1), "{heights:?}");
     }
 
     #[test]
