@@ -70,6 +70,18 @@ statement! {
      quarantined = excluded.quarantined, ended_at = excluded.ended_at WHERE r.ended_at IS NULL"
 }
 
+/// Writes how far some raw events have got. A run that repeats an earlier one adds nothing twice: the numbers are what is
+/// true of the raw event, not what this run did.
+///
+/// # Errors
+/// As any query.
+pub async fn put(conn: &AsyncPgConnection, receipts: &[Receipt]) -> QueryResult<()> {
+    let Columns { incarnations, numbers, sources, items, committed, quarantined, ended } = Columns::of(receipts);
+    let lifetime = std::marker::PhantomData;
+    let statement = Put { incarnations, numbers, sources, items, committed, quarantined, ended, lifetime };
+    statement.execute(&mut &*conn).await.map(drop)
+}
+
 statement! {
     PutFirst {
         incarnations: Vec<&'a str> => Array<Text>,
@@ -97,18 +109,6 @@ pub async fn put_first(conn: &AsyncPgConnection, receipts: &[Receipt]) -> QueryR
         Err(QueryError::DatabaseError(DatabaseErrorKind::UniqueViolation, _)) => Err(QueryError::NotFound),
         put => put.map(drop),
     }
-}
-
-/// Writes how far some raw events have got. A run that repeats an earlier one adds nothing twice: the numbers are what is
-/// true of the raw event, not what this run did.
-///
-/// # Errors
-/// As any query.
-pub async fn put(conn: &AsyncPgConnection, receipts: &[Receipt]) -> QueryResult<()> {
-    let Columns { incarnations, numbers, sources, items, committed, quarantined, ended } = Columns::of(receipts);
-    let lifetime = std::marker::PhantomData;
-    let statement = Put { incarnations, numbers, sources, items, committed, quarantined, ended, lifetime };
-    statement.execute(&mut &*conn).await.map(drop)
 }
 
 statement! {

@@ -114,8 +114,8 @@ impl Lane {
 impl Desk {
     /// Must be made in the runtime that is to send.
     pub(crate) fn new(settings: &Settings, in_flight: Arc<InFlight>, sender: Sender, database: Database) -> Self {
-        let (lease, needed) = (settings.lease(), settings.deadline + settings.slack / 4 * 3);
-        let places = settings.slack.as_secs_f64() / 4.0 * PLACES_A_SECOND;
+        let (lease, longest_wait) = (settings.lease(), settings.longest_wait());
+        let (needed, places) = (lease - longest_wait, longest_wait.as_secs_f64() * PLACES_A_SECOND);
         let waiting = Mutex::new(Waiting { limit: (places as usize).max(1), ..Waiting::default() });
         let (freed, runtime) = (Notify::new(), Handle::current());
         Self(Arc::new(Shared { lease, needed, in_flight, sender, database, runtime, waiting, freed }))

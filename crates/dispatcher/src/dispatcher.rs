@@ -74,10 +74,16 @@ impl Settings {
         self.deadline + self.slack
     }
 
-    /// No more is sent and not recorded yet than a slow Postgres records within what is left of the slack after a wait at
-    /// the desk. Else leases would end before what came of them is recorded, and others would send again what was delivered.
+    /// How long what is leased may wait before it is sent: the rest of the slack is for recording what came of it.
+    pub(crate) fn longest_wait(&self) -> Duration {
+        self.slack / 4
+    }
+
+    /// No more is sent and not recorded yet than a slow Postgres records within what a wait leaves of the slack. Else
+    /// leases would end before what came of them is recorded, and others would send again what was delivered.
     fn limits(&self) -> Limits {
-        let unrecorded = (self.slack.as_secs_f64() * 0.75 * RECORDED_A_SECOND).ceil().max(1.0) as usize;
+        let for_recording = (self.slack - self.longest_wait()).as_secs_f64();
+        let unrecorded = (for_recording * RECORDED_A_SECOND).ceil().max(1.0) as usize;
         let in_flight = self.in_flight.min(unrecorded.div_ceil(2));
         Limits { in_flight, per_endpoint: self.per_endpoint.min(in_flight.div_ceil(4)), unrecorded }
     }

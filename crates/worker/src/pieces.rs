@@ -49,7 +49,7 @@ pub(crate) struct Limits {
 }
 
 impl Piece {
-    /// How many items it holds.
+    /// How many items it holds; a raw event without any counts as one.
     pub(crate) fn items(&self) -> usize {
         match self {
             Self::Key { places, .. } => places.len(),
@@ -116,7 +116,7 @@ pub(crate) fn chunks(works: &[Work], pieces: Vec<Piece>, limits: Limits) -> Vec<
     let mut chunks = vec![Vec::new()];
     let (mut items, mut bytes) = (0, 0);
     for piece in pieces {
-        let (more_items, more_bytes) = size(works, &piece);
+        let (more_items, more_bytes) = (piece.items(), bytes_of(works, &piece));
         let full = items + more_items > limits.items || bytes + more_bytes > limits.bytes;
         if full && chunks.last().is_some_and(|chunk| !chunk.is_empty()) {
             chunks.push(Vec::new());
@@ -128,15 +128,15 @@ pub(crate) fn chunks(works: &[Work], pieces: Vec<Piece>, limits: Limits) -> Vec<
     chunks
 }
 
-fn size(works: &[Work], piece: &Piece) -> (usize, usize) {
+fn bytes_of(works: &[Work], piece: &Piece) -> usize {
     let raw = |at: &At| &works[at.job].raw_events[at.raw];
     match piece {
-        Piece::Empty { .. } => (1, 0),
+        Piece::Empty { .. } => 0,
         Piece::Key { places, .. } => {
             let event = raw(&places[0]).items[places[0].place].item.as_ref();
-            (places.len(), event.map_or(0, |event| event.raw.len()))
+            event.map_or(0, |event| event.raw.len())
         }
-        Piece::Rejection(at) => (1, raw(at).raw_event.body.len()),
+        Piece::Rejection(at) => raw(at).raw_event.body.len(),
     }
 }
 

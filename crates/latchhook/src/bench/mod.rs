@@ -3,8 +3,8 @@
 //! The cast: the *sender* ([`send`]) and the *customer* ([`receive`]) are processes of their own, made so cheap that they
 //! measure and do not compete. A *subject* stands between them: latchhook, or the same pipeline made by hand, or (through
 //! the hidden subcommands) anything else that takes signed webhooks and delivers some. A *case* says what is sent, over
-//! which stores; a *run* is one subject in one case, over stores of its own or those that were filled for it, and ends with a judgement; the *report* is all
-//! runs.
+//! which stores; a *run* is one subject in one case, over stores of its own or those that were filled for it, and ends with a
+//! judgement; the *report* is all runs.
 
 mod case;
 pub(crate) mod ceiling;

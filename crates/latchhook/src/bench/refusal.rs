@@ -1,16 +1,16 @@
 //! What it costs to refuse a stranger: a request with a forged signature, next to one that is answered 401 by the same server
 //! without a look at it. Strangers send as many as they like, so the difference is what they can make us work.
 
-use std::thread;
+use std::net::SocketAddr;
 
 use anyhow::{Context, ensure};
 use axum::{Router, http::StatusCode};
 use producer::ConnectionLimits;
 use serde::Serialize;
-use tokio::{net::TcpListener, runtime::Builder, sync::oneshot};
+use tokio::{net::TcpListener, sync::oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::{children, send::Sent, usage};
+use super::{children, one_thread, send::Sent, usage};
 
 /// So many of each, in turns.
 const REQUESTS: u64 = 20_000;
@@ -56,18 +56,15 @@ async fn by_request(url: &str, threads: &str) -> anyhow::Result<f64> {
 }
 
 /// On a thread of its own, as the intake has one. Gives its address.
-async fn start_bare(stop: CancellationToken) -> anyhow::Result<std::net::SocketAddr> {
+async fn start_bare(stop: CancellationToken) -> anyhow::Result<SocketAddr> {
     let (tell, told) = oneshot::channel();
-    let serve = move || {
-        let runtime = Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(async {
-            let listener = TcpListener::bind("127.0.0.1:0").await?;
-            let _gone = tell.send(listener.local_addr()?);
-            let router = Router::new().fallback(async || StatusCode::UNAUTHORIZED);
-            producer::serve(listener, router, ConnectionLimits::default(), stop).await;
-            anyhow::Ok(())
-        })
-    };
-    thread::Builder::new().name(BARE.to_owned()).spawn(serve)?;
+    let serving = one_thread::run(BARE, async move {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let _gone = tell.send(listener.local_addr()?);
+        let router = Router::new().fallback(async || StatusCode::UNAUTHORIZED);
+        producer::serve(listener, router, ConnectionLimits::default(), stop).await;
+        anyhow::Ok(())
+    });
+    tokio::spawn(serving);
     told.await.context("the bare server did not start")
 }
