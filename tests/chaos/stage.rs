@@ -15,7 +15,7 @@ use tokio::{
     time::{interval, sleep},
 };
 use tokio_postgres::Client;
-use vocabulary::MasterKey;
+use vocabulary::{MasterKey, Terms};
 
 use crate::{
     customers::Customers,
@@ -236,7 +236,7 @@ async fn add_endpoints(
             account_id: &"chaos".parse()?,
             url: &customers.url(id),
             secrets: std::slice::from_ref(secret),
-            event_types: &wants.parse()?,
+            terms: &Terms::of(wants.parse()?),
         };
         endpoints::put(&connection, &master, &new).await?;
     }

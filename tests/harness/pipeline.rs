@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::sync::{Mutex, Notify, mpsc, watch};
 use tokio_postgres::{NoTls, Row, types::ToSql};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
-use vocabulary::{EventTypes, Job, MasterKey, RawEvent, SourceId, Stamp};
+use vocabulary::{Job, MasterKey, RawEvent, SourceId, Stamp, Terms};
 use worker::{Settings, Sources, Worker};
 
 use crate::{TestDatabase, TestRedis};
@@ -118,7 +118,7 @@ impl Pipeline {
             account_id: &account.parse().unwrap(),
             url: "https://bot.example/webhooks",
             secrets: &["whsec_dGhlIHNlY3JldCBvZiBhIHRlc3QgYm90".to_owned().into()],
-            event_types: &event_types.parse::<EventTypes>().unwrap(),
+            terms: &Terms::of(event_types.parse().unwrap()),
         };
         let connection = self.database.connection().await.unwrap();
         database::endpoints::put(&connection, &self.master, &new).await.unwrap();

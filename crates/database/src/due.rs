@@ -15,7 +15,8 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use diesel::sql_types::{Array, BigInt, Binary, Integer, Nullable, Text, Uuid as SqlUuid};
+use chrono::{DateTime, Utc};
+use diesel::sql_types::{Array, BigInt, Binary, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 use vocabulary::{EndpointId, IdError};
@@ -78,7 +79,10 @@ statement! {
         busy: Vec<&'a str> => Array<Text>,
         busy_rooms: Vec<i64> => Array<BigInt>,
         busy_retries: Vec<i64> => Array<BigInt>,
-    } -> (SqlUuid, Text, BigInt, Integer, Text, Binary, Text, Array<Binary>),
+    } -> (
+        SqlUuid, Text, BigInt, Integer, Text, Binary, Text, Array<Binary>, Array<Nullable<Timestamptz>>, Nullable<Binary>,
+        Nullable<Array<Integer>>
+    ),
     "WITH RECURSIVE asked (room, retries, each, each_retries, lease_us) AS (SELECT ?, ?, ?, ?, ?), \
      busy (id, room, retries) AS (SELECT * FROM unnest(?, ?, ?)), \
      owing (id) AS ( \
@@ -110,9 +114,10 @@ statement! {
              due_at = now() + (SELECT lease_us FROM asked) * interval '1 microsecond' \
          WHERE ctid = ANY(ARRAY(SELECT place FROM again UNION ALL SELECT place FROM first)) \
          RETURNING event_id, endpoint_id, lease, attempts) \
-     SELECT l.event_id, l.endpoint_id, l.lease, l.attempts, d.webhook_id, b.body, e.url, e.secrets \
+     SELECT l.event_id, l.endpoint_id, l.lease, l.attempts, d.webhook_id, b.body, e.url, e.secrets, e.secret_ends, \
+         e.access, e.schedule_s \
      FROM leased l JOIN deliveries d ON d.event_id = l.event_id AND d.endpoint_id = l.endpoint_id \
-     JOIN bodies b ON b.event_id = l.event_id AND b.format = 'full' JOIN endpoints e ON e.id = l.endpoint_id"
+     JOIN bodies b ON b.event_id = l.event_id AND b.format = d.format JOIN endpoints e ON e.id = l.endpoint_id"
 }
 
 /// Leases what is due of enabled endpoints, never more than there is room for. An empty answer to a request with room means
@@ -121,7 +126,8 @@ statement! {
 /// # Errors
 /// As any query.
 pub async fn lease(conn: &AsyncPgConnection, request: &LeaseRequest<'_>) -> QueryResult<Vec<Leased>> {
-    type Row = (Uuid, String, i64, i32, String, Vec<u8>, String, Vec<Vec<u8>>);
+    type Ends = Vec<Option<DateTime<Utc>>>;
+    type Row = (Uuid, String, i64, i32, String, Vec<u8>, String, Vec<Vec<u8>>, Ends, Option<Vec<u8>>, Option<Vec<i32>>);
     let statement = Lease {
         room: count(request.room.all),
         retry_room: count(request.room.retries),
@@ -135,12 +141,13 @@ pub async fn lease(conn: &AsyncPgConnection, request: &LeaseRequest<'_>) -> Quer
     };
     let rows: Vec<Row> = statement.load(&mut &*conn).await?;
     let mut targets: HashMap<String, (EndpointId, Arc<Target>)> = HashMap::new();
-    let read = |(event_id, id, lease, attempts, webhook_id, body, url, secrets): Row| {
+    let read = |row: Row| {
+        let (event_id, id, lease, attempts, webhook_id, body, url, secrets, secret_ends, access, schedule_s) = row;
         let (endpoint_id, target) = match targets.get(&id) {
             Some(known) => known.clone(),
             None => {
                 let endpoint = id.parse().map_err(|error: IdError| QueryError::DeserializationError(error.into()))?;
-                let known = (endpoint, Arc::new(Target { url, secrets }));
+                let known = (endpoint, Arc::new(Target { url, secrets, secret_ends, access, schedule_s }));
                 targets.entry(id).or_insert(known).clone()
             }
         };

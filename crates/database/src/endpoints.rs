@@ -1,15 +1,15 @@
 //! `endpoints`: customers' URLs. Secrets go in and come out sealed; this file opens and seals them.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use diesel::{
     prelude::*,
-    sql_types::{Array, Binary, Bool, Text},
+    sql_types::{Array, Binary, Bool, Integer, Nullable, Text, Timestamptz},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use secrecy::{ExposeSecret, SecretString};
-use vocabulary::{AccountId, EndpointId, EventTypes, MasterKey};
+use vocabulary::{AccountId, EndpointId, EventTypes, Format, MasterKey, OrderedBy, SourceId, Terms};
 
 use crate::{QueryResult, error::OpenError, schema::endpoints};
 
@@ -31,6 +31,20 @@ pub struct EndpointRow {
     pub disabled_reason: Option<String>,
     /// When it was added.
     pub created_at: DateTime<Utc>,
+    /// When the secret at the same place ends; `None`, or none there: never.
+    pub secret_ends: Vec<Option<DateTime<Utc>>>,
+    /// Whose events it wants; `None` are those of all sources of its account.
+    pub source_ids: Option<Vec<String>>,
+    /// Which body it is told.
+    pub format: String,
+    /// The pauses between attempts, in seconds; `None` is the dispatcher's schedule.
+    pub schedule_s: Option<Vec<i32>>,
+    /// Requests at the same time, of the whole fleet.
+    pub max_in_flight: Option<i32>,
+    /// Requests per second, of the whole fleet.
+    pub max_per_second: Option<f64>,
+    /// What its deliveries are ordered by.
+    pub ordered_by: Option<String>,
 }
 
 /// An endpoint to be added.
@@ -44,8 +58,8 @@ pub struct NewEndpoint<'a> {
     pub url: &'a str,
     /// Each of them signs every attempt.
     pub secrets: &'a [SecretString],
-    /// What it wants to hear of.
-    pub event_types: &'a EventTypes,
+    /// What it asks for.
+    pub terms: &'a Terms,
 }
 
 fn place(id: &str) -> String {
@@ -61,16 +75,24 @@ pub fn open_secrets(master: &MasterKey, id: &str, sealed: &[Vec<u8>]) -> Result<
     sealed.iter().map(|secret| crate::error::open_text(master, &place, secret)).collect()
 }
 
-/// Adds an endpoint, or gives the one of that id this URL and these event types. Its secrets stay as they were (`rotate`
+/// Adds an endpoint, or gives the one of that id this URL and these terms. Its secrets stay as they were (`rotate`
 /// changes them), so that setting up twice does not break a customer's verification. Says whether it is new.
 ///
 /// # Errors
 /// As any query; a foreign key violation when there is no such account.
 pub async fn put(conn: &AsyncPgConnection, master: &MasterKey, new: &NewEndpoint<'_>) -> QueryResult<bool> {
     let seal = |secret: &SecretString| master.seal(&place(new.id.as_str()), secret.expose_secret().as_bytes());
+    let terms = new.terms;
+    let sources: Option<Vec<_>> = terms.sources.as_ref().map(|ids| ids.iter().map(SourceId::as_str).collect());
     let changing = (
         endpoints::url.eq(new.url),
-        endpoints::event_types.eq(new.event_types.names()),
+        endpoints::event_types.eq(terms.event_types.names()),
+        endpoints::source_ids.eq(sources),
+        endpoints::format.eq(terms.format.as_str()),
+        endpoints::schedule_s.eq(terms.schedule.as_deref().map(seconds)),
+        endpoints::max_in_flight.eq(terms.max_in_flight.map(|most| i32::try_from(most).unwrap_or(i32::MAX))),
+        endpoints::max_per_second.eq(terms.max_per_second),
+        endpoints::ordered_by.eq(terms.ordered_by.map(OrderedBy::as_str)),
         endpoints::revision.eq(crate::sequences::next_revision()),
     );
     let added = diesel::insert_into(endpoints::table)
@@ -89,6 +111,10 @@ pub async fn put(conn: &AsyncPgConnection, master: &MasterKey, new: &NewEndpoint
     Ok(added == 1)
 }
 
+fn seconds(pauses: &[Duration]) -> Vec<i32> {
+    pauses.iter().map(|pause| i32::try_from(pause.as_secs()).unwrap_or(i32::MAX)).collect()
+}
+
 /// All of them, by id, without secrets.
 ///
 /// # Errors
@@ -97,20 +123,32 @@ pub async fn list(conn: &AsyncPgConnection) -> QueryResult<Vec<EndpointRow>> {
     endpoints::table.order(endpoints::id).select(EndpointRow::as_select()).load(&mut &*conn).await
 }
 
-/// Where an endpoint's deliveries go, and what signs them.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Where an endpoint's deliveries go, how, and what signs them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Target {
     /// Where to POST.
     pub url: String,
     /// What signs, sealed: see [`open_secrets`].
     pub secrets: Vec<Vec<u8>>,
+    /// When the secret at the same place stops signing; `None`, or none there: never.
+    pub secret_ends: Vec<Option<DateTime<Utc>>>,
+    /// What else its requests carry, sealed.
+    pub access: Option<Vec<u8>>,
+    /// The pauses between attempts, in seconds; `None` is the dispatcher's schedule.
+    pub schedule_s: Option<Vec<i32>>,
 }
 
 statement! {
     /// Disabled endpoints too: what they are owed is held, not dropped.
-    Subscriptions { source_ids: &'a [&'a str] => Array<Text> } -> (Text, Text, Array<Text>, Bool, Text, Array<Binary>),
-    "SELECT s.id, e.id, e.event_types, e.enabled, e.url, e.secrets \
-     FROM sources s JOIN endpoints e ON e.account_id = s.account_id WHERE s.id = ANY(?) ORDER BY e.id"
+    Subscriptions { source_ids: &'a [&'a str] => Array<Text> } -> (
+        Text, Text, Array<Text>, Text, Bool, Nullable<Text>, Text, Array<Binary>, Array<Nullable<Timestamptz>>,
+        Nullable<Binary>, Nullable<Array<Integer>>
+    ),
+    "SELECT s.id, e.id, e.event_types, e.format, \
+         e.enabled AND e.max_in_flight IS NULL AND e.max_per_second IS NULL AND e.ordered_by IS NULL, e.ordered_by, \
+         e.url, e.secrets, e.secret_ends, e.access, e.schedule_s \
+     FROM sources s JOIN endpoints e ON e.account_id = s.account_id \
+     WHERE s.id = ANY(?) AND (e.source_ids IS NULL OR s.id = ANY(e.source_ids)) ORDER BY e.id"
 }
 
 /// An endpoint that may want a source's events.
@@ -122,8 +160,13 @@ pub struct Subscription {
     pub endpoint_id: EndpointId,
     /// Which of them.
     pub event_types: EventTypes,
-    /// Whether it is sent to just now; what a disabled one is owed is held.
-    pub enabled: bool,
+    /// Which body it is told.
+    pub format: Format,
+    /// Whether what it is owed may be handed over: what a disabled one is owed is held, and what is limited or ordered over
+    /// the whole fleet is for a lease to decide.
+    pub may_be_handed_over: bool,
+    /// What its deliveries are ordered by.
+    pub ordered_by: Option<OrderedBy>,
     /// Where to, and what signs it.
     pub target: Arc<Target>,
 }
@@ -134,12 +177,44 @@ pub struct Subscription {
 /// As any query, or when a row holds what latchhook would not have written.
 pub async fn subscriptions(conn: &AsyncPgConnection, source_ids: &[&str]) -> Result<Vec<Subscription>, OpenError> {
     let query = Subscriptions { source_ids, lifetime: std::marker::PhantomData };
-    type Row = (String, String, Vec<String>, bool, String, Vec<Vec<u8>>);
+    type Ends = Vec<Option<DateTime<Utc>>>;
+    type Row = (
+        String,
+        String,
+        Vec<String>,
+        String,
+        bool,
+        Option<String>,
+        String,
+        Vec<Vec<u8>>,
+        Ends,
+        Option<Vec<u8>>,
+        Option<Vec<i32>>,
+    );
     let rows: Vec<Row> = query.load(&mut &*conn).await?;
-    let read = |(source_id, endpoint_id, names, enabled, url, secrets): Row| {
-        let (endpoint_id, event_types) = (endpoint_id.parse()?, EventTypes::from_names(names)?);
-        let target = Arc::new(Target { url, secrets });
-        Ok(Subscription { source_id, endpoint_id, event_types, enabled, target })
+    let read = |row: Row| {
+        let (
+            source_id,
+            id,
+            names,
+            format,
+            may_be_handed_over,
+            ordered_by,
+            url,
+            secrets,
+            secret_ends,
+            access,
+            schedule_s,
+        ) = row;
+        Ok(Subscription {
+            source_id,
+            endpoint_id: id.parse()?,
+            event_types: EventTypes::from_names(names)?,
+            format: format.parse()?,
+            may_be_handed_over,
+            ordered_by: ordered_by.map(|name| name.parse()).transpose()?,
+            target: Arc::new(Target { url, secrets, secret_ends, access, schedule_s }),
+        })
     };
     rows.into_iter().map(read).collect()
 }

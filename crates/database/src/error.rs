@@ -82,6 +82,9 @@ pub enum OpenError {
     /// Likewise.
     #[error("a row holds event types that latchhook would not have written")]
     EventTypes(#[from] vocabulary::EventTypesError),
+    /// Likewise.
+    #[error("a row holds a name that latchhook would not have written")]
+    Name(#[from] vocabulary::NameError),
 }
 
 pub(crate) fn open_text(

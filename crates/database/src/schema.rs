@@ -30,6 +30,15 @@ diesel::table! {
         disabled_reason -> Nullable<Text>,
         revision -> BigInt,
         created_at -> Timestamptz,
+        secret_ends -> Array<Nullable<Timestamptz>>,
+        access -> Nullable<Binary>,
+        source_ids -> Nullable<Array<Text>>,
+        filter -> Nullable<Jsonb>,
+        format -> Text,
+        schedule_s -> Nullable<Array<Integer>>,
+        max_in_flight -> Nullable<Integer>,
+        max_per_second -> Nullable<Double>,
+        ordered_by -> Nullable<Text>,
     }
 }
 
@@ -63,6 +72,7 @@ diesel::table! {
         attempts -> Integer,
         created_at -> Timestamptz,
         finished_at -> Nullable<Timestamptz>,
+        format -> Text,
     }
 }
 

@@ -384,7 +384,7 @@ mod tests {
             attempts: 0,
             webhook_id: "msg_1".to_owned(),
             body: body.into(),
-            target: Arc::new(Target { url: String::new(), secrets: Vec::new() }),
+            target: Arc::new(Target::default()),
         }
     }
 

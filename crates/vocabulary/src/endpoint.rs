@@ -1,27 +1,111 @@
 //! Where deliveries go.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, time::Duration};
 
-use secrecy::SecretString;
 use serde::Serialize;
 
-use crate::{AccountId, EndpointId};
+use crate::SourceId;
 
-/// A customer's URL with what is needed to send to it, opened.
-#[derive(Debug, Clone)]
-pub struct Endpoint {
-    /// Its name.
-    pub id: EndpointId,
-    /// Who owns it.
-    pub account_id: AccountId,
-    /// Where to POST.
-    pub url: String,
-    /// Each of these signs every attempt; more than one while they are rotated. `whsec_` and base64.
-    pub secrets: Vec<SecretString>,
+/// What an endpoint asks for, beside where it is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Terms {
     /// What it wants to hear of.
     pub event_types: EventTypes,
-    /// Deliveries of a disabled endpoint stay pending, held.
-    pub enabled: bool,
+    /// Whose events; `None` are those of all sources of its account.
+    pub sources: Option<Vec<SourceId>>,
+    /// Which body it is told.
+    pub format: Format,
+    /// The pauses between attempts; `None` is the dispatcher's schedule.
+    pub schedule: Option<Vec<Duration>>,
+    /// Requests at the same time, of the whole fleet; `None` is what each dispatcher may.
+    pub max_in_flight: Option<u32>,
+    /// Requests per second, of the whole fleet; `None` is no limit.
+    pub max_per_second: Option<f64>,
+    /// What its deliveries are ordered by; `None` is no order.
+    pub ordered_by: Option<OrderedBy>,
+}
+
+impl Terms {
+    /// An endpoint that wants these events of all sources, as they come.
+    pub fn of(event_types: EventTypes) -> Self {
+        let (format, max_per_second) = (Format::Full, None);
+        let (sources, schedule, max_in_flight, ordered_by) = Default::default();
+        Self { event_types, sources, format, schedule, max_in_flight, max_per_second, ordered_by }
+    }
+}
+
+/// Which body an endpoint is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Format {
+    /// Everything that is known of the event.
+    #[default]
+    Full,
+    /// Ids only: who wants more asks for it.
+    Thin,
+}
+
+/// What an endpoint's deliveries are ordered by: those of a lane are sent one after the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OrderedBy {
+    /// A lane per source.
+    Source,
+    /// A lane per sender of a source; what has no sender shares its source's.
+    Sender,
+}
+
+/// A name that is none of those that there are.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{given:?} is neither {first} nor {second}")]
+pub struct NameError {
+    given: String,
+    first: &'static str,
+    second: &'static str,
+}
+
+impl Format {
+    /// As columns and commands name it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Thin => "thin",
+        }
+    }
+}
+
+impl FromStr for Format {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        match text {
+            "full" => Ok(Self::Full),
+            "thin" => Ok(Self::Thin),
+            _ => Err(NameError { given: text.to_owned(), first: "full", second: "thin" }),
+        }
+    }
+}
+
+impl OrderedBy {
+    /// As columns and commands name it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Source => "source",
+            Self::Sender => "sender",
+        }
+    }
+}
+
+impl FromStr for OrderedBy {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        match text {
+            "source" => Ok(Self::Source),
+            "sender" => Ok(Self::Sender),
+            _ => Err(NameError { given: text.to_owned(), first: "source", second: "sender" }),
+        }
+    }
 }
 
 /// The event types that an endpoint wants: names, or `*` for all.

@@ -6,8 +6,8 @@
 //! * [`RawEvent`]: one inbound request as it came. [`Job`]: what the queue carries, one or more of them.
 //! * [`Event`]: one item inside a raw event, with its [`Key`]; what it does is its [`Effect`].
 //! * [`Message`]: what a chat event is about; its status is a join, so the order of arrival does not matter.
-//! * [`Source`], [`Endpoint`]: where raw events come from, and where deliveries go.
-//! * [`MasterKey`]: seals the secrets of both at rest. [`Counter`]: how often something happened, for metrics.
+//! * [`Source`]: where raw events come from. [`Terms`]: what an endpoint asks for, to which deliveries go.
+//! * [`MasterKey`]: seals their secrets at rest. [`Counter`]: how often something happened, for metrics.
 
 mod counter;
 mod endpoint;
@@ -23,7 +23,7 @@ mod seal;
 mod source;
 
 pub use counter::Counter;
-pub use endpoint::{Endpoint, EventTypes, EventTypesError};
+pub use endpoint::{EventTypes, EventTypesError, Format, NameError, OrderedBy, Terms};
 pub use event::{Change, Effect, Event, Item, Key, KeyError, Rejection, StatusUpdate};
 pub use hash::{KeyHash, WebhookId};
 pub use id::{AccountId, EndpointId, IdError, SourceId};

@@ -120,7 +120,7 @@ impl<'a> News<'a> {
             let subscriptions = self.subscriptions.get(source.as_str()).into_iter().flatten();
             for to in subscriptions.filter(|to| to.event_types.want(&new.folded.event_type)) {
                 let webhook_id = WebhookId::of(source, &new.fresh.event.key, &to.endpoint_id);
-                let has_place = to.enabled && places.set_aside(&to.endpoint_id, new.body.len());
+                let has_place = to.may_be_handed_over && places.set_aside(&to.endpoint_id, new.body.len());
                 owed.push(Owed { new, to, webhook_id, has_place });
             }
         }

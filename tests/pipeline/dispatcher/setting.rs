@@ -10,7 +10,7 @@ use secrecy::SecretString;
 use tests::TestDatabase;
 use tokio_postgres::{NoTls, Row};
 use uuid::Uuid;
-use vocabulary::{AccountId, EndpointId, Incarnation, Key, KeyHash, MasterKey, Stamp, WebhookId};
+use vocabulary::{AccountId, EndpointId, Incarnation, Key, KeyHash, MasterKey, Stamp, Terms, WebhookId};
 
 /// What every delivery of [`Setting::owe`] says, but for its key.
 pub(crate) fn body(key: &str) -> Vec<u8> {
@@ -52,7 +52,7 @@ impl Setting {
             account_id: &"acme".parse().unwrap(),
             url,
             secrets: std::slice::from_ref(&self.secret),
-            event_types: &"*".parse().unwrap(),
+            terms: &Terms::of("*".parse().unwrap()),
         };
         database::endpoints::put(&self.database.connection().await.unwrap(), &self.master, &new).await.unwrap();
     }

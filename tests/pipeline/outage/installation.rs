@@ -9,7 +9,7 @@ use tests::{PrivateRedis, a_text, private_redis_with, raw_event};
 use tokio::{sync::Notify, time::timeout};
 use tokio_postgres::NoTls;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
-use vocabulary::{Job, MasterKey};
+use vocabulary::{Job, MasterKey, Terms};
 use worker::{Counters, Settings, Sources, Worker};
 
 use super::enqueuing::Enqueuing;
@@ -98,7 +98,7 @@ impl Installation {
             account_id: &acme,
             url: "https://bot.example/webhooks",
             secrets: &["whsec_c2VjcmV0".to_owned().into()],
-            event_types: &"*".parse().unwrap(),
+            terms: &Terms::of("*".parse().unwrap()),
         };
         database::endpoints::put(&connection, &self.master, &endpoint).await.unwrap();
     }

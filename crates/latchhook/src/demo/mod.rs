@@ -22,7 +22,7 @@ use secrecy::SecretString;
 use serde_json::json;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use vocabulary::MasterKey;
+use vocabulary::{MasterKey, Terms};
 
 use crate::{
     cli::audit,
@@ -131,7 +131,7 @@ async fn set_up(
         account_id: &account,
         url: &format!("http://{}/webhooks", customer.address),
         secrets: &[secret],
-        event_types: &"*".parse()?,
+        terms: &Terms::of("*".parse()?),
     };
     endpoints::put(postgres, &master, &endpoint).await?;
     Ok(())

@@ -13,7 +13,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use vocabulary::MasterKey;
+use vocabulary::{MasterKey, Terms};
 
 use super::{
     super::{case::Case, customer::Customer, payload::PHONE_NUMBER_ID, stores::Stores, wire::Wire},
@@ -138,7 +138,7 @@ async fn set_up(settings: &Settings, endpoints: u64, stores: &Stores, customer: 
             account_id: &ACCOUNT.parse()?,
             url: &customer.url(number),
             secrets: &[customer.secret.expose_secret().into()],
-            event_types: &"message_created".parse()?,
+            terms: &Terms::of("message_created".parse()?),
         };
         endpoints::put(&postgres, &master, &endpoint).await?;
     }

@@ -1,14 +1,16 @@
 //! `latchhook endpoint`: where deliveries go.
 
+mod terms;
+
 use anyhow::{Context as _, anyhow, bail, ensure};
 use clap::{Args, Subcommand};
 use database::{AsyncPgConnection, endpoints, listing};
 use dispatcher::{Guard, signing::SigningSecret};
-use providers::Provider;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
-use vocabulary::{AccountId, EndpointId, EventTypes};
+use vocabulary::{AccountId, EndpointId};
 
+use self::terms::WantedTerms;
 use super::{
     account,
     context::{Context, fresh_id},
@@ -17,7 +19,7 @@ use super::{
 /// Customers' URLs: where deliveries go
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Add one, or give the one of that id this URL and these event types
+    /// Add one, or give the one of that id this URL and these terms
     Add(Add),
     /// List them, without their secrets
     List,
@@ -38,29 +40,11 @@ pub(super) struct Add {
     /// Where to POST
     #[arg(long, value_name = "U")]
     url: String,
-    /// What it wants to hear of: event types with commas, or * for all
-    #[arg(long, value_name = "E", value_parser = event_types)]
-    events: EventTypes,
+    #[command(flatten)]
+    terms: WantedTerms,
     /// Its name in other commands; a random one if not given
     #[arg(long, value_name = "I")]
     id: Option<EndpointId>,
-}
-
-/// A name that no event ever has would be heard of never, and nothing would say so.
-fn event_types(text: &str) -> anyhow::Result<EventTypes> {
-    let types: EventTypes = text.parse()?;
-    if let Some(unknown) = types.names().iter().find(|name| !is_known(name)) {
-        let notices: Vec<_> = Provider::ALL.iter().map(|provider| format!("{provider}.KIND")).collect();
-        let notices = notices.join(", ");
-        bail!("there is no event type {unknown}: there are message_created, message_updated, {notices}, and * for all");
-    }
-    Ok(types)
-}
-
-/// Which kinds a provider has is for the provider to say: any of them may come.
-fn is_known(name: &str) -> bool {
-    let is_notice = |(provider, kind): (&str, &str)| provider.parse::<Provider>().is_ok() && !kind.is_empty();
-    matches!(name, "*" | "message_created" | "message_updated") || name.split_once('.').is_some_and(is_notice)
 }
 
 /// Which endpoint.
@@ -98,18 +82,19 @@ impl Add {
         account::must_exist(&conn, &self.account).await?;
         must_be_same(&conn, &id, &self.account).await?;
         must_be_allowed(&self.url, context).await?;
+        let terms = self.terms.read(&conn, &self.account).await?;
         let secret = SigningSecret::generate();
         let new = endpoints::NewEndpoint {
             id: &id,
             account_id: &self.account,
             url: &self.url,
             secrets: std::slice::from_ref(&secret),
-            event_types: &self.events,
+            terms: &terms,
         };
         let is_new = endpoints::put(&conn, &master, &new).await?;
         let secret = is_new.then(|| secret.expose_secret().to_owned());
         context.out.object(&json!({
-            "id": id, "account_id": self.account, "url": self.url, "event_types": self.events, "secret": secret,
+            "id": id, "account_id": self.account, "url": self.url, "event_types": terms.event_types, "secret": secret,
         }))
     }
 }
@@ -137,6 +122,9 @@ fn shown(endpoint: &endpoints::EndpointRow) -> Value {
         "id": endpoint.id, "account_id": endpoint.account_id, "url": endpoint.url,
         "event_types": endpoint.event_types, "enabled": endpoint.enabled,
         "disabled_reason": endpoint.disabled_reason, "created_at": endpoint.created_at,
+        "source_ids": endpoint.source_ids, "format": endpoint.format, "schedule_s": endpoint.schedule_s,
+        "max_in_flight": endpoint.max_in_flight, "max_per_second": endpoint.max_per_second,
+        "ordered_by": endpoint.ordered_by,
     })
 }
 
