@@ -13,6 +13,10 @@ mod customer;
 mod deaths;
 #[path = "dispatcher/fairness.rs"]
 mod fairness;
+#[path = "dispatcher/gates.rs"]
+mod gates;
+#[path = "dispatcher/lanes.rs"]
+mod lanes;
 #[path = "dispatcher/latency.rs"]
 mod latency;
 #[path = "dispatcher/leases.rs"]

@@ -12,6 +12,8 @@ mod duplicates;
 mod handed;
 #[path = "worker/kinds.rs"]
 mod kinds;
+#[path = "worker/ordered.rs"]
+mod ordered;
 #[path = "worker/owed.rs"]
 mod owed;
 #[path = "worker/trouble.rs"]

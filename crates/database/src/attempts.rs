@@ -3,7 +3,7 @@
 //! Recording is where a delivery's state moves (drawn in `deliveries.rs` and `due.rs`), by three rules: an attempt that is
 //! already here changes nothing, a success always counts, a failure counts only under the lease that is still the current one.
 
-use std::{collections::HashSet, time::Duration};
+use std::{borrow::Borrow, collections::HashSet, time::Duration};
 
 use chrono::{DateTime, Utc};
 use diesel::{
@@ -74,6 +74,8 @@ pub struct Recorded {
     pub duration: Duration,
     /// What becomes of the delivery.
     pub next: Next,
+    /// The lane whose next delivery is due once this one has ended.
+    pub lane: Option<String>,
 }
 
 impl Recorded {
@@ -155,29 +157,32 @@ statement! {
 }
 
 /// Records attempts and moves their deliveries, in one statement and so in one transaction. Doing it twice is doing it once.
+/// Where some have lanes, those must be locked, and promoted afterwards ([`crate::lanes`]).
 ///
 /// # Errors
 /// As any query.
-pub async fn record(conn: &AsyncPgConnection, attempts: &[Recorded]) -> QueryResult<()> {
-    if are_successes(attempts) {
-        match record_new_successes(conn, attempts).await {
+pub async fn record(conn: &AsyncPgConnection, attempts: &[impl Borrow<Recorded>]) -> QueryResult<()> {
+    let attempts: Vec<&Recorded> = attempts.iter().map(Borrow::borrow).collect();
+    if are_successes(&attempts) {
+        match record_new_successes(conn, attempts.clone()).await {
             Err(Error::DatabaseError(DatabaseErrorKind::UniqueViolation, _)) => {}
             recorded => return recorded,
         }
     }
-    record_any(conn, attempts).await
+    record_any(conn, &attempts).await
 }
 
-/// Whether nothing but successes is among them, each of another delivery.
-fn are_successes(attempts: &[Recorded]) -> bool {
+/// Whether nothing but successes is among them, each of another delivery. What has a lane is recorded in a transaction, which
+/// would not survive that one of them is here already.
+fn are_successes(attempts: &[&Recorded]) -> bool {
     let deliveries: HashSet<_> = attempts.iter().map(|attempt| (attempt.event_id, &attempt.endpoint_id)).collect();
-    deliveries.len() == attempts.len() && attempts.iter().all(|attempt| attempt.next == Next::Delivered)
+    deliveries.len() == attempts.len()
+        && attempts.iter().all(|attempt| attempt.next == Next::Delivered && attempt.lane.is_none())
 }
 
 /// Refused as a whole where one is here already.
-async fn record_new_successes(conn: &AsyncPgConnection, attempts: &[Recorded]) -> QueryResult<()> {
+async fn record_new_successes(conn: &AsyncPgConnection, mut attempts: Vec<&Recorded>) -> QueryResult<()> {
     // In the order in which `deliveries::make_due` locks them, and whoever else records.
-    let mut attempts: Vec<&Recorded> = attempts.iter().collect();
     attempts.sort_by_key(|attempt| (attempt.event_id, attempt.endpoint_id.as_str()));
     let statement = RecordNewSuccesses {
         events: attempts.iter().map(|attempt| attempt.event_id).collect(),
@@ -194,7 +199,7 @@ async fn record_new_successes(conn: &AsyncPgConnection, attempts: &[Recorded]) -
     statement.execute(&mut &*conn).await.map(drop)
 }
 
-async fn record_any(conn: &AsyncPgConnection, attempts: &[Recorded]) -> QueryResult<()> {
+async fn record_any(conn: &AsyncPgConnection, attempts: &[&Recorded]) -> QueryResult<()> {
     let statement = Record {
         events: attempts.iter().map(|attempt| attempt.event_id).collect(),
         endpoints: attempts.iter().map(|attempt| attempt.endpoint_id.as_str()).collect(),

@@ -38,7 +38,7 @@ struct Check {
 }
 
 // `textsend` gives text in the client's encoding, which is always UTF-8 here, for a third of what `convert_to` costs.
-const CHECKS: [Check; 16] = [
+const CHECKS: [Check; 17] = [
     Check {
         promise: 1,
         must: "the ledger has its unique constraint",
@@ -109,7 +109,13 @@ const CHECKS: [Check; 16] = [
         must: "a delivery is due exactly while it is pending",
         breaches: "SELECT event_id || ' ' || endpoint_id AS offender FROM due FULL JOIN \
             (SELECT event_id, endpoint_id, state FROM deliveries WHERE state = 'pending') d USING (event_id, endpoint_id) \
-            WHERE d.state IS NULL OR due.due_at IS NULL",
+            WHERE d.state IS NULL OR due.attempts IS NULL",
+    },
+    Check {
+        promise: 3,
+        must: "one delivery of each lane is due",
+        breaches: "SELECT endpoint_id || ' ' || lane AS offender FROM due WHERE lane IS NOT NULL \
+            GROUP BY endpoint_id, lane HAVING count(due_at) <> 1",
     },
     Check {
         promise: 3,
@@ -120,11 +126,13 @@ const CHECKS: [Check; 16] = [
     Check {
         promise: 3,
         must: "no lease has ended unnoticed for five minutes",
-        // One that waits behind others of its endpoint has not been passed over, and a disabled endpoint's are held.
+        // One that waits behind others of its endpoint, or behind its gate, has not been passed over, and a disabled
+        // endpoint's are held.
         breaches: "SELECT d.event_id || ' ' || d.endpoint_id AS offender FROM due d \
             JOIN endpoints e ON e.id = d.endpoint_id AND e.enabled \
             WHERE d.lease IS NOT NULL AND d.due_at < now() - interval '5 minutes' AND NOT EXISTS (SELECT FROM due earlier \
-            WHERE earlier.endpoint_id = d.endpoint_id AND earlier.retry = d.retry AND earlier.due_at < d.due_at)",
+            WHERE earlier.endpoint_id = d.endpoint_id AND earlier.retry = d.retry AND earlier.due_at < d.due_at) \
+            AND NOT EXISTS (SELECT FROM gates g WHERE g.endpoint_id = d.endpoint_id)",
     },
     Check {
         promise: 4,

@@ -9,7 +9,7 @@
 //! ```
 //! Each pending delivery has its row in `due`; `due.rs` leases it, `attempts.rs` records what came of it.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, future::Future, time::Duration};
 
 use chrono::{DateTime, Utc};
 use diesel::{
@@ -24,6 +24,7 @@ use vocabulary::{EndpointId, WebhookId};
 use crate::{
     QueryResult,
     due::microseconds,
+    lanes::{self, Lane},
     schema::{deliveries, due, endpoints},
 };
 
@@ -38,6 +39,10 @@ pub struct NewDelivery {
     pub webhook_id: WebhookId,
     /// The lease that whoever commits it has on it from the start; `None` leaves it to whoever comes first.
     pub lease: Option<i64>,
+    /// Of an endpoint that asked for order: its lane. Nobody has a lease on it then.
+    pub lane: Option<String>,
+    /// Its place in its source, and so in its lane.
+    pub sequence: i64,
 }
 
 statement! {
@@ -48,26 +53,38 @@ statement! {
         endpoints: Vec<&'a str> => Array<Text>,
         webhook_ids: Vec<&'a str> => Array<Text>,
         leases: Vec<Option<i64>> => Array<Nullable<BigInt>>,
+        lanes: Vec<Option<&'a str>> => Array<Nullable<Text>>,
+        sequences: Vec<i64> => Array<BigInt>,
     } -> (),
     "WITH asked (ends_at) AS (SELECT now() + ? * interval '1 microsecond'), \
-     owed AS MATERIALIZED (SELECT * FROM unnest(?, ?, ?, ?) AS o (event_id, endpoint_id, webhook_id, lease)), \
-     kept AS (INSERT INTO deliveries (event_id, endpoint_id, webhook_id) SELECT event_id, endpoint_id, webhook_id FROM owed) \
-     INSERT INTO due (event_id, endpoint_id, due_at, lease) \
-     SELECT event_id, endpoint_id, CASE WHEN lease IS NULL THEN now() ELSE ends_at END, lease FROM owed CROSS JOIN asked"
+     owed AS MATERIALIZED ( \
+         SELECT * FROM unnest(?, ?, ?, ?, ?, ?) AS o (event_id, endpoint_id, webhook_id, lease, lane, sequence)), \
+     kept AS (INSERT INTO deliveries (event_id, endpoint_id, webhook_id, lane) \
+         SELECT event_id, endpoint_id, webhook_id, lane FROM owed) \
+     INSERT INTO due (event_id, endpoint_id, due_at, lease, lane, sequence) \
+     SELECT event_id, endpoint_id, CASE WHEN lane IS NOT NULL THEN NULL WHEN lease IS NULL THEN now() ELSE ends_at END, \
+         lease, lane, CASE WHEN lane IS NOT NULL THEN sequence END FROM owed CROSS JOIN asked"
 }
 
 /// Writes what some new events owe: due at once, or leased for `lease`, by Postgres's clock, from the beginning of the
-/// transaction.
+/// transaction. What has a lane is due once it is the first there.
 ///
 /// # Errors
 /// As any query.
 pub async fn owe(conn: &AsyncPgConnection, deliveries: &[NewDelivery], lease: Duration) -> QueryResult<()> {
+    let lanes = lanes::of(deliveries.iter().map(|owed| (owed.endpoint_id.as_str(), owed.lane.as_deref())));
+    in_lanes(conn, &lanes, write(conn, deliveries, lease)).await
+}
+
+async fn write(conn: &AsyncPgConnection, deliveries: &[NewDelivery], lease: Duration) -> QueryResult<()> {
     let statement = Owe {
         lease_us: microseconds(lease),
         events: deliveries.iter().map(|delivery| delivery.event_id).collect(),
         endpoints: deliveries.iter().map(|delivery| delivery.endpoint_id.as_str()).collect(),
         webhook_ids: deliveries.iter().map(|delivery| delivery.webhook_id.as_str()).collect(),
         leases: deliveries.iter().map(|delivery| delivery.lease).collect(),
+        lanes: deliveries.iter().map(|delivery| delivery.lane.as_deref()).collect(),
+        sequences: deliveries.iter().map(|delivery| delivery.sequence).collect(),
         lifetime: std::marker::PhantomData,
     };
     statement.execute(&mut &*conn).await.map(drop)
@@ -94,6 +111,8 @@ pub struct DeliveryRow {
     /// While pending: when it is tried next, or when the lease on it ends.
     #[diesel(select_expression = due::due_at.nullable())]
     pub due_at: Option<DateTime<Utc>>,
+    /// Of an endpoint that asked for order: its lane. Pending and not due, it waits for the one before it.
+    pub lane: Option<String>,
     /// The lease that a dispatcher has on it.
     #[diesel(select_expression = due::lease.nullable())]
     pub lease: Option<i64>,
@@ -161,14 +180,18 @@ statement! {
          ORDER BY u.event_id, u.endpoint_id FOR UPDATE OF u), \
      again AS (UPDATE deliveries d SET state = 'pending', finished_at = NULL FROM wanted w \
          WHERE d.event_id = w.event_id AND d.endpoint_id = w.endpoint_id AND d.state = ANY(?) \
-         AND (SELECT count(*) FROM locked) >= 0 RETURNING d.event_id, d.endpoint_id) \
-     INSERT INTO due AS u (event_id, endpoint_id) SELECT event_id, endpoint_id FROM again ORDER BY 1, 2 \
-     ON CONFLICT (event_id, endpoint_id) DO UPDATE SET due_at = now(), attempts = 0, lease = NULL \
+         AND (SELECT count(*) FROM locked) >= 0 RETURNING d.event_id, d.endpoint_id, d.lane) \
+     INSERT INTO due AS u (event_id, endpoint_id, due_at, lane, sequence) \
+     SELECT event_id, endpoint_id, CASE WHEN lane IS NULL THEN now() END, lane, CASE WHEN lane IS NOT NULL THEN \
+         (SELECT sequence FROM events WHERE id = event_id) END FROM again ORDER BY 1, 2 \
+     ON CONFLICT (event_id, endpoint_id) DO UPDATE SET due_at = CASE WHEN u.due_at IS NOT NULL THEN now() END, \
+         attempts = 0, lease = NULL \
      WHERE u.lease IS NULL OR u.due_at <= now() RETURNING event_id, endpoint_id"
 }
 
 /// Makes deliveries due again from the start of their schedule, under the same ids, if they are still in one of `states`.
 /// A late success of an earlier attempt ends them as ever. Says how many: those that are being sent right now are not.
+/// What has a lane waits for its turn there.
 ///
 /// # Errors
 /// As any query.
@@ -179,6 +202,23 @@ pub async fn make_due(conn: &AsyncPgConnection, rows: &[DeliveryRow], states: &[
         states,
         lifetime: std::marker::PhantomData,
     };
-    let again: Vec<(Uuid, String)> = statement.load(&mut &*conn).await?;
+    let lanes = lanes::of(rows.iter().map(|row| (row.endpoint_id.as_str(), row.lane.as_deref())));
+    let again = async { RunQueryDsl::load::<(Uuid, String)>(statement, &mut &*conn).await };
+    let again = in_lanes(conn, &lanes, again).await?;
     Ok(again.len())
+}
+
+/// What adds to these lanes: behind their locks, and with the first of each due at the end.
+async fn in_lanes<T>(
+    conn: &AsyncPgConnection,
+    lanes: &BTreeSet<Lane<'_>>,
+    change: impl Future<Output = QueryResult<T>>,
+) -> QueryResult<T> {
+    if lanes.is_empty() {
+        return change.await;
+    }
+    lanes::lock(conn, lanes).await?;
+    let changed = change.await?;
+    lanes::promote(conn, lanes).await?;
+    Ok(changed)
 }

@@ -16,7 +16,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use diesel::sql_types::{Array, BigInt, Binary, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Binary, Bool, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 use vocabulary::{EndpointId, IdError};
@@ -62,6 +62,10 @@ pub struct Leased {
     pub body: Bytes,
     /// Where to, and what signs it.
     pub target: Arc<Target>,
+    /// Whether its endpoint has a gate: what comes of it then is to be noted there.
+    pub has_gate: bool,
+    /// Of an endpoint that asked for order: the lane whose next delivery waits for this one to end.
+    pub lane: Option<String>,
 }
 
 statement! {
@@ -70,6 +74,9 @@ statement! {
     ///
     /// `owing` hops through the index from endpoint to endpoint, so that a backlog of one costs no more than a single row.
     /// Rows are updated where they were found (`ctid`), because a join on the key may be planned as a scan of the table.
+    ///
+    /// `held` locks the gates of those that have one; what somebody else has locked, or has changed since this statement
+    /// began (`turn`), is left to the next call: what others have in flight is counted as of the beginning.
     Lease {
         room: i64 => BigInt,
         retry_room: i64 => BigInt,
@@ -81,7 +88,7 @@ statement! {
         busy_retries: Vec<i64> => Array<BigInt>,
     } -> (
         SqlUuid, Text, BigInt, Integer, Text, Binary, Text, Array<Binary>, Array<Nullable<Timestamptz>>, Nullable<Binary>,
-        Nullable<Array<Integer>>
+        Nullable<Array<Integer>>, Bool, Nullable<Text>
     ),
     "WITH RECURSIVE asked (room, retries, each, each_retries, lease_us) AS (SELECT ?, ?, ?, ?, ?), \
      busy (id, room, retries) AS (SELECT * FROM unnest(?, ?, ?)), \
@@ -90,13 +97,29 @@ statement! {
          UNION ALL \
          SELECT (SELECT d.endpoint_id FROM due d WHERE d.endpoint_id > o.id ORDER BY d.endpoint_id LIMIT 1) \
          FROM owing o WHERE o.id IS NOT NULL), \
-     ready AS MATERIALIZED ( \
-         SELECT e.id, coalesce(b.room, a.each) AS room, coalesce(b.retries, a.each_retries) AS retries \
+     willing AS MATERIALIZED ( \
+         SELECT e.id, coalesce(b.room, a.each) AS room, coalesce(b.retries, a.each_retries) AS retries, \
+             e.max_in_flight, e.max_per_second, a.lease_us * interval '1 microsecond' AS lease \
          FROM asked a CROSS JOIN owing o JOIN endpoints e ON e.id = o.id LEFT JOIN busy b ON b.id = e.id \
          WHERE e.enabled AND coalesce(b.room, a.each) > 0 AND ( \
              (SELECT due_at FROM due WHERE endpoint_id = e.id AND NOT retry ORDER BY due_at LIMIT 1) <= now() OR \
-             (SELECT due_at FROM due WHERE endpoint_id = e.id AND retry ORDER BY due_at LIMIT 1) <= now()) \
-         ORDER BY 2 DESC, random()), \
+             (SELECT due_at FROM due WHERE endpoint_id = e.id AND retry ORDER BY due_at LIMIT 1) <= now())), \
+     held AS MATERIALIZED ( \
+         SELECT g.endpoint_id AS id, g.is_open, \
+             least(greatest(1, w.max_per_second), \
+                 g.tokens + w.max_per_second * extract(epoch FROM now() - g.filled_at)::float8) AS tokens \
+         FROM willing w JOIN gates g ON g.endpoint_id = w.id WHERE g.rests_until <= now() \
+         AND g.turn = (SELECT seen.turn FROM gates seen WHERE seen.endpoint_id = g.endpoint_id) \
+         FOR UPDATE OF g SKIP LOCKED), \
+     ready AS MATERIALIZED ( \
+         SELECT * FROM (SELECT w.id, w.retries, h.id IS NOT NULL AS has_gate, least(w.room, \
+                 CASE WHEN h.is_open THEN 1 END, floor(h.tokens)::bigint, \
+                 w.max_in_flight - CASE WHEN w.max_in_flight IS NOT NULL THEN (SELECT count(*) FROM due d \
+                     WHERE d.endpoint_id = w.id AND d.retry IN (false, true) AND d.lease IS NOT NULL \
+                     AND d.due_at > now() AND d.due_at <= now() + 2 * w.lease) END) AS room \
+             FROM willing w LEFT JOIN held h ON h.id = w.id \
+             WHERE h.id IS NOT NULL OR NOT EXISTS (SELECT FROM gates g WHERE g.endpoint_id = w.id)) r \
+         WHERE room > 0 ORDER BY room DESC, random()), \
      share AS MATERIALIZED (SELECT greatest(1, a.room / greatest(1, (SELECT count(*) FROM ready))) AS rows FROM asked a), \
      again AS MATERIALIZED ( \
          SELECT d.place, d.endpoint_id FROM share s CROSS JOIN ready r CROSS JOIN LATERAL ( \
@@ -113,10 +136,17 @@ statement! {
          UPDATE due SET lease = nextval('leases'), \
              due_at = now() + (SELECT lease_us FROM asked) * interval '1 microsecond' \
          WHERE ctid = ANY(ARRAY(SELECT place FROM again UNION ALL SELECT place FROM first)) \
-         RETURNING event_id, endpoint_id, lease, attempts) \
+         RETURNING event_id, endpoint_id, lease, attempts, lane), \
+     passed AS ( \
+         UPDATE gates g SET turn = g.turn + 1, tokens = coalesce(h.tokens - t.taken, g.tokens), filled_at = now(), \
+             is_probed = g.is_open, \
+             rests_until = CASE WHEN g.is_open THEN now() + w.lease ELSE g.rests_until END \
+         FROM held h JOIN willing w ON w.id = h.id \
+         JOIN (SELECT endpoint_id, count(*) AS taken FROM leased GROUP BY 1) t ON t.endpoint_id = h.id \
+         WHERE g.endpoint_id = h.id AND (g.is_open OR w.max_in_flight IS NOT NULL OR w.max_per_second IS NOT NULL)) \
      SELECT l.event_id, l.endpoint_id, l.lease, l.attempts, d.webhook_id, b.body, e.url, e.secrets, e.secret_ends, \
-         e.access, e.schedule_s \
-     FROM leased l JOIN deliveries d ON d.event_id = l.event_id AND d.endpoint_id = l.endpoint_id \
+         e.access, e.schedule_s, r.has_gate, l.lane \
+     FROM leased l JOIN ready r ON r.id = l.endpoint_id JOIN deliveries d ON d.event_id = l.event_id AND d.endpoint_id = l.endpoint_id \
      JOIN bodies b ON b.event_id = l.event_id AND b.format = d.format JOIN endpoints e ON e.id = l.endpoint_id"
 }
 
@@ -127,7 +157,21 @@ statement! {
 /// As any query.
 pub async fn lease(conn: &AsyncPgConnection, request: &LeaseRequest<'_>) -> QueryResult<Vec<Leased>> {
     type Ends = Vec<Option<DateTime<Utc>>>;
-    type Row = (Uuid, String, i64, i32, String, Vec<u8>, String, Vec<Vec<u8>>, Ends, Option<Vec<u8>>, Option<Vec<i32>>);
+    type Row = (
+        Uuid,
+        String,
+        i64,
+        i32,
+        String,
+        Vec<u8>,
+        String,
+        Vec<Vec<u8>>,
+        Ends,
+        Option<Vec<u8>>,
+        Option<Vec<i32>>,
+        bool,
+        Option<String>,
+    );
     let statement = Lease {
         room: count(request.room.all),
         retry_room: count(request.room.retries),
@@ -142,7 +186,21 @@ pub async fn lease(conn: &AsyncPgConnection, request: &LeaseRequest<'_>) -> Quer
     let rows: Vec<Row> = statement.load(&mut &*conn).await?;
     let mut targets: HashMap<String, (EndpointId, Arc<Target>)> = HashMap::new();
     let read = |row: Row| {
-        let (event_id, id, lease, attempts, webhook_id, body, url, secrets, secret_ends, access, schedule_s) = row;
+        let (
+            event_id,
+            id,
+            lease,
+            attempts,
+            webhook_id,
+            body,
+            url,
+            secrets,
+            secret_ends,
+            access,
+            schedule_s,
+            has_gate,
+            lane,
+        ) = row;
         let (endpoint_id, target) = match targets.get(&id) {
             Some(known) => known.clone(),
             None => {
@@ -152,7 +210,7 @@ pub async fn lease(conn: &AsyncPgConnection, request: &LeaseRequest<'_>) -> Quer
             }
         };
         let (attempts, body) = (attempts.unsigned_abs(), Bytes::from(body));
-        Ok(Leased { event_id, endpoint_id, lease, attempts, webhook_id, body, target })
+        Ok(Leased { event_id, endpoint_id, lease, attempts, webhook_id, body, target, has_gate, lane })
     };
     rows.into_iter().map(read).collect()
 }
@@ -186,11 +244,16 @@ statement! {
          UNION ALL \
          SELECT (SELECT d.endpoint_id FROM due d WHERE d.endpoint_id > o.id ORDER BY d.endpoint_id LIMIT 1) \
          FROM owing o WHERE o.id IS NOT NULL), \
-     next AS (SELECT least( \
-             (SELECT due_at FROM due WHERE endpoint_id = e.id AND NOT retry AND due_at > now() ORDER BY due_at LIMIT 1), \
-             (SELECT due_at FROM due WHERE endpoint_id = e.id AND retry AND due_at > now() ORDER BY due_at LIMIT 1)) AS at \
-         FROM owing o JOIN endpoints e ON e.id = o.id WHERE e.enabled) \
-     SELECT (extract(epoch FROM min(at) - now()) * 1000000)::bigint FROM next"
+     next AS (SELECT greatest( \
+             CASE WHEN g.tokens < 1 AND e.max_per_second IS NOT NULL \
+                 THEN g.filled_at + (1 - g.tokens) / e.max_per_second * interval '1 second' END, \
+             CASE WHEN g.rests_until > now() THEN g.rests_until ELSE least( \
+                 (SELECT due_at FROM due WHERE endpoint_id = e.id AND NOT retry AND due_at > now() \
+                     ORDER BY due_at LIMIT 1), \
+                 (SELECT due_at FROM due WHERE endpoint_id = e.id AND retry AND due_at > now() \
+                     ORDER BY due_at LIMIT 1)) END) AS at \
+         FROM owing o JOIN endpoints e ON e.id = o.id LEFT JOIN gates g ON g.endpoint_id = e.id WHERE e.enabled) \
+     SELECT (extract(epoch FROM min(at) - now()) * 1000000)::bigint FROM next WHERE at > now()"
 }
 
 /// How long until something more falls due, by Postgres's clock; `None` when nothing will. What is due already does not
@@ -225,4 +288,20 @@ pub async fn release(conn: &AsyncPgConnection, unused: &[Leased]) -> QueryResult
         lifetime: std::marker::PhantomData,
     };
     statement.execute(&mut &*conn).await.map(drop)
+}
+
+statement! {
+    CatchUp { endpoint_id: &'a str => Text } -> (),
+    "UPDATE due SET due_at = now() WHERE endpoint_id = ? AND lease IS NULL AND due_at > now()"
+}
+
+/// Makes due at once whatever an endpoint is owed later. Says how many deliveries it is owed.
+///
+/// # Errors
+/// As any query.
+pub(crate) async fn catch_up(conn: &AsyncPgConnection, endpoint_id: &EndpointId) -> QueryResult<usize> {
+    let statement = CatchUp { endpoint_id: endpoint_id.as_str(), lifetime: std::marker::PhantomData };
+    statement.execute(&mut &*conn).await?;
+    let (owed, _) = crate::listing::owed_to(conn, endpoint_id.as_str()).await?;
+    Ok(usize::try_from(owed).unwrap_or_default())
 }

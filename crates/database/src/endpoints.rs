@@ -9,9 +9,14 @@ use diesel::{
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use secrecy::{ExposeSecret, SecretString};
-use vocabulary::{AccountId, EndpointId, EventTypes, Format, MasterKey, OrderedBy, SourceId, Terms};
+use vocabulary::{AccountId, EndpointId, EventTypes, Format, IdError, MasterKey, OrderedBy, SourceId, Terms};
 
-use crate::{QueryResult, error::OpenError, schema::endpoints};
+use crate::{
+    QueryError, QueryResult, due,
+    error::OpenError,
+    gates,
+    schema::{self, endpoints},
+};
 
 /// An endpoint as it is kept, without its secrets: what people may see.
 #[derive(Debug, Clone, Queryable, Selectable)]
@@ -108,6 +113,11 @@ pub async fn put(conn: &AsyncPgConnection, master: &MasterKey, new: &NewEndpoint
     if added == 0 {
         diesel::update(endpoints::table.find(new.id.as_str())).set(changing).execute(&mut &*conn).await?;
     }
+    if terms.max_in_flight.is_some() || terms.max_per_second.is_some() {
+        let gate = schema::gates::endpoint_id.eq(new.id.as_str());
+        let insert = diesel::insert_into(schema::gates::table).values(gate).on_conflict_do_nothing();
+        insert.execute(&mut &*conn).await?;
+    }
     Ok(added == 1)
 }
 
@@ -145,7 +155,7 @@ statement! {
         Nullable<Binary>, Nullable<Array<Integer>>
     ),
     "SELECT s.id, e.id, e.event_types, e.format, \
-         e.enabled AND e.max_in_flight IS NULL AND e.max_per_second IS NULL AND e.ordered_by IS NULL, e.ordered_by, \
+         e.enabled AND e.ordered_by IS NULL AND NOT EXISTS (SELECT FROM gates g WHERE g.endpoint_id = e.id), e.ordered_by, \
          e.url, e.secrets, e.secret_ends, e.access, e.schedule_s \
      FROM sources s JOIN endpoints e ON e.account_id = s.account_id \
      WHERE s.id = ANY(?) AND (e.source_ids IS NULL OR s.id = ANY(e.source_ids)) ORDER BY e.id"
@@ -162,8 +172,8 @@ pub struct Subscription {
     pub event_types: EventTypes,
     /// Which body it is told.
     pub format: Format,
-    /// Whether what it is owed may be handed over: what a disabled one is owed is held, and what is limited or ordered over
-    /// the whole fleet is for a lease to decide.
+    /// Whether what it is owed may be handed over: what a disabled one is owed is held, and where there is a gate or an order
+    /// it is for a lease to decide.
     pub may_be_handed_over: bool,
     /// What its deliveries are ordered by.
     pub ordered_by: Option<OrderedBy>,
@@ -219,20 +229,45 @@ pub async fn subscriptions(conn: &AsyncPgConnection, source_ids: &[&str]) -> Res
     rows.into_iter().map(read).collect()
 }
 
-/// Enables an endpoint (`None`) or disables it for a reason; says whether there is one of that id.
+/// Enables an endpoint: what it is owed is due at once, whatever it had shown before. Says whether there is one of that id,
+/// and how many deliveries it is owed.
 ///
 /// # Errors
-/// As any query.
-pub async fn set_disabled(conn: &AsyncPgConnection, id: &EndpointId, reason: Option<&str>) -> QueryResult<bool> {
+/// As any query. To be called in a transaction.
+pub async fn enable(conn: &AsyncPgConnection, id: &EndpointId) -> QueryResult<Option<usize>> {
     let changed = diesel::update(endpoints::table.find(id.as_str()))
         .set((
-            endpoints::enabled.eq(reason.is_none()),
-            endpoints::disabled_reason.eq(reason),
+            endpoints::enabled.eq(true),
+            endpoints::disabled_reason.eq(None::<&str>),
             endpoints::revision.eq(crate::sequences::next_revision()),
         ))
         .execute(&mut &*conn)
         .await?;
-    Ok(changed == 1)
+    if changed == 0 {
+        return Ok(None);
+    }
+    gates::lift(conn, id).await?;
+    due::catch_up(conn, id).await.map(Some)
+}
+
+/// Disables an endpoint that is enabled, for a reason. Gives its account, or `None` where there is no such endpoint.
+///
+/// # Errors
+/// As any query.
+pub async fn disable(conn: &AsyncPgConnection, id: &EndpointId, reason: &str) -> QueryResult<Option<AccountId>> {
+    let enabled = endpoints::table.find(id.as_str()).filter(endpoints::enabled);
+    let account: Option<String> = diesel::update(enabled)
+        .set((
+            endpoints::enabled.eq(false),
+            endpoints::disabled_reason.eq(reason),
+            endpoints::revision.eq(crate::sequences::next_revision()),
+        ))
+        .returning(endpoints::account_id)
+        .get_result(&mut &*conn)
+        .await
+        .optional()?;
+    let read = |id: String| id.parse().map_err(|error: IdError| QueryError::DeserializationError(error.into()));
+    account.map(read).transpose()
 }
 
 /// Opens the secrets of all endpoints and forgets them again: whether this master key is the right one. Says how many

@@ -20,6 +20,8 @@ pub mod endpoints;
 mod error;
 pub mod events;
 pub mod facts;
+pub mod gates;
+pub mod lanes;
 pub mod listing;
 pub mod losses;
 pub mod messages;

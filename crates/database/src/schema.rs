@@ -73,6 +73,7 @@ diesel::table! {
         created_at -> Timestamptz,
         finished_at -> Nullable<Timestamptz>,
         format -> Text,
+        lane -> Nullable<Text>,
     }
 }
 
@@ -80,9 +81,21 @@ diesel::table! {
     due (event_id, endpoint_id) {
         event_id -> Uuid,
         endpoint_id -> Text,
-        due_at -> Timestamptz,
+        due_at -> Nullable<Timestamptz>,
         lease -> Nullable<BigInt>,
         attempts -> Integer,
+        lane -> Nullable<Text>,
+        sequence -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    gates (endpoint_id) {
+        endpoint_id -> Text,
+        rests_until -> Timestamptz,
+        failures -> Integer,
+        failing_since -> Nullable<Timestamptz>,
+        is_open -> Bool,
     }
 }
 

@@ -52,6 +52,7 @@ impl Attempter {
             started_at: now,
             duration: started.elapsed(),
             next,
+            lane: leased.lane,
         };
         (recorded, answer.outcome)
     }

@@ -82,7 +82,7 @@ struct Waiting {
     owing: HashSet<EndpointId>,
     places: usize,
     bytes: usize,
-    lanes: HashMap<EndpointId, Lane>,
+    lines: HashMap<EndpointId, Line>,
     /// The endpoints that something waits for, in the order of their turns.
     turns: VecDeque<EndpointId>,
     /// Those who had few places left when they were given one, and since when.
@@ -92,7 +92,7 @@ struct Waiting {
 }
 
 /// What is there of one endpoint.
-struct Lane {
+struct Line {
     /// Set aside, or waiting.
     places: usize,
     waiting: VecDeque<(Leased, Instant)>,
@@ -100,7 +100,7 @@ struct Lane {
     moved: Instant,
 }
 
-impl Lane {
+impl Line {
     fn new() -> Self {
         Self { places: 0, waiting: VecDeque::new(), moved: Instant::now() }
     }
@@ -216,11 +216,22 @@ impl Desk {
         waiting.owing.extend(leased);
     }
 
+    /// Gives back whatever waits for endpoints that are to be left alone. They get places again once they were leased from.
+    pub(crate) fn leave(&self, endpoints: &[EndpointId]) {
+        let mut waiting = self.waiting();
+        let left: Vec<_> = endpoints.iter().flat_map(|endpoint| waiting.take_out(endpoint, |_| true)).collect();
+        drop(waiting);
+        if !left.is_empty() {
+            self.0.sender.counters.late.add(left.len());
+            self.give_up(left);
+        }
+    }
+
     /// Takes nothing more, and hands out what waits.
     pub(crate) fn clear(&self) -> Vec<Leased> {
         let cleared = Waiting { is_cleared: true, ..Waiting::default() };
-        let lanes = std::mem::replace(&mut *self.waiting(), cleared).lanes;
-        lanes.into_values().flat_map(|lane| lane.waiting).map(|(leased, _)| leased).collect()
+        let lines = std::mem::replace(&mut *self.waiting(), cleared).lines;
+        lines.into_values().flat_map(|line| line.waiting).map(|(leased, _)| leased).collect()
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
@@ -253,9 +264,9 @@ pub(crate) async fn release(database: &Database, unused: &[Leased]) -> Result<()
 impl Waiting {
     /// Whether it is worth the while of a worker to go on.
     fn has_enough(&mut self, now: Instant) -> bool {
-        let (lanes, free) = (&self.lanes, self.limit - self.places);
-        self.crowded.retain(|endpoint, _| lanes.get(endpoint).is_some_and(|lane| lane.is_crowded(free)));
-        let moves = |endpoint: &EndpointId| lanes.get(endpoint).is_some_and(|lane| now < lane.moved + MOVES_WITHIN);
+        let (lines, free) = (&self.lines, self.limit - self.places);
+        self.crowded.retain(|endpoint, _| lines.get(endpoint).is_some_and(|line| line.is_crowded(free)));
+        let moves = |endpoint: &EndpointId| lines.get(endpoint).is_some_and(|line| now < line.moved + MOVES_WITHIN);
         // Who is slow would hold up all others for as long as he is.
         let runs_out = |(endpoint, since): (&EndpointId, &Instant)| {
             now < *since + LONGEST_WAIT && !self.owing.contains(endpoint) && moves(endpoint)
@@ -265,7 +276,7 @@ impl Waiting {
     }
 
     fn set_aside(&mut self, endpoint: &EndpointId, bytes: usize) -> bool {
-        let own = self.lanes.get(endpoint).map_or(0, |lane| lane.places);
+        let own = self.lines.get(endpoint).map_or(0, |line| line.places);
         if self.is_cleared || self.owing.contains(endpoint) {
             return false;
         }
@@ -277,9 +288,9 @@ impl Waiting {
         self.places += 1;
         self.bytes += bytes;
         let free = self.limit - self.places;
-        let lane = self.lanes.entry(endpoint.clone()).or_insert_with(Lane::new);
-        lane.places += 1;
-        if lane.is_crowded(free) && !self.crowded.contains_key(endpoint) {
+        let line = self.lines.entry(endpoint.clone()).or_insert_with(Line::new);
+        line.places += 1;
+        if line.is_crowded(free) && !self.crowded.contains_key(endpoint) {
             self.crowded.insert(endpoint.clone(), Instant::now());
         }
         true
@@ -287,21 +298,21 @@ impl Waiting {
 
     fn give_back(&mut self, endpoint: &EndpointId, bytes: usize) {
         // A desk that was cleared meanwhile knows nothing of it.
-        let Some(lane) = self.lanes.get_mut(endpoint) else { return };
-        lane.places -= 1;
+        let Some(line) = self.lines.get_mut(endpoint) else { return };
+        line.places -= 1;
         self.places -= 1;
         self.bytes -= bytes;
-        if lane.places == 0 {
-            self.lanes.remove(endpoint);
+        if line.places == 0 {
+            self.lines.remove(endpoint);
         }
     }
 
     fn queue(&mut self, leased: Leased, ends: Instant) {
-        let lane = self.lanes.entry(leased.endpoint_id.clone()).or_insert_with(Lane::new);
-        if lane.waiting.is_empty() {
+        let line = self.lines.entry(leased.endpoint_id.clone()).or_insert_with(Line::new);
+        if line.waiting.is_empty() {
             self.turns.push_back(leased.endpoint_id.clone());
         }
-        lane.waiting.push_back((leased, ends));
+        line.waiting.push_back((leased, ends));
         self.earliest = Some(self.earliest.map_or(ends, |earliest| earliest.min(ends)));
     }
 
@@ -322,36 +333,40 @@ impl Waiting {
         next
     }
 
-    /// Takes out what has waited for too long: whose lease ends before `needed`. In each lane the oldest come first.
+    /// Takes out what has waited for too long: whose lease ends before `needed`. In each line the oldest come first.
     fn late(&mut self, needed: Instant) -> Vec<Leased> {
         if self.earliest.is_none_or(|earliest| earliest >= needed) {
             return Vec::new();
         }
-        let is_late = |lane: &Lane| lane.waiting.front().is_some_and(|(_, ends)| *ends < needed);
-        let lanes: Vec<_> = self.lanes.iter().filter(|(_, lane)| is_late(lane)).map(|(id, _)| id.clone()).collect();
-        let mut late = Vec::new();
-        for endpoint in lanes {
-            while self.lanes.get(&endpoint).is_some_and(is_late)
-                && let Some((leased, _)) = self.lanes.get_mut(&endpoint).and_then(|lane| lane.waiting.pop_front())
-            {
-                self.give_back(&endpoint, leased.body.len());
-                late.push(leased);
-            }
-            self.owing.insert(endpoint.clone());
-            if self.lanes.get(&endpoint).is_none_or(|lane| lane.waiting.is_empty()) {
-                self.turns.retain(|turn| *turn != endpoint);
-            }
-        }
-        self.earliest = self.lanes.values().filter_map(|lane| lane.waiting.front()).map(|(_, ends)| *ends).min();
+        let is_late = |line: &Line| line.waiting.front().is_some_and(|(_, ends)| *ends < needed);
+        let lines: Vec<_> = self.lines.iter().filter(|(_, line)| is_late(line)).map(|(id, _)| id.clone()).collect();
+        let late: Vec<_> = lines.iter().flat_map(|endpoint| self.take_out(endpoint, is_late)).collect();
+        self.earliest = self.lines.values().filter_map(|line| line.waiting.front()).map(|(_, ends)| *ends).min();
         late
+    }
+
+    /// Takes an endpoint's deliveries out, from the oldest on, while they are such; it gets no place until it was leased from.
+    fn take_out(&mut self, endpoint: &EndpointId, is_such: impl Fn(&Line) -> bool) -> Vec<Leased> {
+        let mut out = Vec::new();
+        while let Some(line) = self.lines.get_mut(endpoint).filter(|line| is_such(line))
+            && let Some((leased, _)) = line.waiting.pop_front()
+        {
+            self.give_back(endpoint, leased.body.len());
+            out.push(leased);
+        }
+        self.owing.insert(endpoint.clone());
+        if self.lines.get(endpoint).is_none_or(|line| line.waiting.is_empty()) {
+            self.turns.retain(|turn| turn != endpoint);
+        }
+        out
     }
 
     /// The next delivery to an endpoint; its place is free then.
     fn next_of(&mut self, endpoint: &EndpointId) -> Option<(Leased, Instant)> {
-        let lane = self.lanes.get_mut(endpoint)?;
-        let next = lane.waiting.pop_front()?;
-        lane.moved = Instant::now();
-        if !lane.waiting.is_empty() {
+        let line = self.lines.get_mut(endpoint)?;
+        let next = line.waiting.pop_front()?;
+        line.moved = Instant::now();
+        if !line.waiting.is_empty() {
             self.turns.push_back(endpoint.clone());
         }
         self.give_back(endpoint, next.0.body.len());
@@ -385,6 +400,8 @@ mod tests {
             webhook_id: "msg_1".to_owned(),
             body: body.into(),
             target: Arc::new(Target::default()),
+            has_gate: false,
+            lane: None,
         }
     }
 
@@ -442,7 +459,7 @@ mod tests {
         let mut waiting = waiting_with(&[("a", "a1"), ("a", "a2"), ("b", "b1")]);
 
         assert_eq!(sent(waiting.next(|_| Ok(()))), ["a1", "b1", "a2"]);
-        assert_eq!((waiting.places, waiting.bytes, waiting.lanes.len(), waiting.turns.len()), (0, 0, 0, 0));
+        assert_eq!((waiting.places, waiting.bytes, waiting.lines.len(), waiting.turns.len()), (0, 0, 0, 0));
     }
 
     #[test]
@@ -480,7 +497,7 @@ mod tests {
         let late = waiting.late(Instant::now() + Duration::from_secs(1));
 
         assert_eq!(late.iter().map(|leased| &leased.body[..]).collect::<Vec<_>>(), [b"h1", b"h2"]);
-        assert_eq!((waiting.places, waiting.bytes, waiting.lanes.len(), waiting.turns.len()), (0, 0, 0, 0));
+        assert_eq!((waiting.places, waiting.bytes, waiting.lines.len(), waiting.turns.len()), (0, 0, 0, 0));
     }
 
     #[test]
@@ -507,7 +524,7 @@ mod tests {
         assert!(!waiting.has_enough(now));
         assert!(waiting.set_aside(&endpoint("answers"), 1), "there are places left for what is on its way");
         assert!(waiting.has_enough(now + 2 * MOVES_WITHIN), "it does not answer any more: not worth waiting for");
-        waiting.lanes.get_mut(&endpoint("answers")).unwrap().moved = now + 2 * LONGEST_WAIT;
+        waiting.lines.get_mut(&endpoint("answers")).unwrap().moved = now + 2 * LONGEST_WAIT;
         assert!(
             waiting.has_enough(now + 2 * LONGEST_WAIT),
             "it answers, too slowly: others were held up for long enough"

@@ -52,6 +52,8 @@ pub struct Settings {
     pub poll: Duration,
     /// When failed deliveries are tried again.
     pub schedule: Schedule,
+    /// An endpoint that has done nothing but fail for so long is disabled, and its account told. What it is owed is held.
+    pub disable_after: Duration,
 }
 
 impl Default for Settings {
@@ -64,6 +66,7 @@ impl Default for Settings {
             slack: Duration::from_secs(15),
             poll: Duration::from_secs(1),
             schedule: Schedule::default(),
+            disable_after: Duration::from_secs(5 * 24 * 3600),
         }
     }
 }
@@ -99,6 +102,8 @@ pub struct Dispatcher {
     batch: usize,
     in_flight: Arc<InFlight>,
     counters: Arc<Counters>,
+    /// What the recorder notifies.
+    look: Arc<Notify>,
 }
 
 /// What a step did.
@@ -144,9 +149,6 @@ impl Dispatcher {
     pub fn new(database: Database, master: Arc<MasterKey>, settings: Settings, client: Client) -> Self {
         let (ended, results) = unbounded_channel();
         let counters = Arc::new(Counters::default());
-        let recorder =
-            Recorder { database: database.clone(), counters: counters.clone(), ended: results, batch: settings.batch };
-        tokio::spawn(recorder.run());
         let in_flight = InFlight::new(settings.limits());
         let Settings { deadline, poll, batch, .. } = settings;
         let lease = settings.lease();
@@ -154,7 +156,18 @@ impl Dispatcher {
             Attempter { targets: Targets::new(master), client, deadline, schedule: settings.schedule.clone() };
         let sender = Sender { attempter: Arc::new(attempter), ended, counters: counters.clone() };
         let desk = Desk::new(&settings, in_flight.clone(), sender.clone(), database.clone());
-        Self { database, sender, desk, lease, poll, batch, in_flight, counters }
+        let look = Arc::new(Notify::new());
+        let recorder = Recorder {
+            database: database.clone(),
+            counters: counters.clone(),
+            ended: results,
+            batch,
+            disable_after: settings.disable_after,
+            desk: desk.clone(),
+            look: look.clone(),
+        };
+        tokio::spawn(recorder.run());
+        Self { database, sender, desk, lease, poll, batch, in_flight, counters, look }
     }
 
     /// Where a worker in this process can hand over what it commits.
@@ -208,6 +221,7 @@ impl Dispatcher {
                 () = stop.cancelled() => {}
                 () = sleep(pause.at_most) => {}
                 () = wake.notified() => {}
+                () = self.look.notified() => {}
                 () = self.room_is_made(), if pause.for_room => {}
             }
         }

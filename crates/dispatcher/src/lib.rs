@@ -20,12 +20,14 @@ mod desk;
 mod dispatcher;
 mod guard;
 mod in_flight;
+pub mod notice;
 mod outcome;
 #[cfg(any(test, fuzzing))]
 pub mod properties;
 mod recorder;
 mod send;
 pub mod signing;
+mod standing;
 mod targets;
 
 pub use address::{AllowedPrivate, Cidr, CidrError};

@@ -11,6 +11,8 @@ pub use database::attempts::Next;
 
 /// Retry-After is believed up to a day: it is a customer's word, and a slip of the pen must not hold a delivery for a year.
 const LONGEST_WISH: Duration = Duration::from_secs(24 * 3600);
+const SHORTEST_REST: Duration = Duration::from_secs(1);
+const LONGEST_REST: Duration = Duration::from_secs(3600);
 const LONGEST_JITTER: Duration = Duration::from_secs(600);
 
 /// What an attempt came to.
@@ -100,7 +102,7 @@ impl Outcome {
         if status.is_success() {
             return Self::Delivered;
         }
-        let retry_after = retry_after.filter(|_| matches!(status.as_u16(), 429 | 502 | 503 | 504));
+        let retry_after = retry_after.filter(|_| speaks_of_overload(status));
         Self::Declined { status, retry_after: retry_after.and_then(|value| wish(value, now)) }
     }
 
@@ -113,6 +115,28 @@ impl Outcome {
             Self::Failed(cause) => cause.label(),
         }
     }
+}
+
+impl Outcome {
+    /// How long the endpoint as a whole is left alone: it has said that it is overloaded (429, 502, 503, 504). A second if it
+    /// does not say for how long, an hour at most: what one request was told is not to stop all others for a day.
+    pub(crate) fn rest(&self) -> Duration {
+        match self {
+            Self::Declined { status, retry_after } if speaks_of_overload(*status) => {
+                retry_after.unwrap_or_default().clamp(SHORTEST_REST, LONGEST_REST)
+            }
+            _ => Duration::ZERO,
+        }
+    }
+
+    /// Whether the endpoint says that it will never be there again (Standard Webhooks 1.0.0: 410 disables it).
+    pub(crate) fn is_gone(&self) -> bool {
+        matches!(self, Self::Declined { status: StatusCode::GONE, .. })
+    }
+}
+
+fn speaks_of_overload(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 429 | 502 | 503 | 504)
 }
 
 /// Retry-After as RFC 9110 has it: seconds, or a date.

@@ -6,16 +6,25 @@
 //! It does not give up while Postgres is away: what is not recorded is sent again after its lease, with the same id, and a
 //! customer's patience is worth more than ours. It sends with no transaction open and records with one that is short.
 
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Borrow, collections::BTreeSet, sync::Arc, time::Duration};
 
 use database::{
     Database, DatabaseError, QueryError, Trouble,
     attempts::{self, Recorded},
+    lanes::{self, Lane},
 };
-use tokio::sync::mpsc::UnboundedReceiver;
-use tracing::error;
+use diesel_async::AsyncConnection;
+use tokio::sync::{Notify, mpsc::UnboundedReceiver};
+use tracing::{error, warn};
 
-use crate::{back_off::BackOff, counters::Counters, in_flight::Permit};
+use crate::{
+    back_off::BackOff,
+    counters::Counters,
+    desk::Desk,
+    in_flight::Permit,
+    outcome::Outcome,
+    standing::{self, Followed},
+};
 
 /// Far below what anybody notices who looks at a delivery, and long enough for dozens of attempts under load.
 const LINGER: Duration = Duration::from_millis(10);
@@ -23,7 +32,17 @@ const LINGER: Duration = Duration::from_millis(10);
 /// What a task that sent a delivery hands over. The channel needs no bound: there are no more of these than permits.
 pub(crate) struct Ended {
     pub(crate) recorded: Recorded,
-    pub(crate) permit: Permit,
+    pub(crate) outcome: Outcome,
+    /// Whether its endpoint has a gate.
+    pub(crate) has_gate: bool,
+    /// Given back when this is dropped.
+    pub(crate) _permit: Permit,
+}
+
+impl Borrow<Recorded> for Ended {
+    fn borrow(&self) -> &Recorded {
+        &self.recorded
+    }
 }
 
 pub(crate) struct Recorder {
@@ -32,6 +51,11 @@ pub(crate) struct Recorder {
     pub(crate) ended: UnboundedReceiver<Ended>,
     /// How many attempts one statement records.
     pub(crate) batch: usize,
+    /// An endpoint that has done nothing but fail for so long is disabled.
+    pub(crate) disable_after: Duration,
+    pub(crate) desk: Desk,
+    /// Notified when something that was recorded may make room for what was not leased for want of it.
+    pub(crate) look: Arc<Notify>,
 }
 
 /// Why a batch is not recorded.
@@ -49,11 +73,37 @@ impl Recorder {
         let mut batch = Vec::new();
         while self.ended.recv_many(&mut batch, self.batch).await > 0 {
             self.linger(&mut batch).await;
-            let (recorded, permits): (Vec<_>, Vec<_>) =
-                batch.drain(..).map(|ended| (ended.recorded, ended.permit)).unzip();
-            self.record(&recorded).await;
-            drop::<Vec<Permit>>(permits);
+            self.record(&batch).await;
+            self.note(&batch).await;
+            batch.clear();
         }
+    }
+
+    /// What the attempts show of their endpoints.
+    async fn note(&self, batch: &[Ended]) {
+        match self.try_note(batch).await {
+            Ok(followed) => {
+                for (endpoint_id, reason) in &followed.disabled {
+                    warn!(endpoint.id = %endpoint_id, "{endpoint_id} is disabled: {reason}");
+                }
+                self.desk.leave(&followed.resting);
+            }
+            Err(away) => warn!(
+                error = &away as &dyn std::error::Error,
+                "how endpoints stand cannot be noted; the next attempts will show it again"
+            ),
+        }
+        if batch.iter().any(|ended| ended.has_gate || ended.recorded.lane.is_some()) {
+            self.look.notify_one();
+        }
+    }
+
+    async fn try_note(&self, batch: &[Ended]) -> Result<Followed, RecordError> {
+        if !standing::is_news(batch) {
+            return Ok(Followed::default());
+        }
+        let mut connection = self.database.connection().await?;
+        Ok(standing::note(&mut connection, batch, self.disable_after).await?)
     }
 
     /// Adds what comes within a moment, where there is room for more.
@@ -68,12 +118,13 @@ impl Recorder {
         }
     }
 
-    async fn record(&self, batch: &[Recorded]) {
+    async fn record(&self, batch: &[Ended]) {
         if self.insist(batch).await.is_ok() {
             return;
         }
-        for one in batch {
-            if let Err(refused) = self.insist(std::slice::from_ref(one)).await {
+        for ended in batch {
+            let one = &ended.recorded;
+            if let Err(refused) = self.insist(std::slice::from_ref(ended)).await {
                 self.counters.unrecorded.add(1);
                 error!(
                     endpoint.id = %one.endpoint_id,
@@ -87,7 +138,7 @@ impl Recorder {
     }
 
     /// Tries until Postgres has it. Fails only for what would fail again.
-    async fn insist(&self, batch: &[Recorded]) -> Result<(), RecordError> {
+    async fn insist(&self, batch: &[Ended]) -> Result<(), RecordError> {
         let mut back_off = BackOff::default();
         loop {
             match self.try_record(batch).await {
@@ -108,11 +159,25 @@ impl Recorder {
         }
     }
 
-    async fn try_record(&self, batch: &[Recorded]) -> Result<(), RecordError> {
-        let connection = self.database.connection().await?;
-        attempts::record(&connection, batch).await?;
+    async fn try_record(&self, batch: &[Ended]) -> Result<(), RecordError> {
+        let mut connection = self.database.connection().await?;
+        let lanes = lanes_of(batch);
+        if lanes.is_empty() {
+            attempts::record(&connection, batch).await?;
+        } else {
+            let recording = connection.transaction(async |conn| {
+                lanes::lock(conn, &lanes).await?;
+                attempts::record(conn, batch).await?;
+                lanes::promote(conn, &lanes).await
+            });
+            recording.await?;
+        }
         self.counters.records.add(1);
         self.counters.recorded.add(batch.len());
         Ok(())
     }
+}
+
+fn lanes_of(batch: &[Ended]) -> BTreeSet<Lane<'_>> {
+    lanes::of(batch.iter().map(|ended| (ended.recorded.endpoint_id.as_str(), ended.recorded.lane.as_deref())))
 }

@@ -28,12 +28,13 @@ impl Sender {
             drop(permit);
             return desk.send_what_may();
         }
+        let has_gate = leased.has_gate;
         let (recorded, outcome) = self.attempter.attempt(leased, Utc::now()).await;
         fail_point!("dispatcher-after-answer");
         permit.answered();
         desk.send_what_may();
         self.counters.count(&outcome);
-        if self.ended.send(Ended { recorded, permit }).is_err() {
+        if self.ended.send(Ended { recorded, outcome, has_gate, _permit: permit }).is_err() {
             error!("the recorder is gone; a delivery will be sent again");
         }
     }

@@ -73,6 +73,14 @@ id! {
     EndpointId
 }
 
+impl SourceId {
+    /// Where what latchhook itself tells an account comes from. No source that anybody adds can be called so, because of the
+    /// colon.
+    pub fn of_notices(account: &AccountId) -> Self {
+        Self(Arc::from(format!("latchhook:{account}")))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -226,6 +226,12 @@ impl Changed {
 }
 
 impl Message {
+    /// Who wrote it, by the provider's id or else the phone number; `None` while nobody has said.
+    pub fn sender_id(&self) -> Option<&str> {
+        let sender = self.sender.as_ref()?;
+        sender.id.as_deref().or(sender.phone.as_deref())
+    }
+
     /// A message of which nothing is known but that it exists: its status came before it.
     pub fn unseen(external_id: &str) -> Self {
         Self {

@@ -43,6 +43,8 @@ pub(crate) struct Folded {
     pub message: Option<Box<RawValue>>,
     /// What it changed.
     pub changed: Changed,
+    /// Who wrote the message.
+    pub sender: Option<String>,
 }
 
 /// The message that an event is about.
@@ -118,16 +120,17 @@ impl<'a> Fold<'a> {
             owed: !event.quiet,
             message: Some(shown(row)?),
             changed: Changed::default(),
+            sender: row.message.sender_id().map(str::to_owned),
         })
     }
 
     fn status(&mut self, source: &'a str, update: &'a StatusUpdate) -> serde_json::Result<Folded> {
         if update.progress.is_none() && !self.has(source, &update.target) {
-            return Ok(updated(None, Changed::default()));
+            return Ok(nothing_changed());
         }
         let row = self.row(source, &update.target);
         let changed = row.message.join(update);
-        Ok(updated(Some(shown(row)?), changed))
+        updated(row, changed)
     }
 
     fn change(
@@ -141,11 +144,11 @@ impl<'a> Fold<'a> {
             let (source_id, key, said_at) = (source.to_owned(), event.key.clone(), event.occurred_at);
             let waiting = Awaiting { source_id, target: target.to_owned(), key, said_at, change: change.clone() };
             self.folding(source, target).awaiting.push(waiting);
-            return Ok(updated(None, Changed::default()));
+            return Ok(nothing_changed());
         }
         let row = self.row(source, target);
         let changed = row.message.change(event.occurred_at, &event.key, change);
-        Ok(updated(Some(shown(row)?), changed))
+        updated(row, changed)
     }
 
     fn has(&self, source: &str, external_id: &str) -> bool {
@@ -193,8 +196,15 @@ fn shown(row: &MessageRow<'_>) -> serde_json::Result<Box<RawValue>> {
     row.message.snapshot(row.id.hyphenated().encode_lower(&mut buffer))
 }
 
-fn updated(message: Option<Box<RawValue>>, changed: Changed) -> Folded {
-    Folded { event_type: "message_updated".into(), owed: !changed.is_empty(), message, changed }
+fn updated(row: &MessageRow<'_>, changed: Changed) -> serde_json::Result<Folded> {
+    let (message, sender) = (Some(shown(row)?), row.message.sender_id().map(str::to_owned));
+    Ok(Folded { event_type: "message_updated".into(), owed: !changed.is_empty(), message, changed, sender })
+}
+
+/// Of a message that is not there.
+fn nothing_changed() -> Folded {
+    let (message, changed, sender) = Default::default();
+    Folded { event_type: "message_updated".into(), owed: false, message, changed, sender }
 }
 
 /// An event about no message: called by its provider and kind, spelt as Standard Webhooks allows (`[A-Za-z0-9_.]`).
@@ -202,5 +212,5 @@ fn notice(provider: &str, event: &Event) -> Folded {
     let spelt = |c: char| if c.is_ascii_alphanumeric() || c == '_' || c == '.' { c } else { '_' };
     let kind: String = event.kind.chars().map(spelt).collect();
     let event_type = format!("{provider}.{kind}").into();
-    Folded { event_type, owed: !event.quiet, message: None, changed: Changed::default() }
+    Folded { event_type, owed: !event.quiet, message: None, changed: Changed::default(), sender: None }
 }

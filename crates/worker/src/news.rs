@@ -16,7 +16,7 @@ use database::{
 };
 use futures::{join, try_join};
 use uuid::Uuid;
-use vocabulary::{Event, KeyHash, WebhookId};
+use vocabulary::{Event, KeyHash, OrderedBy, WebhookId};
 
 use crate::{
     desk::Places,
@@ -165,6 +165,8 @@ impl<'a> News<'a> {
             endpoint_id: owed.to.endpoint_id.clone(),
             webhook_id: owed.webhook_id.clone(),
             lease: owed.has_place.then_some(self.lease),
+            lane: owed.lane(),
+            sequence: owed.new.sequence,
         };
         let rows: Vec<_> = owed.iter().map(row).collect();
         if rows.is_empty() { Ok(()) } else { deliveries::owe(conn, &rows, lease).await }
@@ -180,8 +182,21 @@ impl<'a> News<'a> {
             webhook_id: owed.webhook_id.as_str().to_owned(),
             body: owed.new.body.clone(),
             target: owed.to.target.clone(),
+            has_gate: false,
+            lane: None,
         };
         owed.iter().filter(|owed| owed.has_place).map(leased).collect()
+    }
+}
+
+impl Owed<'_> {
+    /// Which of its endpoint's lanes it goes into, if that asked for order. What has no sender shares its source's.
+    fn lane(&self) -> Option<String> {
+        let source = self.new.fresh.source();
+        Some(match (self.to.ordered_by?, &self.new.folded.sender) {
+            (OrderedBy::Sender, Some(sender)) => format!("{source} {sender}"),
+            (OrderedBy::Source | OrderedBy::Sender, _) => source.to_owned(),
+        })
     }
 }
 

@@ -16,7 +16,7 @@ enum Broken {
 use Broken::{Postgres, Redis};
 
 /// What must be true, by its name in the report, and one way to break it.
-const BREACHES: [(&str, Broken); 29] = [
+const BREACHES: [(&str, Broken); 30] = [
     ("the ledger has its unique constraint", Postgres("ALTER TABLE events DROP CONSTRAINT events_key_hash_key")),
     (
         "one event for each source and key",
@@ -42,6 +42,7 @@ const BREACHES: [(&str, Broken); 29] = [
     ),
     ("the events of a source are numbered without gaps", Postgres("UPDATE source_sequences SET last = last + 1")),
     ("what an event owes is what was written for it", Postgres("DELETE FROM deliveries WHERE state = 'pending'")),
+    ("one delivery of each lane is due", Postgres("UPDATE due SET lane = 'wa', sequence = 1, due_at = NULL")),
     ("a delivery is due exactly while it is pending", Postgres("DELETE FROM due")),
     (
         "a delivery is due exactly while it is pending",

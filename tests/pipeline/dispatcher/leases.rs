@@ -32,6 +32,7 @@ fn ended(leased: &Leased, next: Next) -> Recorded {
         started_at: Utc::now(),
         duration: Duration::from_millis(1),
         next,
+        lane: None,
     }
 }
 

@@ -1,6 +1,12 @@
 //! Deliveries without a pipeline before them: an account, endpoints, and what they are owed.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
 
 use chrono::Utc;
 use database::{Database, attempts::Recorded, due};
@@ -24,6 +30,8 @@ pub(crate) struct Setting {
     pub(crate) master: Arc<MasterKey>,
     pub(crate) secret: SecretString,
     sql: tokio_postgres::Client,
+    /// The last number of the source.
+    sequence: AtomicI64,
     pub(crate) test_database: TestDatabase,
 }
 
@@ -36,7 +44,7 @@ impl Setting {
         let (sql, connection) = tokio_postgres::connect(&test_database.url, NoTls).await.unwrap();
         tokio::spawn(connection);
         let master = Arc::new(MasterKey::parse(&MasterKey::generate()).unwrap());
-        Self { database, master, secret: SigningSecret::generate(), sql, test_database }
+        Self { database, master, secret: SigningSecret::generate(), sql, sequence: AtomicI64::new(0), test_database }
     }
 
     /// A setting with one endpoint, `bot`, at a URL.
@@ -47,12 +55,16 @@ impl Setting {
     }
 
     pub(crate) async fn add_endpoint(&self, id: &str, url: &str) {
+        self.add_endpoint_with(id, url, &Terms::of("*".parse().unwrap())).await;
+    }
+
+    pub(crate) async fn add_endpoint_with(&self, id: &str, url: &str, terms: &Terms) {
         let new = database::endpoints::NewEndpoint {
             id: &id.parse().unwrap(),
             account_id: &"acme".parse().unwrap(),
             url,
             secrets: std::slice::from_ref(&self.secret),
-            terms: &Terms::of("*".parse().unwrap()),
+            terms,
         };
         database::endpoints::put(&self.database.connection().await.unwrap(), &self.master, &new).await.unwrap();
     }
@@ -77,15 +89,28 @@ impl Setting {
         endpoint: &str,
         keys: &[&str],
     ) -> Vec<Uuid> {
+        self.owe_in_lane(connection, endpoint, None, keys).await
+    }
+
+    /// Likewise, in a lane: in the order of the keys, behind what is there.
+    pub(crate) async fn owe_in_lane(
+        &self,
+        connection: &database::AsyncPgConnection,
+        endpoint: &str,
+        lane: Option<&str>,
+        keys: &[&str],
+    ) -> Vec<Uuid> {
         let (source, endpoint) = ("wa".parse().unwrap(), endpoint.parse::<EndpointId>().unwrap());
         let stamp = Stamp { incarnation: Incarnation::new("i"), number: 1 };
         let now = Utc::now();
         let named: Vec<_> =
             keys.iter().map(|key| (Uuid::now_v7(), Key::new(format!("{endpoint}-{key}")).unwrap())).collect();
+        let before = self.sequence.fetch_add(named.len() as i64, Ordering::SeqCst);
         let event = |(id, key): &'_ (Uuid, Key)| (*id, KeyHash::of(&source, key));
         let mut events: Vec<_> = named
             .iter()
-            .map(|named| database::events::NewEvent {
+            .zip(before + 1..)
+            .map(|(named, sequence)| database::events::NewEvent {
                 id: event(named).0,
                 key_hash: event(named).1,
                 source_id: "wa",
@@ -94,7 +119,7 @@ impl Setting {
                 stamp: &stamp,
                 occurred_at: None,
                 received_at: now,
-                sequence: 0,
+                sequence,
                 event_type: Some("message_created"),
                 deliveries_owed: 1,
             })
@@ -102,11 +127,13 @@ impl Setting {
         database::events::insert(connection, &mut events).await.unwrap();
         let bodies: Vec<_> = named.iter().map(|(id, key)| (*id, body(key.as_str()).into())).collect();
         database::bodies::insert(connection, &bodies).await.unwrap();
-        let owed = named.iter().map(|(id, key)| database::deliveries::NewDelivery {
+        let owed = named.iter().zip(before + 1..).map(|((id, key), sequence)| database::deliveries::NewDelivery {
             event_id: *id,
             endpoint_id: endpoint.clone(),
             webhook_id: WebhookId::of(&source, key, &endpoint),
             lease: None,
+            lane: lane.map(str::to_owned),
+            sequence,
         });
         database::deliveries::owe(connection, &owed.collect::<Vec<_>>(), Duration::ZERO).await.unwrap();
         named.into_iter().map(|(id, _)| id).collect()
@@ -129,14 +156,20 @@ impl Setting {
         due::lease(&self.database.connection().await.unwrap(), &request).await.unwrap()
     }
 
+    /// The names of the audit's checks that do not hold.
+    pub(crate) async fn breaches(&self) -> Vec<&'static str> {
+        let findings = database::audit::check(&self.database.connection().await.unwrap()).await.unwrap();
+        findings.iter().filter(|finding| finding.breaches > 0).map(|finding| finding.check).collect()
+    }
+
     /// Every lease that is held ends now, as it would once its time is up.
     pub(crate) async fn leases_end(&self) {
         self.execute("UPDATE due SET due_at = now() WHERE lease IS NOT NULL").await;
     }
 
-    /// The pauses before all retries are over.
+    /// The pauses before all retries are over, and nobody rests.
     pub(crate) async fn pauses_are_over(&self) {
-        self.execute("UPDATE due SET due_at = now() WHERE lease IS NULL").await;
+        self.execute("UPDATE due SET due_at = now() WHERE lease IS NULL AND due_at IS NOT NULL; UPDATE gates SET rests_until = now()").await;
     }
 
     pub(crate) async fn record(&self, attempts: &[Recorded]) {

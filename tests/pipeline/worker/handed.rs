@@ -159,3 +159,18 @@ async fn an_attempt_that_was_handed_over_is_recorded_as_any_other() {
     assert_eq!(pipeline.number("SELECT count(*) FROM attempts WHERE outcome = 'dns'").await, 1);
     assert_eq!(pipeline.number("SELECT count(*) FROM due WHERE lease IS NULL AND attempts = 1").await, 1);
 }
+
+/// They are sent one after the other, or not before a pause is over: for a lease to decide, which all dispatchers share.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_handed_over_for_an_endpoint_that_has_a_gate_or_asked_for_order() {
+    let pipeline = Pipeline::new().await;
+    let desk = Arc::new(Grave::default());
+
+    pipeline.execute("INSERT INTO gates (endpoint_id) VALUES ('bot')").await;
+    work_over(&pipeline, desk.clone(), a_text("wamid.1", "hello")).await;
+    pipeline.execute("DELETE FROM gates; UPDATE endpoints SET ordered_by = 'source'").await;
+    work_over(&pipeline, desk.clone(), a_text("wamid.2", "hello")).await;
+
+    assert!(desk.taken.lock().unwrap().is_empty());
+    assert_eq!(pipeline.number("SELECT count(*) FROM due WHERE lease IS NULL AND due_at <= now()").await, 2);
+}

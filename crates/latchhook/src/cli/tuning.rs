@@ -36,6 +36,10 @@ pub(super) struct Tuning {
           default_value = "5s,5m,30m,2h,5h,10h,14h,20h,24h")]
     retry_after: Vec<Duration>,
 
+    /// An endpoint that has done nothing but fail for so long is disabled, and its account told
+    #[arg(long, env = "LATCHHOOK_DISABLE_AFTER", value_name = "TIME", default_value = "5d", value_parser = time)]
+    disable_after: Duration,
+
     /// The most that any batch holds (raw events of a push, jobs of a fetch, items of a transaction, deliveries of a lease,
     /// attempts of a record): to measure what batches are good for
     #[arg(long, env = "LATCHHOOK_GROUP", value_name = "N", hide = true)]
@@ -62,6 +66,7 @@ impl Default for Tuning {
             request_deadline: dispatcher.deadline,
             record_within: dispatcher.slack,
             retry_after: dispatcher.schedule.0,
+            disable_after: dispatcher.disable_after,
             group: None,
             lanes: NonZeroUsize::new(worker.lanes).unwrap_or(NonZeroUsize::MIN),
         }
@@ -96,6 +101,7 @@ impl Tuning {
             deadline: self.request_deadline,
             slack: self.record_within,
             schedule: Schedule(self.retry_after.clone()),
+            disable_after: self.disable_after,
             batch: self.at_most(default.batch),
             ..default
         }

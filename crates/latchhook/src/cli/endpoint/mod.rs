@@ -2,9 +2,10 @@
 
 mod terms;
 
-use anyhow::{Context as _, anyhow, bail, ensure};
+use anyhow::{Context as _, anyhow, ensure};
 use clap::{Args, Subcommand};
-use database::{AsyncPgConnection, endpoints, listing};
+use database::{AsyncPgConnection, endpoints, gates, listing};
+use diesel_async::AsyncConnection;
 use dispatcher::{Guard, signing::SigningSecret};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
@@ -70,8 +71,8 @@ pub(super) async fn run(command: Command, context: &mut Context<'_>) -> anyhow::
         Command::Add(add) => add.run(context).await,
         Command::List => list(context).await,
         Command::Show(Which { id }) => show(context, &id).await,
-        Command::Enable(Which { id }) => set_disabled(context, &id, None).await,
-        Command::Disable(Disable { id, reason }) => set_disabled(context, &id, Some(&reason)).await,
+        Command::Enable(Which { id }) => enable(context, &id).await,
+        Command::Disable(Disable { id, reason }) => disable(context, &id, &reason).await,
     }
 }
 
@@ -142,14 +143,25 @@ async fn show(context: &mut Context<'_>, id: &EndpointId) -> anyhow::Result<()> 
     let mut endpoint = shown(endpoint);
     endpoint["pending"] = json!(pending);
     endpoint["next_due_at"] = json!(next_due_at);
+    endpoint["gate"] = json!(gates::of(&conn, id).await?);
     context.out.object(&endpoint)
 }
 
-async fn set_disabled(context: &mut Context<'_>, id: &EndpointId, reason: Option<&str>) -> anyhow::Result<()> {
-    if !endpoints::set_disabled(&*context.postgres().await?, id, reason).await? {
-        bail!(unknown(id));
-    }
-    context.out.object(&json!({"id": id, "enabled": reason.is_none(), "disabled_reason": reason}))
+async fn enable(context: &mut Context<'_>, id: &EndpointId) -> anyhow::Result<()> {
+    let mut conn = context.postgres().await?;
+    let enabled = conn.transaction(async |conn| endpoints::enable(conn, id).await).await?;
+    let owed = enabled.with_context(|| unknown(id))?;
+    context.out.object(&json!({"id": id, "enabled": true, "due_now": owed}))
+}
+
+async fn disable(context: &mut Context<'_>, id: &EndpointId, reason: &str) -> anyhow::Result<()> {
+    let conn = context.postgres().await?;
+    must_exist(&conn, id).await?;
+    endpoints::disable(&conn, id, reason).await?;
+    // Of one that was disabled before, the reason stays.
+    let reason = endpoints::list(&conn).await?.into_iter().find(|row| row.id == id.as_str());
+    let reason = reason.and_then(|row| row.disabled_reason);
+    context.out.object(&json!({"id": id, "enabled": false, "disabled_reason": reason}))
 }
 
 /// Refuses an endpoint that is not there, where one is only looked for by its name.

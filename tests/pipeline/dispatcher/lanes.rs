@@ -1,0 +1,167 @@
+//! Order, for who asks for it: of a lane one delivery at a time, the next only after the former ended, and no lane waits for
+//! another.
+
+use std::sync::Arc;
+
+use diesel_async::SimpleAsyncConnection;
+use dispatcher::{Schedule, Settings};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    customer::{Customer, Received},
+    setting::{Setting, begin, dispatch_all},
+};
+
+/// What is owed to `bot` in a lane, in this order.
+async fn owe(setting: &Setting, lane: &str, keys: &[&str]) {
+    let mut connection = begin(&setting.database).await;
+    setting.owe_in_lane(&connection, "bot", Some(lane), keys).await;
+    connection.batch_execute("COMMIT").await.unwrap();
+}
+
+fn keys(received: &[Received]) -> Vec<String> {
+    let key = |received: &Received| {
+        let text = String::from_utf8_lossy(&received.body).into_owned();
+        text.split("\"key\":\"bot-").nth(1).unwrap().split('"').next().unwrap().to_owned()
+    };
+    received.iter().map(key).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_lane_one_delivery_at_a_time_is_sent_in_order() {
+    let gate = Arc::new(Notify::new());
+    let customer = Customer::waiting_for(&gate).await;
+    let setting = Setting::with_endpoint(&customer.url).await;
+    owe(&setting, "anna", &["1", "2", "3", "4", "5"]).await;
+    let stop = CancellationToken::new();
+    let run = || tokio::spawn(setting.dispatcher().run(Arc::new(Notify::new()), stop.clone()));
+    let fleet = [run(), run()];
+
+    for answered in 0..5 {
+        assert_eq!(customer.has_received(answered + 1).await.len(), answered + 1);
+        gate.notify_one();
+    }
+
+    assert_eq!(keys(&customer.received()), ["1", "2", "3", "4", "5"]);
+    stop.cancel();
+    for dispatcher in fleet {
+        dispatcher.await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_fails_is_tried_again_before_the_next_of_its_lane() {
+    let customer = Customer::answering(&[500, 500, 200]).await;
+    let setting = Setting::with_endpoint(&customer.url).await;
+    owe(&setting, "anna", &["1", "2"]).await;
+
+    for _ in 0..3 {
+        dispatch_all(&mut setting.dispatcher()).await;
+        setting.pauses_are_over().await;
+    }
+
+    assert_eq!(keys(&customer.received()), ["1", "1", "1", "2"]);
+    assert_eq!(setting.number("SELECT count(*) FROM deliveries WHERE state = 'delivered'").await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_given_up_makes_way_for_the_next_of_its_lane() {
+    let customer = Customer::answering(&[500, 200]).await;
+    let setting = Setting::with_endpoint(&customer.url).await;
+    owe(&setting, "anna", &["1", "2"]).await;
+    let settings = Settings { schedule: Schedule(Vec::new()), ..Settings::default() };
+
+    dispatch_all(&mut setting.dispatcher_with(settings)).await;
+
+    assert_eq!(keys(&customer.received()), ["1", "2"]);
+    assert_eq!(setting.number("SELECT count(*) FROM deliveries WHERE state = 'abandoned'").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lane_that_is_stuck_holds_up_no_other_and_neither_do_a_thousand() {
+    let customer = Customer::content().await;
+    let setting = Setting::with_endpoint(&customer.url).await;
+    for lane in 0..1000 {
+        owe(&setting, &format!("stuck-{lane}"), &[&format!("{lane}-first"), &format!("{lane}-second")]).await;
+    }
+    setting.execute("UPDATE due SET attempts = 1, due_at = now() + interval '1 day' WHERE due_at IS NOT NULL").await;
+    owe(&setting, "flows", &["1", "2", "3"]).await;
+
+    let sent = dispatch_all(&mut setting.dispatcher()).await;
+
+    assert_eq!((sent, keys(&customer.received())), (3, vec!["1".to_owned(), "2".to_owned(), "3".to_owned()]));
+    assert_eq!(setting.number("SELECT count(*) FROM due WHERE due_at IS NULL").await, 1000);
+}
+
+/// Either of the two must see what the other did: the one that commits later promotes.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_added_to_a_lane_while_its_last_one_ends_is_due_afterwards() {
+    let gate = Arc::new(Notify::new());
+    let customer = Customer::waiting_for(&gate).await;
+    let setting = Setting::with_endpoint(&customer.url).await;
+    owe(&setting, "anna", &["1"]).await;
+    let mut dispatcher = setting.dispatcher();
+    dispatcher.dispatch_due().await.unwrap();
+    customer.has_received(1).await;
+
+    let mut adding = begin(&setting.database).await;
+    setting.owe_in_lane(&adding, "bot", Some("anna"), &["2"]).await;
+    gate.notify_one();
+    while setting.number("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted").await == 0 {
+        tokio::task::yield_now().await;
+    }
+    adding.batch_execute("COMMIT").await.unwrap();
+    dispatcher.settled().await;
+
+    assert_eq!(setting.number("SELECT count(*) FROM due WHERE due_at <= now()").await, 1);
+    assert!(setting.breaches().await.iter().all(|check| !check.contains("lane")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_retried_by_hand_waits_for_its_turn_in_its_lane() {
+    let customer = Customer::answering(&[500, 500, 200]).await;
+    let setting = Setting::with_endpoint(&customer.url).await;
+    let giving_up = Settings { schedule: Schedule(Vec::new()), ..Settings::default() };
+    owe(&setting, "anna", &["1"]).await;
+    dispatch_all(&mut setting.dispatcher_with(giving_up)).await;
+    owe(&setting, "anna", &["2", "3"]).await;
+    dispatch_all(&mut setting.dispatcher()).await;
+
+    let wanted = database::deliveries::Wanted { states: vec!["abandoned"], ..Default::default() };
+    let connection = setting.database.connection().await.unwrap();
+    let rows = database::deliveries::list(&connection, &wanted, 10).await.unwrap();
+    let due = database::deliveries::make_due(&connection, &rows, &["abandoned"]).await.unwrap();
+    setting.pauses_are_over().await;
+    dispatch_all(&mut setting.dispatcher()).await;
+
+    assert_eq!(due, 1);
+    assert_eq!(keys(&customer.received()), ["1", "2", "2", "1", "3"]);
+}
+
+/// The lease that its dispatcher took with it ends, and somebody else sends: still before the next.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lane_whose_dispatcher_died_goes_on_in_order_once_the_lease_has_ended() {
+    let customer = Customer::content().await;
+    let setting = Setting::with_endpoint(&customer.url).await;
+    owe(&setting, "anna", &["1", "2"]).await;
+    assert_eq!(setting.lease().await.len(), 1);
+    assert_eq!(dispatch_all(&mut setting.dispatcher()).await, 0);
+
+    setting.leases_end().await;
+    dispatch_all(&mut setting.dispatcher()).await;
+
+    assert_eq!(keys(&customer.received()), ["1", "2"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_audit_names_a_lane_in_which_nothing_is_due() {
+    let setting = Setting::with_endpoint("http://127.0.0.1:9/").await;
+    owe(&setting, "anna", &["1", "2"]).await;
+    let check = "one delivery of each lane is due";
+    assert!(!setting.breaches().await.contains(&check));
+
+    setting.execute("UPDATE due SET due_at = NULL").await;
+
+    assert!(setting.breaches().await.contains(&check));
+}
