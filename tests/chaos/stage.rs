@@ -115,7 +115,13 @@ impl Stage {
             loop {
                 tokio::select! {
                     injected = &mut injecting => break injected?,
-                    _ = look.tick() => self.fleet.memory(&mut memory),
+                    _ = look.tick() => {
+                        self.fleet.memory(&mut memory);
+                        // While Postgres is away there is nothing that a person could do.
+                        if let Ok(sql) = self.stores.sql().await && let Err(away) = self.enable_what_came_back(&sql).await {
+                            println!("  an endpoint is enabled later: {away:#}");
+                        }
+                    }
                     _ = tell.tick() => self.tell(began, &sender),
                 }
             }
@@ -175,11 +181,21 @@ impl Stage {
                     return Ok(Vec::new());
                 }
             }
+            self.enable_what_came_back(&sql).await?;
             if Instant::now() > deadline {
                 return Ok(vec![format!("{depth:?}"), format!("{due} deliveries due")]);
             }
             sleep(LOOK_EVERY).await;
         }
+    }
+
+    /// A customer who answered 410 once is disabled, and what he is owed is held, until a person enables him.
+    async fn enable_what_came_back(&self, sql: &Client) -> anyhow::Result<()> {
+        for row in sql.query("SELECT id FROM endpoints WHERE NOT enabled", &[]).await? {
+            let id: String = row.get(0);
+            latchhook(&self.stores, self.master_key.expose_secret(), &["endpoint", "enable", &id]).await?;
+        }
+        Ok(())
     }
 
     /// A job whose workers were killed again and again looks as if it killed them, and is in quarantine: not lost, and

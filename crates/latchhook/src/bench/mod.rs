@@ -16,6 +16,7 @@ pub(crate) mod delay;
 mod histogram;
 mod judge;
 mod machine;
+mod neighbours;
 pub(crate) mod one_thread;
 mod payload;
 mod preload;

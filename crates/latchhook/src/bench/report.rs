@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::{
     case::Case,
     machine::Machine,
+    neighbours::Fairness,
     refusal::Refusal,
     run::{AtRate, Run},
     subject::Subject,
@@ -184,6 +185,23 @@ impl Report {
         measured.map(line).collect()
     }
 
+    /// What neighbours that hang, refuse, and have thousands of retries due do to an endpoint that answers.
+    fn fairness(&self) -> Vec<String> {
+        let measured = self.rows().filter(|row| row.runs[0].fairness.is_some());
+        let line = |row: Row<'_>| {
+            let of = |pick: fn(&Fairness) -> f64| row.median(|run| run.fairness.as_ref().map_or(0.0, pick));
+            let (alone, beside) =
+                (of(|fair| fair.alone.p99_us as f64 / 1000.0), of(|fair| fair.beside.p99_us as f64 / 1000.0));
+            let (case, times, rate, retried) =
+                (&row.case.name, beside / alone, of(|fair| fair.rate), of(|fair| fair.retried as f64));
+            format!(
+                "{case}: beside one that hangs, one that refuses and {retried:.0} retries, p99 at {rate:.0} events/s is \
+                 {times:.2} × what it is alone ({beside:.1} ms against {alone:.1})"
+            )
+        };
+        measured.map(line).collect()
+    }
+
     fn wrong(&self) -> Vec<String> {
         let of = |run: &Run| {
             let (case, subject) = (run.case.clone(), run.subject.name());
@@ -224,8 +242,15 @@ impl fmt::Display for Report {
         if self.runs.iter().any(|run| run.cores_of_others > 0.3) {
             writeln!(f, "Where others had more than 0.3 cores, rates are worth little, and CPU times are too high.")?;
         }
-        for line in
-            [self.idle(), self.ratios(), self.duplicate().into_iter().collect(), self.refusals(), self.wrong()].concat()
+        for line in [
+            self.idle(),
+            self.ratios(),
+            self.duplicate().into_iter().collect(),
+            self.refusals(),
+            self.fairness(),
+            self.wrong(),
+        ]
+        .concat()
         {
             writeln!(f, "{line}")?;
         }

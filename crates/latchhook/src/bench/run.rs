@@ -13,12 +13,14 @@ use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use serde::Serialize;
 use tokio::time::sleep;
+use vocabulary::MasterKey;
 
 use super::{
     case::Case,
     customer::Customer,
     histogram::Latency,
     judge::{self, Expected},
+    neighbours::{self, Fairness, Neighbours},
     preload,
     refusal::{self, Refusal},
     stores::Stores,
@@ -39,6 +41,8 @@ pub(super) struct Thoroughness {
 const PARTS: [f64; 3] = [0.25, 0.5, 0.8];
 /// A pipeline that has nearly nothing to do.
 const IDLE_RATE: f64 = 10.0;
+/// Where neighbours are moved in: with them each event is owed three times.
+const FAIR_PART: f64 = 0.1;
 /// Connections, plans and caches are there after so small a part of the events.
 const WARM_UP_PART: u64 = 20;
 /// How long what is in flight may take to quieten before nothing is measured.
@@ -82,6 +86,8 @@ pub(super) struct Run {
     pub(super) idle_cpu: BTreeMap<String, f64>,
     /// What it costs to refuse a forged request, where that was measured.
     pub(super) refusal: Option<Refusal>,
+    /// What neighbours that nobody would choose do to latency, where that was measured.
+    pub(super) fairness: Option<Fairness>,
     /// What was not as it must be; nothing in a good run.
     pub(super) wrong: Vec<String>,
 }
@@ -121,6 +127,7 @@ impl Run {
             at_rates: vec![at(0.25), at(0.5)],
             idle_cpu: BTreeMap::new(),
             refusal: None,
+            fairness: None,
             wrong: Vec::new(),
         }
     }
@@ -140,6 +147,7 @@ struct Scene<'a> {
     redis: queue::Redis,
     expected: Expected,
     wrong: Vec<String>,
+    master: MasterKey,
 }
 
 /// Measures one subject in one case.
@@ -160,16 +168,19 @@ pub(super) async fn run(
     let before = Expected::of(&stores.near_database_url).await?;
     let subject = who.start(settings, case, &stores, customer).await?;
     let redis = stores.redis(&settings.prefix)?;
-    let mut scene = Scene { case, stores, customer, subject, redis, expected: Expected::default(), wrong: Vec::new() };
+    let (expected, wrong, master) = (Expected::default(), Vec::new(), MasterKey::parse(&settings.master_key)?);
+    let mut scene = Scene { case, stores, customer, subject, redis, expected, wrong, master };
 
     let mut run = scene.flat_out(who).await?;
     if !thoroughness.hold.is_zero() {
         run.at_rates = scene.at_rates(run.events_per_second, thoroughness.hold).await?;
         run.idle_cpu = scene.idle(thoroughness.hold).await?;
         run.refusal = scene.refusal(who).await?;
+        run.fairness = scene.fairness(who, run.events_per_second, thoroughness.hold).await?;
     }
-    let Scene { stores, subject, redis, expected, mut wrong, .. } = scene;
+    let Scene { stores, subject, redis, mut expected, mut wrong, .. } = scene;
     subject.stop().await;
+    expected.left = neighbours::left(&stores).await?;
     if who == Subject::Latchhook {
         wrong.extend(judge::judge(&redis, &stores.near_database_url, &expected.after(before)).await?);
     }
@@ -210,6 +221,7 @@ impl Scene<'_> {
             at_rates: Vec::new(),
             idle_cpu: BTreeMap::new(),
             refusal: None,
+            fairness: None,
             wrong: Vec::new(),
         })
     }
@@ -234,6 +246,23 @@ impl Scene<'_> {
     /// The ceiling promises nothing to strangers, and is not asked.
     async fn refusal(&self, who: Subject) -> anyhow::Result<Option<Refusal>> {
         if who == Subject::Latchhook { refusal::measure(&self.subject.url()).await.map(Some) } else { Ok(None) }
+    }
+
+    /// The ceiling knows one endpoint and no retries.
+    async fn fairness(&mut self, who: Subject, most: f64, hold: Duration) -> anyhow::Result<Option<Fairness>> {
+        if who != Subject::Latchhook || self.case.endpoints != 1 {
+            return Ok(None);
+        }
+        let rate = most * FAIR_PART;
+        let events = (rate * hold.as_secs_f64()).ceil() as u64;
+        let alone = self.flood("alone", events, Some(rate)).await?.heard.latency;
+        let mut neighbours = Neighbours::move_in(&self.stores, &self.master).await?;
+        let Flood { sent, heard, .. } = self.flood("beside", events, Some(rate)).await?;
+        self.expected.events += neighbours.retries();
+        self.expected.raw_events += neighbours.retries();
+        self.expected.deliveries += neighbours.owed(sent.distinct) + neighbours.retries();
+        let retried = neighbours.retried().await?;
+        Ok(Some(Fairness { rate, alone, beside: heard.latency, retried }))
     }
 
     /// What is used while nobody sends anything.
