@@ -1,5 +1,7 @@
 //! `endpoints`: customers' URLs. Secrets go in and come out sealed; this file opens and seals them.
 
+pub mod secrets;
+
 use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};

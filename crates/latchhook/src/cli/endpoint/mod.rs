@@ -1,12 +1,13 @@
 //! `latchhook endpoint`: where deliveries go.
 
+mod rotate;
+mod secrets;
 mod terms;
 
 use anyhow::{Context as _, anyhow, bail, ensure};
 use clap::{Args, Subcommand};
 use database::{AsyncPgConnection, endpoints, listing};
-use dispatcher::{Guard, signing::SigningSecret};
-use secrecy::ExposeSecret;
+use dispatcher::Guard;
 use serde_json::{Value, json};
 use vocabulary::{AccountId, EndpointId};
 
@@ -14,6 +15,7 @@ use self::terms::WantedTerms;
 use super::{
     account,
     context::{Context, fresh_id},
+    secret::NewSecret,
 };
 
 /// Customers' URLs: where deliveries go
@@ -29,6 +31,8 @@ pub(super) enum Command {
     Enable(Which),
     /// Hold what it is owed
     Disable(Disable),
+    /// Give it a new secret; the others go on signing beside it for a while
+    Rotate(rotate::Rotate),
 }
 
 /// What an endpoint is made of.
@@ -42,6 +46,8 @@ pub(super) struct Add {
     url: String,
     #[command(flatten)]
     terms: WantedTerms,
+    #[command(flatten)]
+    secret: NewSecret,
     /// Its name in other commands; a random one if not given
     #[arg(long, value_name = "I")]
     id: Option<EndpointId>,
@@ -72,6 +78,7 @@ pub(super) async fn run(command: Command, context: &mut Context<'_>) -> anyhow::
         Command::Show(Which { id }) => show(context, &id).await,
         Command::Enable(Which { id }) => set_disabled(context, &id, None).await,
         Command::Disable(Disable { id, reason }) => set_disabled(context, &id, Some(&reason)).await,
+        Command::Rotate(rotate) => rotate.run(context).await,
     }
 }
 
@@ -83,18 +90,24 @@ impl Add {
         must_be_same(&conn, &id, &self.account).await?;
         must_be_allowed(&self.url, context).await?;
         let terms = self.terms.read(&conn, &self.account).await?;
-        let secret = SigningSecret::generate();
+        let wants_secret = self.secret.is_asked_for();
+        let secret = self.secret.read()?;
         let new = endpoints::NewEndpoint {
             id: &id,
             account_id: &self.account,
             url: &self.url,
-            secrets: std::slice::from_ref(&secret),
+            secrets: std::slice::from_ref(&secret.text),
             terms: &terms,
         };
         let is_new = endpoints::put(&conn, &master, &new).await?;
-        let secret = is_new.then(|| secret.expose_secret().to_owned());
+        if wants_secret && !is_new {
+            context
+                .note(&format!("{id} was there already, and its secrets stay: latchhook endpoint rotate changes them"));
+        }
         context.out.object(&json!({
-            "id": id, "account_id": self.account, "url": self.url, "event_types": terms.event_types, "secret": secret,
+            "id": id, "account_id": self.account, "url": self.url, "event_types": terms.event_types,
+            "secret": secret.printed().filter(|_| is_new),
+            "public_key": secret.public_key.filter(|_| is_new).map(|key| key.to_string()),
         }))
     }
 }
@@ -142,6 +155,7 @@ async fn show(context: &mut Context<'_>, id: &EndpointId) -> anyhow::Result<()> 
     let mut endpoint = shown(endpoint);
     endpoint["pending"] = json!(pending);
     endpoint["next_due_at"] = json!(next_due_at);
+    endpoint["secrets"] = secrets::shown(&conn, context, id).await?;
     context.out.object(&endpoint)
 }
 
