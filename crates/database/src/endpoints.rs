@@ -33,8 +33,6 @@ pub struct EndpointRow {
     pub disabled_reason: Option<String>,
     /// When it was added.
     pub created_at: DateTime<Utc>,
-    /// When the secret at the same place ends; `None`, or none there: never.
-    pub secret_ends: Vec<Option<DateTime<Utc>>>,
     /// Whose events it wants; `None` are those of all sources of its account.
     pub source_ids: Option<Vec<String>>,
     /// Which body it is told.
