@@ -12,8 +12,12 @@ mod bench;
 mod doctor;
 #[path = "cli/looking.rs"]
 mod looking;
+#[path = "cli/master_key.rs"]
+mod master_key;
 #[path = "cli/repair.rs"]
 mod repair;
+#[path = "cli/secrets.rs"]
+mod secrets;
 #[path = "cli/setup.rs"]
 mod setup;
 

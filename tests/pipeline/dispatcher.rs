@@ -23,5 +23,7 @@ mod latency;
 mod leases;
 #[path = "dispatcher/promises.rs"]
 mod promises;
+#[path = "dispatcher/secrets.rs"]
+mod secrets;
 #[path = "dispatcher/setting.rs"]
 mod setting;

@@ -1,5 +1,7 @@
 //! `endpoints`: customers' URLs. Secrets go in and come out sealed; this file opens and seals them.
 
+pub mod secrets;
+
 use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
@@ -36,8 +38,6 @@ pub struct EndpointRow {
     pub disabled_reason: Option<String>,
     /// When it was added.
     pub created_at: DateTime<Utc>,
-    /// When the secret at the same place ends; `None`, or none there: never.
-    pub secret_ends: Vec<Option<DateTime<Utc>>>,
     /// Whose events it wants; `None` are those of all sources of its account.
     pub source_ids: Option<Vec<String>>,
     /// Which body it is told.

@@ -29,6 +29,7 @@ mod migrate;
 pub mod quarantine;
 pub mod receipts;
 mod schema;
+pub mod sealed;
 pub mod sequences;
 pub mod sources;
 

@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 use vocabulary::{AccountId, MasterKey, Source, SourceId};
 
-use crate::{QueryResult, error::OpenError, schema::sources};
+use crate::{QueryResult, error::OpenError, schema::sources, sealed::SealedRow};
 
 /// A source as it is kept, without its secrets: what people may see.
 #[derive(Debug, Clone, Queryable, Selectable)]
@@ -61,6 +61,10 @@ pub struct NewSource<'a> {
     /// What only its provider understands.
     pub settings: &'a Map<String, Value>,
 }
+
+/// As [`SealedRow`] reads them.
+const SEALED: (sources::id, sources::secrets, sources::verify_token) =
+    (sources::id, sources::secrets, sources::verify_token);
 
 fn place(id: &str) -> String {
     format!("source:{id}")
@@ -154,4 +158,31 @@ pub async fn set_enabled(conn: &AsyncPgConnection, id: &SourceId, enabled: bool)
         .execute(&mut &*conn)
         .await?;
     Ok(changed == 1)
+}
+
+/// All of them, with everything that is sealed in them.
+///
+/// # Errors
+/// As any query.
+pub async fn sealed(conn: &AsyncPgConnection) -> QueryResult<Vec<SealedRow>> {
+    sources::table.order(sources::id).select(SEALED).load(&mut &*conn).await
+}
+
+/// Seals anew what a source has under an old master key. Locks the row, so it belongs in a transaction. Says whether there
+/// was anything.
+///
+/// # Errors
+/// As any query, or when something does not open.
+pub async fn reseal(conn: &AsyncPgConnection, master: &MasterKey, id: &str) -> Result<bool, OpenError> {
+    let there: SealedRow = sources::table.find(id).select(SEALED).for_no_key_update().first(&mut &*conn).await?;
+    let Some(anew) = there.reseal(master, &place(id))? else { return Ok(false) };
+    diesel::update(sources::table.find(id))
+        .set((
+            sources::secrets.eq(anew.secrets),
+            sources::verify_token.eq(anew.other),
+            sources::revision.eq(crate::sequences::next_revision()),
+        ))
+        .execute(&mut &*conn)
+        .await?;
+    Ok(true)
 }

@@ -27,6 +27,10 @@ fn sign(criterion: &mut Criterion) {
     group.bench_function("1 KB, while secrets are rotated", |bencher| {
         bencher.iter(|| signature(&two, ID, TIMESTAMP, black_box(&body)));
     });
+    let asymmetric = SigningSecret::parse(&SigningSecret::generate_ed25519()).expect("what it generates, it reads");
+    group.bench_function("1 KB, with ed25519", |bencher| {
+        bencher.iter(|| signature([&asymmetric], ID, TIMESTAMP, black_box(&body)));
+    });
 }
 
 fn check(criterion: &mut Criterion) {

@@ -14,7 +14,7 @@ use crate::{
     client::{Answer, Client, detail},
     outcome::{Cause, Outcome, Schedule, judge},
     signing::signature,
-    targets::{Opened, Targets, Unsent},
+    targets::{Targets, Unsent},
 };
 
 const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("latchhook/", env!("CARGO_PKG_VERSION")));
@@ -59,11 +59,10 @@ impl Attempter {
 
     fn request(&self, leased: &Leased, now: DateTime<Utc>) -> Result<Request<Full<Bytes>>, Unsent> {
         let opened = self.targets.open(&leased.endpoint_id, &leased.target)?;
-        let Opened { uri, secrets, .. } = &*opened;
-        let timestamp = now.timestamp();
+        let (secrets, timestamp) = (opened.secrets(now)?, now.timestamp());
         Request::builder()
             .method(Method::POST)
-            .uri(uri.clone())
+            .uri(opened.uri.clone())
             .header(header::CONTENT_TYPE, JSON)
             .header(header::USER_AGENT, USER_AGENT)
             .header("webhook-id", &leased.webhook_id)

@@ -52,7 +52,7 @@ pub enum Cause {
     Protocol,
     /// The answer is larger than we read.
     TooLarge,
-    /// The endpoint's secrets do not open or are none: nothing was sent.
+    /// The endpoint's secrets do not open, are none, or have all ended: nothing was sent.
     Secret,
 }
 

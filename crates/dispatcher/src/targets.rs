@@ -6,6 +6,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use chrono::{DateTime, Utc};
 use database::endpoints::{Target, open_secrets};
 use http::Uri;
 use vocabulary::{EndpointId, MasterKey};
@@ -15,6 +16,8 @@ use crate::{client::detail, guard, outcome::Cause, signing::SigningSecret};
 /// Endpoints that are kept. More than these, and all are opened anew: that is slower, and no more.
 const MOST_KEPT: usize = 10_000;
 
+const ALL_ENDED: &str = "all signing secrets of the endpoint have ended: give it a new one (latchhook endpoint rotate)";
+
 /// Why nothing can be sent.
 pub(crate) type Unsent = (Cause, String);
 
@@ -23,7 +26,24 @@ pub(crate) struct Opened {
     /// What it was opened from.
     target: Arc<Target>,
     pub(crate) uri: Uri,
-    pub(crate) secrets: Vec<SigningSecret>,
+    secrets: Vec<SigningSecret>,
+}
+
+impl Opened {
+    /// The secrets that sign an attempt made at `now`. Asked at each attempt: one that has ended since it was opened signs
+    /// nothing more.
+    ///
+    /// # Errors
+    /// When all have ended. An unsigned request would be no delivery, so nothing is sent.
+    pub(crate) fn secrets(&self, now: DateTime<Utc>) -> Result<Vec<&SigningSecret>, Unsent> {
+        let ends = self.target.secret_ends.iter().copied().chain(std::iter::repeat(None));
+        let signing = self.secrets.iter().zip(ends).filter(|(_, ends)| ends.is_none_or(|ends| now < ends));
+        let signing: Vec<_> = signing.map(|(secret, _)| secret).collect();
+        if signing.is_empty() {
+            return Err((Cause::Secret, ALL_ENDED.to_owned()));
+        }
+        Ok(signing)
+    }
 }
 
 /// Opens targets, and keeps them.
@@ -66,5 +86,58 @@ impl Targets {
         }
         let parsed = opened.iter().map(SigningSecret::parse).collect::<Result<_, _>>();
         parsed.map_err(|error| (Cause::Secret, detail(&error)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ptr;
+
+    use secrecy::ExposeSecret;
+
+    use super::*;
+
+    fn at(seconds: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(1_771_000_000 + seconds, 0).unwrap()
+    }
+
+    /// An endpoint with so many secrets and these ends of theirs, opened.
+    fn opened(secret_ends: &[Option<DateTime<Utc>>], secrets: usize) -> Arc<Opened> {
+        let master = MasterKey::parse(&MasterKey::generate()).unwrap();
+        let seal = |_| master.seal("endpoint:bot", SigningSecret::generate().expose_secret().as_bytes());
+        let (url, secret_ends) = ("https://bot.example/".to_owned(), secret_ends.to_vec());
+        let target = Target { url, secrets: (0..secrets).map(seal).collect(), secret_ends, ..Target::default() };
+        Targets::new(Arc::new(master)).open(&"bot".parse().unwrap(), &Arc::new(target)).unwrap_or_else(|_| panic!())
+    }
+
+    /// The places of the secrets that sign.
+    fn signing(opened: &Opened, now: DateTime<Utc>) -> Vec<usize> {
+        let place = |secret: &&SigningSecret| opened.secrets.iter().position(|it| ptr::eq(it, *secret));
+        opened.secrets(now).unwrap_or_default().iter().filter_map(place).collect()
+    }
+
+    #[test]
+    fn a_secret_that_has_ended_signs_nothing_more_although_it_is_kept() {
+        let opened = opened(&[Some(at(10)), None, Some(at(20))], 3);
+
+        assert_eq!(signing(&opened, at(0)), [0, 1, 2]);
+        assert_eq!(signing(&opened, at(9)), [0, 1, 2]);
+        assert_eq!(signing(&opened, at(10)), [1, 2]);
+        assert_eq!(signing(&opened, at(20)), [1]);
+    }
+
+    #[test]
+    fn a_secret_of_which_no_end_is_known_never_ends() {
+        assert_eq!(signing(&opened(&[], 2), DateTime::<Utc>::MAX_UTC), [0, 1]);
+        assert_eq!(signing(&opened(&[Some(at(0))], 2), DateTime::<Utc>::MAX_UTC), [1]);
+    }
+
+    #[test]
+    fn when_all_have_ended_nothing_is_sent_and_the_detail_says_so() {
+        let opened = opened(&[Some(at(0)), Some(at(1))], 2);
+
+        let unsent = opened.secrets(at(1)).map(|_| ()).unwrap_err();
+
+        assert_eq!(unsent, (Cause::Secret, ALL_ENDED.to_owned()));
     }
 }

@@ -1,14 +1,15 @@
 //! What a producer must know of the sources, published by any role that has Postgres.
 //!
 //! The producer has no Postgres, so whoever has one publishes all sources every 2 s: the blob only when a source
-//! changed, the time always. Secrets are in it, so it is sealed whole with the master key.
+//! changed, the time always. Secrets are in it, so it is sealed whole with the master key; one that is sealed under
+//! another key than the publisher's first is as good as changed, so that a master key can be rotated.
 
 use chrono::{DateTime, Duration, Utc};
 use redis::FromRedisValue;
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use vocabulary::{AccountId, MasterKey, SealError, Source, SourceId};
+use vocabulary::{AccountId, MasterKey, SealError, SealedUnder, Source, SourceId};
 
 use crate::{Redis, RedisError, script};
 
@@ -97,13 +98,23 @@ impl Snapshots {
         sources: &[Source],
         now: DateTime<Utc>,
     ) -> Result<Published, SnapshotError> {
-        let wanted = self.say(revision, now, None).await?;
+        let mark = master.mark();
+        let wanted = self.say(revision, now, &mark, None).await?;
         if wanted != "blob wanted" {
             return Ok(published(&wanted));
         }
         let plain = serde_json::to_vec(&sources.iter().map(Wire::of).collect::<Vec<_>>())?;
         let blob = master.seal(PLACE, &plain);
-        Ok(published(&self.say(revision, now, Some(&blob)).await?))
+        Ok(published(&self.say(revision, now, &mark, Some(&blob)).await?))
+    }
+
+    /// Which master key the snapshot is sealed under; `None` when nobody has published one.
+    ///
+    /// # Errors
+    /// When Redis does not answer.
+    pub async fn sealed_under(&self, master: &MasterKey) -> Result<Option<SealedUnder>, SnapshotError> {
+        let (blob,): (Option<Vec<u8>>,) = self.fields(&["blob"]).await?;
+        Ok(blob.map(|blob| master.sealed_under(&blob)))
     }
 
     /// Reads the snapshot, or only its time if the reader has this revision already.
@@ -133,9 +144,15 @@ impl Snapshots {
         Ok(Read::Newer(Snapshot { revision, published_at: time(published_at), sources }))
     }
 
-    async fn say(&self, revision: i64, now: DateTime<Utc>, blob: Option<&[u8]>) -> Result<String, RedisError> {
+    async fn say(
+        &self,
+        revision: i64,
+        now: DateTime<Utc>,
+        mark: &[u8],
+        blob: Option<&[u8]>,
+    ) -> Result<String, RedisError> {
         let mut call = script::PUBLISH_SOURCES.key(&self.key);
-        call.arg(revision).arg(now.timestamp_millis()).arg(GIVEN_UP_AFTER.num_milliseconds()).arg(blob);
+        call.arg(revision).arg(now.timestamp_millis()).arg(GIVEN_UP_AFTER.num_milliseconds()).arg(mark).arg(blob);
         Ok(call.invoke_async(&mut self.redis.connection().await?).await?)
     }
 

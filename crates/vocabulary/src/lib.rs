@@ -30,5 +30,5 @@ pub use id::{AccountId, EndpointId, IdError, SourceId};
 pub use job::{Job, JobEntry, Replay, Undecodable};
 pub use message::{Attachment, Changed, Direction, Message, NewMessage, Progress, Reaction, Sender};
 pub use raw_event::{Incarnation, RawEvent, Stamp, StampError};
-pub use seal::{MasterKey, MasterKeyError, SealError};
+pub use seal::{MasterKey, MasterKeyError, SealError, SealedUnder};
 pub use source::Source;

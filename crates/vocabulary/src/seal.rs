@@ -23,6 +23,17 @@ pub struct MasterKey {
 
 type KeyId = [u8; KEY_ID_LEN];
 
+/// Which master key something is sealed under, as the order of the keys tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SealedUnder {
+    /// The one that seals.
+    First,
+    /// One behind it: it must be named for as long as this is kept.
+    Old,
+    /// None that is named, or it was not sealed at all.
+    Unnamed,
+}
+
 /// Why a text is no master key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -64,6 +75,33 @@ impl MasterKey {
         let mut id = KeyId::default();
         id.copy_from_slice(&digest(&SHA256, bytes).as_ref()[..KEY_ID_LEN]);
         Ok((id, LessSafeKey::new(key)))
+    }
+
+    /// What everything begins with that it seals: enough to tell whether something is sealed under the first key, for who
+    /// has no keys.
+    pub fn mark(&self) -> Vec<u8> {
+        [&[VERSION][..], &self.keys[0].0].concat()
+    }
+
+    /// Which of the keys something is sealed under. It is not opened.
+    pub fn sealed_under(&self, sealed: &[u8]) -> SealedUnder {
+        let id = sealed.get(1..=KEY_ID_LEN).filter(|_| sealed[0] == VERSION);
+        match id.and_then(|id| self.keys.iter().position(|(known, _)| known == id)) {
+            Some(0) => SealedUnder::First,
+            Some(_) => SealedUnder::Old,
+            None => SealedUnder::Unnamed,
+        }
+    }
+
+    /// Seals anew, under the first key, what was sealed for `place`; what is under it already stays as it is.
+    ///
+    /// # Errors
+    /// As [`MasterKey::open`].
+    pub fn reseal(&self, place: &str, sealed: &[u8]) -> Result<Vec<u8>, SealError> {
+        match self.sealed_under(sealed) {
+            SealedUnder::First => Ok(sealed.to_vec()),
+            _ => Ok(self.seal(place, &self.open(place, sealed)?)),
+        }
     }
 
     /// Seals `plain` for `place`.
@@ -133,5 +171,34 @@ mod tests {
         assert_eq!(MasterKey::parse(&both).unwrap().open("p", &sealed).unwrap(), b"s");
         assert_eq!(MasterKey::parse(&new).unwrap().open("p", &sealed), Err(SealError::UnknownKey));
         assert!(MasterKey::parse(&"too short".to_owned().into()).is_err());
+    }
+
+    #[test]
+    fn what_is_sealed_anew_needs_the_old_master_key_no_longer() {
+        let (old, new) = (MasterKey::generate(), MasterKey::generate());
+        let both = MasterKey::parse(&format!("{},{}", new.expose_secret(), old.expose_secret()).into()).unwrap();
+        let (old, new) = (MasterKey::parse(&old).unwrap(), MasterKey::parse(&new).unwrap());
+        let sealed = old.seal("p", b"s");
+
+        let anew = both.reseal("p", &sealed).unwrap();
+
+        assert_eq!(new.open("p", &anew).unwrap(), b"s");
+        assert_eq!(both.reseal("p", &anew).unwrap(), anew, "there is nothing more to do");
+        assert_eq!(both.reseal("q", &sealed), Err(SealError::Damaged("q".to_owned())));
+        assert_eq!(new.reseal("p", &sealed), Err(SealError::UnknownKey));
+    }
+
+    #[test]
+    fn which_master_key_something_needs_is_told_without_opening_it() {
+        let (old, new) = (MasterKey::generate(), MasterKey::generate());
+        let both = MasterKey::parse(&format!("{},{}", new.expose_secret(), old.expose_secret()).into()).unwrap();
+        let (old, new) = (MasterKey::parse(&old).unwrap(), MasterKey::parse(&new).unwrap());
+
+        let (by_old, by_new) = (old.seal("p", b"s"), both.seal("p", b"s"));
+
+        assert_eq!((both.sealed_under(&by_new), both.sealed_under(&by_old)), (SealedUnder::First, SealedUnder::Old));
+        assert_eq!((new.sealed_under(&by_new), new.sealed_under(&by_old)), (SealedUnder::First, SealedUnder::Unnamed));
+        assert_eq!((new.sealed_under(b""), new.sealed_under(b"\x01abc")), (SealedUnder::Unnamed, SealedUnder::Unnamed));
+        assert!(by_new.starts_with(&both.mark()) && !by_old.starts_with(&both.mark()));
     }
 }

@@ -42,7 +42,7 @@ async fn every_attempt_carries_the_same_id_and_bytes_with_a_timestamp_and_a_sign
 }
 
 /// Timestamps are in seconds.
-async fn the_clock_shows_another_second() {
+pub(crate) async fn the_clock_shows_another_second() {
     let shown = chrono::Utc::now().timestamp();
     while chrono::Utc::now().timestamp() == shown {
         tokio::task::yield_now().await;

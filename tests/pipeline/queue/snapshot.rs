@@ -7,7 +7,7 @@ use queue::{Published, Read, Redis, Snapshots, Wake};
 use secrecy::ExposeSecret;
 use tokio::{sync::Notify, time::timeout};
 use tokio_util::sync::CancellationToken;
-use vocabulary::{MasterKey, Source};
+use vocabulary::{MasterKey, SealedUnder, Source};
 
 use super::support::{SOON, connection, run};
 
@@ -63,6 +63,25 @@ async fn publishing_the_same_revision_again_makes_it_fresh_and_sends_nothing() {
 
     let read = snapshots.read(&master, Some(7)).await.unwrap();
     assert!(matches!(read, Read::Unchanged { published_at } if published_at == at(2)), "{read:?}");
+}
+
+#[tokio::test]
+async fn a_snapshot_under_an_old_master_key_is_published_anew_although_nothing_else_changed() {
+    let (snapshots, _redis) = snapshots().await;
+    let (old, new) = (MasterKey::generate(), MasterKey::generate());
+    let both = MasterKey::parse(&format!("{},{}", new.expose_secret(), old.expose_secret()).into()).unwrap();
+    let (old, new) = (MasterKey::parse(&old).unwrap(), MasterKey::parse(&new).unwrap());
+    assert_eq!(snapshots.sealed_under(&both).await.unwrap(), None);
+    snapshots.publish(&old, 7, &[source(7)], at(0)).await.unwrap();
+    assert_eq!(snapshots.sealed_under(&both).await.unwrap(), Some(SealedUnder::Old));
+
+    let published = snapshots.publish(&both, 7, &[source(7)], at(2)).await.unwrap();
+
+    assert_eq!(published, Published::Rewritten);
+    assert_eq!(snapshots.sealed_under(&both).await.unwrap(), Some(SealedUnder::First));
+    let read = snapshots.read(&new, None).await.unwrap();
+    assert!(matches!(read, Read::Newer(snapshot) if (snapshot.revision, snapshot.published_at) == (7, at(2))));
+    assert_eq!(snapshots.publish(&new, 7, &[source(7)], at(4)).await.unwrap(), Published::Refreshed);
 }
 
 #[tokio::test]

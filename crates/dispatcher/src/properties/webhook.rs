@@ -74,8 +74,10 @@ mod tests {
         fn no_byte_of_a_signed_delivery_can_be_another(
             body in vec(any::<u8>(), 1..40),
             (part, at, byte) in (0..4_usize, any::<prop::sample::Index>(), any::<u8>()),
+            is_v1a in any::<bool>(),
         ) {
-            let secret = SigningSecret::parse(&SigningSecret::generate()).unwrap();
+            let text = if is_v1a { SigningSecret::generate_ed25519() } else { SigningSecret::generate() };
+            let secret = SigningSecret::parse(&text).unwrap();
             let right = signature(std::slice::from_ref(&secret), "msg_1", NOW, &body);
             let mut parts = [b"msg_1".to_vec(), NOW.to_string().into_bytes(), right.into_bytes(), body];
             let at = at.index(parts[part].len());

@@ -21,6 +21,7 @@ mod endpoint;
 mod enqueue;
 mod events;
 mod failure;
+mod master_key;
 mod migrate;
 mod output;
 mod quarantine;
@@ -66,6 +67,8 @@ enum Command {
     Source(source::Command),
     #[command(subcommand)]
     Endpoint(endpoint::Command),
+    #[command(subcommand)]
+    MasterKey(master_key::Command),
     #[command(subcommand)]
     Events(events::Command),
     #[command(subcommand)]
@@ -124,6 +127,7 @@ impl Command {
             Self::Account(command) => account::run(command, context).await,
             Self::Source(command) => source::run(command, context).await,
             Self::Endpoint(command) => endpoint::run(command, context).await,
+            Self::MasterKey(command) => master_key::run(command, context).await,
             Self::Events(command) => events::run(command, context).await,
             Self::Deliveries(command) => deliveries::run(command, context).await,
             Self::Quarantine(command) => quarantine::run(command, context).await,

@@ -8,6 +8,7 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 use clap::Args;
+use dispatcher::signing::{PublicKey, SigningSecret};
 use secrecy::{ExposeSecret, SecretString};
 
 /// `--app-secret` and `--app-secret-file`.
@@ -33,6 +34,57 @@ pub(super) struct VerifyToken {
     /// A file that holds it, or - for stdin
     #[arg(id = "token_file", long = "verify-token-file", value_name = "FILE")]
     file: Option<PathBuf>,
+}
+
+/// `--secret`, `--secret-file` and `--ed25519`.
+#[derive(Debug, Args)]
+pub(super) struct NewSecret {
+    /// Make a secret of scheme v1a: the customer verifies with a public key, and could not sign itself
+    #[arg(long, conflicts_with_all = ["signing_secret", "signing_secret_file"])]
+    ed25519: bool,
+
+    /// What signs, in place of a secret that is made here: whsec_… (v1) or whsk_… (v1a)
+    #[arg(id = "signing_secret", long = "secret", value_name = "S", conflicts_with = "signing_secret_file")]
+    given: Option<SecretString>,
+
+    /// A file that holds it, or - for stdin
+    #[arg(id = "signing_secret_file", long = "secret-file", value_name = "FILE")]
+    file: Option<PathBuf>,
+}
+
+/// What signs from now on.
+pub(super) struct Chosen {
+    /// As it is kept.
+    pub(super) text: SecretString,
+    /// What the customer verifies with who must not be able to sign: only v1a has it.
+    pub(super) public_key: Option<PublicKey>,
+    /// Whether whoever asks has it already: then it is not printed.
+    pub(super) is_given: bool,
+}
+
+impl NewSecret {
+    /// Whether one was given, or one of a certain kind asked for.
+    pub(super) fn is_asked_for(&self) -> bool {
+        self.ed25519 || self.given.is_some() || self.file.is_some()
+    }
+
+    /// The one that was given, or a fresh one.
+    pub(super) fn read(self) -> anyhow::Result<Chosen> {
+        let given = self.given.map(|secret| not_empty(secret, "--secret"));
+        let given = given.or_else(|| self.file.map(|file| from_file(&file))).transpose()?;
+        let is_given = given.is_some();
+        let fresh = if self.ed25519 { SigningSecret::generate_ed25519 } else { SigningSecret::generate };
+        let text = given.unwrap_or_else(fresh);
+        let public_key = SigningSecret::parse(&text)?.public_key();
+        Ok(Chosen { text, public_key, is_given })
+    }
+}
+
+impl Chosen {
+    /// The secret, for the only time that it is printed; nothing if it was given.
+    pub(super) fn printed(&self) -> Option<&str> {
+        (!self.is_given).then(|| self.text.expose_secret())
+    }
 }
 
 impl AppSecrets {

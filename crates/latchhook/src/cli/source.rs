@@ -196,20 +196,20 @@ fn unknown(id: &SourceId) -> String {
 }
 
 /// A change of sources: everything that it needs is at hand before it begins, so that it is not left half done.
-struct Change {
-    postgres: database::Connection,
-    redis: Redis,
-    master: MasterKey,
+pub(super) struct Change {
+    pub(super) postgres: database::Connection,
+    pub(super) redis: Redis,
+    pub(super) master: MasterKey,
 }
 
 impl Change {
-    async fn begin(context: &Context<'_>) -> anyhow::Result<Self> {
+    pub(super) async fn begin(context: &Context<'_>) -> anyhow::Result<Self> {
         let master = context.master_key()?;
         Ok(Self { postgres: context.postgres().await?, redis: context.redis().await?, master })
     }
 
     /// The revision is read before the sources: a snapshot may be newer than it says, never older.
-    async fn publish(&self, context: &Context<'_>) -> anyhow::Result<()> {
+    pub(super) async fn publish(&self, context: &Context<'_>) -> anyhow::Result<()> {
         let (_, revision) = sources::newest(&self.postgres).await?;
         let all = sources::open_all(&self.postgres, &self.master).await?;
         let publishing = Snapshots::new(&self.redis).publish(&self.master, revision, &all, context.now).await;

@@ -1,13 +1,14 @@
 //! `latchhook endpoint`: where deliveries go.
 
+mod rotate;
+mod secrets;
 mod terms;
 
 use anyhow::{Context as _, anyhow, ensure};
 use clap::{Args, Subcommand};
 use database::{AsyncPgConnection, endpoints, gates, listing};
 use diesel_async::AsyncConnection;
-use dispatcher::{Guard, signing::SigningSecret};
-use secrecy::ExposeSecret;
+use dispatcher::Guard;
 use serde_json::{Value, json};
 use vocabulary::{AccountId, EndpointId};
 
@@ -15,6 +16,7 @@ use self::terms::WantedTerms;
 use super::{
     account,
     context::{Context, fresh_id},
+    secret::NewSecret,
 };
 
 /// Customers' URLs: where deliveries go
@@ -30,6 +32,8 @@ pub(super) enum Command {
     Enable(Which),
     /// Hold what it is owed
     Disable(Disable),
+    /// Give it a new secret; the others go on signing beside it for a while
+    Rotate(rotate::Rotate),
 }
 
 /// What an endpoint is made of.
@@ -43,6 +47,8 @@ pub(super) struct Add {
     url: String,
     #[command(flatten)]
     terms: WantedTerms,
+    #[command(flatten)]
+    secret: NewSecret,
     /// Its name in other commands; a random one if not given
     #[arg(long, value_name = "I")]
     id: Option<EndpointId>,
@@ -73,6 +79,7 @@ pub(super) async fn run(command: Command, context: &mut Context<'_>) -> anyhow::
         Command::Show(Which { id }) => show(context, &id).await,
         Command::Enable(Which { id }) => enable(context, &id).await,
         Command::Disable(Disable { id, reason }) => disable(context, &id, &reason).await,
+        Command::Rotate(rotate) => rotate.run(context).await,
     }
 }
 
@@ -84,18 +91,24 @@ impl Add {
         must_be_same(&conn, &id, &self.account).await?;
         must_be_allowed(&self.url, context).await?;
         let terms = self.terms.read(&conn, &self.account).await?;
-        let secret = SigningSecret::generate();
+        let wants_secret = self.secret.is_asked_for();
+        let secret = self.secret.read()?;
         let new = endpoints::NewEndpoint {
             id: &id,
             account_id: &self.account,
             url: &self.url,
-            secrets: std::slice::from_ref(&secret),
+            secrets: std::slice::from_ref(&secret.text),
             terms: &terms,
         };
         let is_new = endpoints::put(&conn, &master, &new).await?;
-        let secret = is_new.then(|| secret.expose_secret().to_owned());
+        if wants_secret && !is_new {
+            context
+                .note(&format!("{id} was there already, and its secrets stay: latchhook endpoint rotate changes them"));
+        }
         context.out.object(&json!({
-            "id": id, "account_id": self.account, "url": self.url, "event_types": terms.event_types, "secret": secret,
+            "id": id, "account_id": self.account, "url": self.url, "event_types": terms.event_types,
+            "secret": secret.printed().filter(|_| is_new),
+            "public_key": secret.public_key.filter(|_| is_new).map(|key| key.to_string()),
         }))
     }
 }
@@ -144,6 +157,7 @@ async fn show(context: &mut Context<'_>, id: &EndpointId) -> anyhow::Result<()> 
     endpoint["pending"] = json!(pending);
     endpoint["next_due_at"] = json!(next_due_at);
     endpoint["gate"] = json!(gates::of(&conn, id).await?);
+    endpoint["secrets"] = secrets::shown(&conn, context, id).await?;
     context.out.object(&endpoint)
 }
 
