@@ -11,7 +11,7 @@ use vocabulary::{AccountId, EventTypes, Format, OrderedBy, SourceId, Terms};
 /// What an endpoint asks for.
 #[derive(Debug, Args)]
 pub(super) struct WantedTerms {
-    /// What it wants to hear of: event types with commas, or * for all
+    /// What it wants to hear of: event types with commas, message_* for all that begin so, or * for all
     #[arg(long, value_name = "E", value_parser = event_types)]
     events: EventTypes,
     /// Only what these sources hear, with commas; all of the account's if not given
@@ -76,6 +76,16 @@ fn event_types(text: &str) -> anyhow::Result<EventTypes> {
 
 /// Which kinds a provider has is for the provider to say: any of them may come.
 fn is_known(name: &str) -> bool {
-    let is_notice = |(provider, kind): (&str, &str)| provider.parse::<Provider>().is_ok() && !kind.is_empty();
-    matches!(name, "*" | "message_created" | "message_updated") || name.split_once('.').is_some_and(is_notice)
+    const MESSAGES: [&str; 2] = ["message_created", "message_updated"];
+    let mut providers = Provider::ALL.iter().map(|provider| format!("{provider}."));
+    match name.strip_suffix('*') {
+        Some(start) => {
+            MESSAGES.iter().any(|known| known.starts_with(start)) || providers.any(|of| may_share(&of, start))
+        }
+        None => MESSAGES.contains(&name) || providers.any(|of| name.len() > of.len() && name.starts_with(&of)),
+    }
+}
+
+fn may_share(one: &str, other: &str) -> bool {
+    one.starts_with(other) || other.starts_with(one)
 }
