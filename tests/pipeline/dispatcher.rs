@@ -13,6 +13,8 @@ mod customer;
 mod deaths;
 #[path = "dispatcher/fairness.rs"]
 mod fairness;
+#[path = "dispatcher/formats.rs"]
+mod formats;
 #[path = "dispatcher/latency.rs"]
 mod latency;
 #[path = "dispatcher/leases.rs"]

@@ -19,7 +19,7 @@ use diesel::{
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde::Serialize;
 use uuid::Uuid;
-use vocabulary::{EndpointId, WebhookId};
+use vocabulary::{EndpointId, Format, WebhookId};
 
 use crate::{
     QueryResult,
@@ -36,6 +36,8 @@ pub struct NewDelivery {
     pub endpoint_id: EndpointId,
     /// Under which id, on every attempt.
     pub webhook_id: WebhookId,
+    /// Which body of the event it carries.
+    pub format: Format,
     /// The lease that whoever commits it has on it from the start; `None` leaves it to whoever comes first.
     pub lease: Option<i64>,
 }
@@ -47,11 +49,13 @@ statement! {
         events: Vec<Uuid> => Array<SqlUuid>,
         endpoints: Vec<&'a str> => Array<Text>,
         webhook_ids: Vec<&'a str> => Array<Text>,
+        formats: Vec<&'a str> => Array<Text>,
         leases: Vec<Option<i64>> => Array<Nullable<BigInt>>,
     } -> (),
     "WITH asked (ends_at) AS (SELECT now() + ? * interval '1 microsecond'), \
-     owed AS MATERIALIZED (SELECT * FROM unnest(?, ?, ?, ?) AS o (event_id, endpoint_id, webhook_id, lease)), \
-     kept AS (INSERT INTO deliveries (event_id, endpoint_id, webhook_id) SELECT event_id, endpoint_id, webhook_id FROM owed) \
+     owed AS MATERIALIZED (SELECT * FROM unnest(?, ?, ?, ?, ?) AS o (event_id, endpoint_id, webhook_id, format, lease)), \
+     kept AS (INSERT INTO deliveries (event_id, endpoint_id, webhook_id, format) \
+         SELECT event_id, endpoint_id, webhook_id, format FROM owed) \
      INSERT INTO due (event_id, endpoint_id, due_at, lease) \
      SELECT event_id, endpoint_id, CASE WHEN lease IS NULL THEN now() ELSE ends_at END, lease FROM owed CROSS JOIN asked"
 }
@@ -67,6 +71,7 @@ pub async fn owe(conn: &AsyncPgConnection, deliveries: &[NewDelivery], lease: Du
         events: deliveries.iter().map(|delivery| delivery.event_id).collect(),
         endpoints: deliveries.iter().map(|delivery| delivery.endpoint_id.as_str()).collect(),
         webhook_ids: deliveries.iter().map(|delivery| delivery.webhook_id.as_str()).collect(),
+        formats: deliveries.iter().map(|delivery| delivery.format.as_str()).collect(),
         leases: deliveries.iter().map(|delivery| delivery.lease).collect(),
         lifetime: std::marker::PhantomData,
     };
@@ -83,6 +88,8 @@ pub struct DeliveryRow {
     pub endpoint_id: String,
     /// Under which id.
     pub webhook_id: String,
+    /// Which body of the event it carries, `full` or `thin`.
+    pub format: String,
     /// `pending`, `delivered` or `abandoned`.
     pub state: String,
     /// Requests recorded.
