@@ -14,6 +14,8 @@ mod doctor;
 mod looking;
 #[path = "cli/repair.rs"]
 mod repair;
+#[path = "cli/selecting.rs"]
+mod selecting;
 #[path = "cli/setup.rs"]
 mod setup;
 

@@ -14,5 +14,7 @@ mod handed;
 mod kinds;
 #[path = "worker/owed.rs"]
 mod owed;
+#[path = "worker/selecting.rs"]
+mod selecting;
 #[path = "worker/trouble.rs"]
 mod trouble;

@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr, time::Duration};
 
 use serde::Serialize;
 
-use crate::SourceId;
+use crate::{Filter, SourceId};
 
 /// What an endpoint asks for, beside where it is.
 #[derive(Debug, Clone, PartialEq)]
@@ -13,6 +13,8 @@ pub struct Terms {
     pub event_types: EventTypes,
     /// Whose events; `None` are those of all sources of its account.
     pub sources: Option<Vec<SourceId>>,
+    /// What their full body must say; `None` is anything.
+    pub filter: Option<Filter>,
     /// Which body it is told.
     pub format: Format,
     /// The pauses between attempts; `None` is the dispatcher's schedule.
@@ -29,8 +31,8 @@ impl Terms {
     /// An endpoint that wants these events of all sources, as they come.
     pub fn of(event_types: EventTypes) -> Self {
         let (format, max_per_second) = (Format::Full, None);
-        let (sources, schedule, max_in_flight, ordered_by) = Default::default();
-        Self { event_types, sources, format, schedule, max_in_flight, max_per_second, ordered_by }
+        let (sources, filter, schedule, max_in_flight, ordered_by) = Default::default();
+        Self { event_types, sources, filter, format, schedule, max_in_flight, max_per_second, ordered_by }
     }
 }
 

@@ -116,7 +116,7 @@ impl<'a> News<'a> {
         let body: Bytes = told.full(fresh.raw, fresh.event)?.into();
         let mut wanted_by = Vec::new();
         if folded.owed {
-            wanted_by = self.subscriptions.wanting(fresh.source(), &folded.event_type);
+            wanted_by = self.subscriptions.wanting(fresh.source(), &folded.event_type, &body);
         }
         let is_asked_for_thin = wanted_by.iter().any(|to| to.format == Format::Thin);
         let thin_body = is_asked_for_thin.then(|| told.thin(fresh.raw, fresh.event)).transpose()?.map(Bytes::from);

@@ -1,6 +1,10 @@
-//! Who wants to hear of an event: by its source and its type.
+//! Who wants to hear of an event: by its source, its type, and what its body says.
+//!
+//! A filter is asked here, in the transaction, of the full body that has just been made. The body is read for filters only
+//! if an endpoint that wants the event's type has one, and then once for all of them.
 
 use std::{
+    cell::LazyCell,
     collections::{BTreeSet, HashMap},
     sync::Arc,
 };
@@ -9,6 +13,7 @@ use database::{
     AsyncPgConnection, QueryError, QueryResult,
     endpoints::{self, Subscription},
 };
+use vocabulary::View;
 
 /// Who may want to hear of the events of some sources.
 #[derive(Default)]
@@ -28,9 +33,15 @@ impl Subscriptions {
         Ok(Self { by_source })
     }
 
-    /// Those who want an event of this source and type.
-    pub(crate) fn wanting(&self, source: &str, event_type: &str) -> Vec<Arc<Subscription>> {
+    /// Those who want an event of this source and type, told by this full body. A body that is no JSON, which nobody here
+    /// makes, is wanted: nothing is lost for it.
+    pub(crate) fn wanting(&self, source: &str, event_type: &str, body: &[u8]) -> Vec<Arc<Subscription>> {
+        let view = LazyCell::new(|| View::of(body));
+        let says_what_it_must = |to: &Subscription| match &to.filter {
+            Some(filter) => view.as_ref().map_or(true, |view| filter.wants(view)),
+            None => true,
+        };
         let all = self.by_source.get(source).into_iter().flatten();
-        all.filter(|to| to.event_types.want(event_type)).cloned().collect()
+        all.filter(|to| to.event_types.want(event_type) && says_what_it_must(to)).cloned().collect()
     }
 }

@@ -8,6 +8,8 @@ use database::{AsyncPgConnection, sources};
 use providers::Provider;
 use vocabulary::{AccountId, EventTypes, Format, OrderedBy, SourceId, Terms};
 
+use super::filter::GivenFilter;
+
 /// What an endpoint asks for.
 #[derive(Debug, Args)]
 pub(super) struct WantedTerms {
@@ -17,6 +19,8 @@ pub(super) struct WantedTerms {
     /// Only what these sources hear, with commas; all of the account's if not given
     #[arg(long, value_name = "IDS", value_delimiter = ',')]
     sources: Vec<SourceId>,
+    #[command(flatten)]
+    filter: GivenFilter,
     /// Which body it is told: full, or thin (ids only)
     #[arg(long, value_name = "F", default_value = "full")]
     format: Format,
@@ -48,6 +52,7 @@ impl WantedTerms {
         Ok(Terms {
             event_types: self.events,
             sources: (!self.sources.is_empty()).then_some(self.sources),
+            filter: self.filter.read()?,
             format: self.format,
             schedule: (!self.schedule.is_empty()).then_some(self.schedule),
             max_in_flight: self.max_in_flight,
