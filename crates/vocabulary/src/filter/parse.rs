@@ -13,6 +13,10 @@ use super::{
 /// The characters of a filter's own text that an error shows.
 const SHOWN: usize = 60;
 
+/// What a filter is made of, for whoever wrote something else.
+const ALLOWED: &str = "there are {\"pointer\": P, \"equals\": V}, {\"pointer\": P, \"in\": [V]}, {\"pointer\": P, \"exists\": true}, \
+                       [FILTER], {\"any\": [FILTER]} and {\"not\": FILTER}";
+
 /// Why a text is no filter.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FilterError {
@@ -197,9 +201,6 @@ impl<'p> Part<'p> {
         scalar.ok_or_else(|| self.wrong(format_args!("{} is no text, number, true, false or null", shown(json))))
     }
 }
-
-const ALLOWED: &str = "there are {\"pointer\": P, \"equals\": V}, {\"pointer\": P, \"in\": [V]}, {\"pointer\": P, \"exists\": true}, \
-                       [FILTER], {\"any\": [FILTER]} and {\"not\": FILTER}";
 
 fn shown(text: &str) -> &str {
     text.char_indices().nth(SHOWN).map_or(text, |(end, _)| &text[..end])

@@ -46,6 +46,21 @@ struct Verdict {
 impl TestFilter {
     /// Runs it. Every body is read before anything is said.
     pub(super) async fn run(self, context: &mut Context<'_>) -> anyhow::Result<()> {
+        let bodies = self.bodies(context).await?;
+        let filter = match &self.endpoint {
+            Some(endpoint) => filter_of(context, endpoint).await?,
+            None => self.filter.read()?.context("clap asks for a filter where there is no endpoint")?,
+        };
+        let verdicts = bodies.iter().map(|(name, body)| Verdict::of(&filter, name, body));
+        let verdicts = verdicts.collect::<anyhow::Result<Vec<_>>>()?;
+        context.out.list(&["body", "wanted", "because"], &verdicts)?;
+        let unwanted = verdicts.iter().filter(|verdict| !verdict.wanted).count();
+        ensure!(unwanted == 0, "{unwanted} of {} bodies are not wanted", verdicts.len());
+        Ok(())
+    }
+
+    /// What they are called, and what they hold.
+    async fn bodies(&self, context: &Context<'_>) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
         let reads_stdin = self.files.iter().filter(|file| is_stdin(file)).count() + usize::from(self.filter.is_stdin());
         if reads_stdin > 1 {
             return Err(wrong("stdin holds one thing, a filter or a body: - was given more than once".to_owned()));
@@ -57,16 +72,7 @@ impl TestFilter {
         for event in &self.events {
             bodies.push((event.to_string(), body_of(context, *event).await?));
         }
-        let filter = match &self.endpoint {
-            Some(endpoint) => filter_of(context, endpoint).await?,
-            None => self.filter.read()?.context("clap asks for a filter where there is no endpoint")?,
-        };
-        let verdicts =
-            bodies.iter().map(|(name, body)| Verdict::of(&filter, name, body)).collect::<Result<Vec<_>, _>>()?;
-        context.out.list(&["body", "wanted", "because"], &verdicts)?;
-        let unwanted = verdicts.iter().filter(|verdict| !verdict.wanted).count();
-        ensure!(unwanted == 0, "{unwanted} of {} bodies are not wanted", verdicts.len());
-        Ok(())
+        Ok(bodies)
     }
 }
 
