@@ -113,12 +113,17 @@ impl Pipeline {
 
     /// Adds an endpoint to an account; nothing listens there.
     pub async fn add_endpoint(&self, account: &str, id: &str, event_types: &str) {
+        self.add_endpoint_on(account, id, &Terms::of(event_types.parse().unwrap())).await;
+    }
+
+    /// Likewise, on terms of its own.
+    pub async fn add_endpoint_on(&self, account: &str, id: &str, terms: &Terms) {
         let new = database::endpoints::NewEndpoint {
             id: &id.parse().unwrap(),
             account_id: &account.parse().unwrap(),
             url: "https://bot.example/webhooks",
             secrets: &["whsec_dGhlIHNlY3JldCBvZiBhIHRlc3QgYm90".to_owned().into()],
-            terms: &Terms::of(event_types.parse().unwrap()),
+            terms,
         };
         let connection = self.database.connection().await.unwrap();
         database::endpoints::put(&connection, &self.master, &new).await.unwrap();
@@ -202,7 +207,7 @@ impl Pipeline {
 
     /// What customers are told, in the order of the sequence: the bodies of what is owed.
     pub async fn told(&self) -> Vec<Value> {
-        let query = "SELECT b.body FROM deliveries d JOIN bodies b USING (event_id) JOIN events e ON e.id = b.event_id \
+        let query = "SELECT b.body FROM deliveries d JOIN bodies b USING (event_id, format) JOIN events e ON e.id = b.event_id \
                      ORDER BY e.source_id, e.sequence, d.endpoint_id";
         let rows = self.rows(query, &[]).await;
         rows.iter().map(|row| serde_json::from_slice(row.get::<_, &[u8]>(0)).unwrap()).collect()

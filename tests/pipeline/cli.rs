@@ -18,6 +18,8 @@ mod master_key;
 mod repair;
 #[path = "cli/secrets.rs"]
 mod secrets;
+#[path = "cli/selecting.rs"]
+mod selecting;
 #[path = "cli/setup.rs"]
 mod setup;
 

@@ -13,6 +13,8 @@ mod customer;
 mod deaths;
 #[path = "dispatcher/fairness.rs"]
 mod fairness;
+#[path = "dispatcher/formats.rs"]
+mod formats;
 #[path = "dispatcher/gates.rs"]
 mod gates;
 #[path = "dispatcher/lanes.rs"]

@@ -16,5 +16,7 @@ mod kinds;
 mod ordered;
 #[path = "worker/owed.rs"]
 mod owed;
+#[path = "worker/selecting.rs"]
+mod selecting;
 #[path = "worker/trouble.rs"]
 mod trouble;

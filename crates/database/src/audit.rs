@@ -120,7 +120,8 @@ const CHECKS: [Check; 17] = [
     Check {
         promise: 3,
         must: "what is owed can be told",
-        breaches: "SELECT d.webhook_id AS offender FROM deliveries d LEFT JOIN bodies b ON b.event_id = d.event_id \
+        breaches: "SELECT d.webhook_id AS offender FROM deliveries d \
+            LEFT JOIN bodies b ON b.event_id = d.event_id AND b.format = d.format \
             WHERE d.state = 'pending' AND b.body IS NULL",
     },
     Check {
@@ -152,8 +153,10 @@ const CHECKS: [Check; 17] = [
     Check {
         promise: 4,
         must: "every attempt carried the event's body, byte for byte",
-        breaches: "SELECT DISTINCT a.webhook_id AS offender FROM attempts a LEFT JOIN bodies b \
-            ON b.event_id = a.event_id AND b.format = 'full' WHERE a.body_hash IS DISTINCT FROM sha256(b.body)",
+        breaches: "SELECT DISTINCT a.webhook_id AS offender FROM attempts a \
+            LEFT JOIN deliveries d USING (event_id, endpoint_id) \
+            LEFT JOIN bodies b ON b.event_id = a.event_id AND b.format = d.format \
+            WHERE a.body_hash IS DISTINCT FROM sha256(b.body)",
     },
     Check {
         promise: 4,

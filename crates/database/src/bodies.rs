@@ -1,25 +1,31 @@
 //! `bodies`: what customers are told of an event, once per event and format.
 
 use bytes::Bytes;
-use diesel::sql_types::{Array, Binary, Uuid as SqlUuid};
+use diesel::sql_types::{Array, Binary, Text, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
+use vocabulary::Format;
 
 use crate::QueryResult;
 
 statement! {
-    Insert { events: Vec<Uuid> => Array<SqlUuid>, bodies: Vec<&'a [u8]> => Array<Binary> } -> (),
-    "INSERT INTO bodies (event_id, body) SELECT * FROM unnest(?, ?)"
+    Insert {
+        events: Vec<Uuid> => Array<SqlUuid>,
+        formats: Vec<&'a str> => Array<Text>,
+        bodies: Vec<&'a [u8]> => Array<Binary>,
+    } -> (),
+    "INSERT INTO bodies (event_id, format, body) SELECT * FROM unnest(?, ?, ?)"
 }
 
 /// Keeps the snapshots of some new events.
 ///
 /// # Errors
 /// As any query.
-pub async fn insert(conn: &AsyncPgConnection, bodies: &[(Uuid, Bytes)]) -> QueryResult<()> {
+pub async fn insert(conn: &AsyncPgConnection, bodies: &[(Uuid, Format, Bytes)]) -> QueryResult<()> {
     let statement = Insert {
-        events: bodies.iter().map(|(event, _)| *event).collect(),
-        bodies: bodies.iter().map(|(_, body)| body.as_ref()).collect(),
+        events: bodies.iter().map(|(event, ..)| *event).collect(),
+        formats: bodies.iter().map(|(_, format, _)| format.as_str()).collect(),
+        bodies: bodies.iter().map(|(.., body)| body.as_ref()).collect(),
         lifetime: std::marker::PhantomData,
     };
     statement.execute(&mut &*conn).await.map(drop)

@@ -19,7 +19,7 @@ use diesel::{
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde::Serialize;
 use uuid::Uuid;
-use vocabulary::{EndpointId, WebhookId};
+use vocabulary::{EndpointId, Format, WebhookId};
 
 use crate::{
     QueryResult,
@@ -37,6 +37,8 @@ pub struct NewDelivery {
     pub endpoint_id: EndpointId,
     /// Under which id, on every attempt.
     pub webhook_id: WebhookId,
+    /// Which body of the event it carries.
+    pub format: Format,
     /// The lease that whoever commits it has on it from the start; `None` leaves it to whoever comes first.
     pub lease: Option<i64>,
     /// Of an endpoint that asked for order: its lane. Nobody has a lease on it then.
@@ -52,15 +54,16 @@ statement! {
         events: Vec<Uuid> => Array<SqlUuid>,
         endpoints: Vec<&'a str> => Array<Text>,
         webhook_ids: Vec<&'a str> => Array<Text>,
+        formats: Vec<&'a str> => Array<Text>,
         leases: Vec<Option<i64>> => Array<Nullable<BigInt>>,
         lanes: Vec<Option<&'a str>> => Array<Nullable<Text>>,
         sequences: Vec<i64> => Array<BigInt>,
     } -> (),
     "WITH asked (ends_at) AS (SELECT now() + ? * interval '1 microsecond'), \
      owed AS MATERIALIZED ( \
-         SELECT * FROM unnest(?, ?, ?, ?, ?, ?) AS o (event_id, endpoint_id, webhook_id, lease, lane, sequence)), \
-     kept AS (INSERT INTO deliveries (event_id, endpoint_id, webhook_id, lane) \
-         SELECT event_id, endpoint_id, webhook_id, lane FROM owed) \
+         SELECT * FROM unnest(?, ?, ?, ?, ?, ?, ?) AS o (event_id, endpoint_id, webhook_id, format, lease, lane, sequence)), \
+     kept AS (INSERT INTO deliveries (event_id, endpoint_id, webhook_id, format, lane) \
+         SELECT event_id, endpoint_id, webhook_id, format, lane FROM owed) \
      INSERT INTO due (event_id, endpoint_id, due_at, lease, lane, sequence) \
      SELECT event_id, endpoint_id, CASE WHEN lane IS NOT NULL THEN NULL WHEN lease IS NULL THEN now() ELSE ends_at END, \
          lease, lane, CASE WHEN lane IS NOT NULL THEN sequence END FROM owed CROSS JOIN asked"
@@ -82,6 +85,7 @@ async fn write(conn: &AsyncPgConnection, deliveries: &[NewDelivery], lease: Dura
         events: deliveries.iter().map(|delivery| delivery.event_id).collect(),
         endpoints: deliveries.iter().map(|delivery| delivery.endpoint_id.as_str()).collect(),
         webhook_ids: deliveries.iter().map(|delivery| delivery.webhook_id.as_str()).collect(),
+        formats: deliveries.iter().map(|delivery| delivery.format.as_str()).collect(),
         leases: deliveries.iter().map(|delivery| delivery.lease).collect(),
         lanes: deliveries.iter().map(|delivery| delivery.lane.as_deref()).collect(),
         sequences: deliveries.iter().map(|delivery| delivery.sequence).collect(),
@@ -100,6 +104,8 @@ pub struct DeliveryRow {
     pub endpoint_id: String,
     /// Under which id.
     pub webhook_id: String,
+    /// Which body of the event it carries, `full` or `thin`.
+    pub format: String,
     /// `pending`, `delivered` or `abandoned`.
     pub state: String,
     /// Requests recorded.

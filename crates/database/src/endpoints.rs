@@ -11,7 +11,7 @@ use diesel::{
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use secrecy::{ExposeSecret, SecretString};
-use vocabulary::{AccountId, EndpointId, EventTypes, Format, IdError, MasterKey, OrderedBy, SourceId, Terms};
+use vocabulary::{AccountId, EndpointId, EventTypes, Filter, Format, IdError, MasterKey, OrderedBy, SourceId, Terms};
 
 use crate::{
     QueryError, QueryResult, due,
@@ -40,6 +40,8 @@ pub struct EndpointRow {
     pub created_at: DateTime<Utc>,
     /// Whose events it wants; `None` are those of all sources of its account.
     pub source_ids: Option<Vec<String>>,
+    /// What their body must say, as JSON; `None` is anything.
+    pub filter: Option<String>,
     /// Which body it is told.
     pub format: String,
     /// The pauses between attempts, in seconds; `None` is the dispatcher's schedule.
@@ -93,6 +95,7 @@ pub async fn put(conn: &AsyncPgConnection, master: &MasterKey, new: &NewEndpoint
         endpoints::url.eq(new.url),
         endpoints::event_types.eq(terms.event_types.names()),
         endpoints::source_ids.eq(sources),
+        endpoints::filter.eq(terms.filter.as_ref().map(Filter::to_string)),
         endpoints::format.eq(terms.format.as_str()),
         endpoints::schedule_s.eq(terms.schedule.as_deref().map(seconds)),
         endpoints::max_in_flight.eq(terms.max_in_flight.map(|most| i32::try_from(most).unwrap_or(i32::MAX))),
@@ -151,10 +154,10 @@ pub struct Target {
 statement! {
     /// Disabled endpoints too: what they are owed is held, not dropped.
     Subscriptions { source_ids: &'a [&'a str] => Array<Text> } -> (
-        Text, Text, Array<Text>, Text, Bool, Nullable<Text>, Text, Array<Binary>, Array<Nullable<Timestamptz>>,
-        Nullable<Binary>, Nullable<Array<Integer>>
+        Text, Text, Array<Text>, Nullable<Text>, Text, Bool, Nullable<Text>, Text, Array<Binary>,
+        Array<Nullable<Timestamptz>>, Nullable<Binary>, Nullable<Array<Integer>>
     ),
-    "SELECT s.id, e.id, e.event_types, e.format, \
+    "SELECT s.id, e.id, e.event_types, e.filter, e.format, \
          e.enabled AND e.ordered_by IS NULL AND NOT EXISTS (SELECT FROM gates g WHERE g.endpoint_id = e.id), e.ordered_by, \
          e.url, e.secrets, e.secret_ends, e.access, e.schedule_s \
      FROM sources s JOIN endpoints e ON e.account_id = s.account_id \
@@ -170,6 +173,8 @@ pub struct Subscription {
     pub endpoint_id: EndpointId,
     /// Which of them.
     pub event_types: EventTypes,
+    /// What their full body must say; `None` is anything.
+    pub filter: Option<Filter>,
     /// Which body it is told.
     pub format: Format,
     /// Whether what it is owed may be handed over: what a disabled one is owed is held, and where there is a gate or an order
@@ -192,6 +197,7 @@ pub async fn subscriptions(conn: &AsyncPgConnection, source_ids: &[&str]) -> Res
         String,
         String,
         Vec<String>,
+        Option<String>,
         String,
         bool,
         Option<String>,
@@ -207,6 +213,7 @@ pub async fn subscriptions(conn: &AsyncPgConnection, source_ids: &[&str]) -> Res
             source_id,
             id,
             names,
+            filter,
             format,
             may_be_handed_over,
             ordered_by,
@@ -220,6 +227,7 @@ pub async fn subscriptions(conn: &AsyncPgConnection, source_ids: &[&str]) -> Res
             source_id,
             endpoint_id: id.parse()?,
             event_types: EventTypes::from_names(names)?,
+            filter: filter.map(|filter| filter.parse()).transpose()?,
             format: format.parse()?,
             may_be_handed_over,
             ordered_by: ordered_by.map(|name| name.parse()).transpose()?,

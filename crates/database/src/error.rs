@@ -83,6 +83,9 @@ pub enum OpenError {
     #[error("a row holds event types that latchhook would not have written")]
     EventTypes(#[from] vocabulary::EventTypesError),
     /// Likewise.
+    #[error("a row holds a filter that latchhook would not have written")]
+    Filter(#[from] vocabulary::FilterError),
+    /// Likewise.
     #[error("a row holds a name that latchhook would not have written")]
     Name(#[from] vocabulary::NameError),
 }

@@ -5,6 +5,7 @@ use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde::Serialize;
 use uuid::Uuid;
+use vocabulary::Format;
 
 use crate::{
     QueryResult,
@@ -47,12 +48,12 @@ pub async fn attempts_of(conn: &AsyncPgConnection, event_id: Uuid) -> QueryResul
         .await
 }
 
-/// What customers are told of an event; `None` where it owes nobody anything.
+/// What is told of an event in a format; `None` where there is no such event, or nobody asked for it in that format.
 ///
 /// # Errors
 /// As any query.
-pub async fn body_of(conn: &AsyncPgConnection, event_id: Uuid) -> QueryResult<Option<Vec<u8>>> {
-    bodies::table.find((event_id, "full")).select(bodies::body).first(&mut &*conn).await.optional()
+pub async fn body_of(conn: &AsyncPgConnection, event_id: Uuid, format: Format) -> QueryResult<Option<Vec<u8>>> {
+    bodies::table.find((event_id, format.as_str())).select(bodies::body).first(&mut &*conn).await.optional()
 }
 
 /// A message as it stands.

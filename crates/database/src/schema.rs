@@ -33,7 +33,7 @@ diesel::table! {
         secret_ends -> Array<Nullable<Timestamptz>>,
         access -> Nullable<Binary>,
         source_ids -> Nullable<Array<Text>>,
-        filter -> Nullable<Jsonb>,
+        filter -> Nullable<Text>,
         format -> Text,
         schedule_s -> Nullable<Array<Integer>>,
         max_in_flight -> Nullable<Integer>,

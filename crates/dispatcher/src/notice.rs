@@ -17,7 +17,7 @@ use database::{
 };
 use serde_json::json;
 use uuid::Uuid;
-use vocabulary::{AccountId, EndpointId, EventTypes, Incarnation, Key, KeyHash, SourceId, Stamp, WebhookId};
+use vocabulary::{AccountId, EndpointId, EventTypes, Format, Incarnation, Key, KeyHash, SourceId, Stamp, WebhookId};
 
 /// What an account is told when one of its endpoints is disabled by latchhook.
 pub const ENDPOINT_DISABLED: &str = "latchhook.endpoint_disabled";
@@ -82,11 +82,12 @@ async fn tell(
         deliveries_owed: i32::try_from(to.len()).unwrap_or(i32::MAX),
     };
     events::insert(conn, &mut [event]).await?;
-    bodies::insert(conn, &[(event_id, body.to_string().into())]).await?;
+    bodies::insert(conn, &[(event_id, Format::Full, body.to_string().into())]).await?;
     let owed = to.iter().map(|endpoint_id| NewDelivery {
         event_id,
         endpoint_id: endpoint_id.clone(),
         webhook_id: WebhookId::of(source, key, endpoint_id),
+        format: Format::Full,
         lease: None,
         lane: None,
         sequence,

@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr, time::Duration};
 
 use serde::Serialize;
 
-use crate::SourceId;
+use crate::{Filter, SourceId};
 
 /// What an endpoint asks for, beside where it is.
 #[derive(Debug, Clone, PartialEq)]
@@ -13,6 +13,8 @@ pub struct Terms {
     pub event_types: EventTypes,
     /// Whose events; `None` are those of all sources of its account.
     pub sources: Option<Vec<SourceId>>,
+    /// What their full body must say; `None` is anything.
+    pub filter: Option<Filter>,
     /// Which body it is told.
     pub format: Format,
     /// The pauses between attempts; `None` is the dispatcher's schedule.
@@ -29,8 +31,8 @@ impl Terms {
     /// An endpoint that wants these events of all sources, as they come.
     pub fn of(event_types: EventTypes) -> Self {
         let (format, max_per_second) = (Format::Full, None);
-        let (sources, schedule, max_in_flight, ordered_by) = Default::default();
-        Self { event_types, sources, format, schedule, max_in_flight, max_per_second, ordered_by }
+        let (sources, filter, schedule, max_in_flight, ordered_by) = Default::default();
+        Self { event_types, sources, filter, format, schedule, max_in_flight, max_per_second, ordered_by }
     }
 }
 
@@ -108,7 +110,8 @@ impl FromStr for OrderedBy {
     }
 }
 
-/// The event types that an endpoint wants: names, or `*` for all.
+/// The event types that an endpoint wants: names, and beginnings of names with a `*` behind them. `message_*` is every type
+/// that begins with `message_`, `whatsapp.*` every notice of WhatsApp, and `*` alone every type. A `*` stands nowhere else.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct EventTypes(Vec<String>);
@@ -120,7 +123,10 @@ pub enum EventTypesError {
     #[error("an endpoint without event types would hear of nothing: name some, or * for all")]
     Empty,
     /// Not a name.
-    #[error("{0:?} is no event type: letters, digits, _ and . (message_created, whatsapp.system), or * for all")]
+    #[error(
+        "{0:?} is no event type: letters, digits, _ and . (message_created, whatsapp.system), at the end a * for whatever \
+         follows (message_*, whatsapp.*), or * for all"
+    )]
     Name(String),
 }
 
@@ -132,23 +138,30 @@ impl EventTypes {
 
     /// Whether an event of this type is wanted.
     pub fn want(&self, event_type: &str) -> bool {
-        self.0.iter().any(|name| name == "*" || name == event_type)
+        self.0.iter().any(|name| match name.strip_suffix('*') {
+            Some(beginning) => event_type.starts_with(beginning),
+            None => name == event_type,
+        })
     }
 
     /// Takes names as a column keeps them.
     ///
     /// # Errors
-    /// When there is none, or one is not `[A-Za-z0-9_.]+` or `*`.
+    /// When there is none, or one is neither `*` nor `[A-Za-z0-9_.]+` with at most a `*` behind it.
     pub fn from_names(names: Vec<String>) -> Result<Self, EventTypesError> {
-        let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'.';
         if names.is_empty() {
             return Err(EventTypesError::Empty);
         }
-        match names.iter().find(|name| *name != "*" && (name.is_empty() || !name.bytes().all(allowed))) {
+        match names.iter().find(|name| !is_name(name)) {
             Some(bad) => Err(EventTypesError::Name(bad.clone())),
             None => Ok(Self(names)),
         }
     }
+}
+
+fn is_name(name: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'.';
+    !name.is_empty() && name.strip_suffix('*').unwrap_or(name).bytes().all(allowed)
 }
 
 impl FromStr for EventTypes {
@@ -164,5 +177,51 @@ impl FromStr for EventTypes {
 impl fmt::Display for EventTypes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.join(","))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn want(names: &str, event_type: &str) -> bool {
+        names.parse::<EventTypes>().unwrap().want(event_type)
+    }
+
+    #[test]
+    fn a_star_at_the_end_of_a_name_stands_for_whatever_follows() {
+        for (names, event_type) in [
+            ("*", "whatsapp.system"),
+            ("message_*", "message_created"),
+            ("message_*", "message_updated"),
+            ("whatsapp.*", "whatsapp.system"),
+            ("whatsapp.*", "whatsapp.a.b"),
+            ("whatsapp.sys*", "whatsapp.system"),
+            ("message_created*", "message_created"),
+            ("whatsapp.*, message_created", "message_created"),
+        ] {
+            assert!(want(names, event_type), "{names} {event_type}");
+        }
+        for (names, event_type) in [
+            ("message_*", "whatsapp.message_created"),
+            ("whatsapp.*", "whatsapp_business.x"),
+            ("whatsapp.*", "message_created"),
+            ("message_created", "message_created_twice"),
+            ("Message_*", "message_created"),
+        ] {
+            assert!(!want(names, event_type), "{names} {event_type}");
+        }
+    }
+
+    #[test]
+    fn a_star_anywhere_else_is_refused_with_what_is_allowed() {
+        for bad in ["*.system", "mess*ge_created", "**", "message_**", "*,*x", "message-*", "whatsapp.?"] {
+            let refused = bad.parse::<EventTypes>().unwrap_err().to_string();
+            assert!(
+                refused.contains("is no event type") && refused.contains("at the end a * for whatever"),
+                "{refused}"
+            );
+        }
+        assert_eq!(" , ".parse::<EventTypes>(), Err(EventTypesError::Empty));
     }
 }

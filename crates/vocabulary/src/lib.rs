@@ -12,6 +12,7 @@
 mod counter;
 mod endpoint;
 mod event;
+mod filter;
 mod hash;
 mod id;
 mod job;
@@ -25,6 +26,7 @@ mod source;
 pub use counter::Counter;
 pub use endpoint::{EventTypes, EventTypesError, Format, NameError, OrderedBy, Terms};
 pub use event::{Change, Effect, Event, Item, Key, KeyError, Rejection, StatusUpdate};
+pub use filter::{Answer, Condition, Filter, FilterError, Unreadable, View};
 pub use hash::{KeyHash, WebhookId};
 pub use id::{AccountId, EndpointId, IdError, SourceId};
 pub use job::{Job, JobEntry, Replay, Undecodable};

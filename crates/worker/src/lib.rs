@@ -24,6 +24,7 @@ mod pause;
 mod payload;
 mod pieces;
 mod receipt;
+mod selecting;
 mod sources;
 mod transaction;
 mod turns;

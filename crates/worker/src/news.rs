@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
     time::Duration,
 };
 
@@ -10,18 +11,19 @@ use database::{
     AsyncPgConnection, QueryError, QueryResult, Trouble, bodies,
     deliveries::{self, NewDelivery},
     due::{self, Leased},
-    endpoints::{self, Subscription},
+    endpoints::Subscription,
     events::{self, NewEvent},
     sequences,
 };
 use futures::{join, try_join};
 use uuid::Uuid;
-use vocabulary::{Event, KeyHash, OrderedBy, WebhookId};
+use vocabulary::{Event, Format, KeyHash, OrderedBy, WebhookId};
 
 use crate::{
     desk::Places,
     fold::{Fold, Folded},
-    payload::{self, Told},
+    payload::Told,
+    selecting::Subscriptions,
     unpack::RawWork,
 };
 
@@ -37,8 +39,7 @@ pub(crate) struct Fresh<'a> {
 pub(crate) struct News<'a> {
     events: Vec<New<'a>>,
     fold: Fold<'a>,
-    /// Who may want to hear of them, by source.
-    subscriptions: HashMap<String, Vec<Subscription>>,
+    subscriptions: Subscriptions,
     /// The last number that each source has now.
     last: BTreeMap<&'a str, i64>,
     /// The lease of what is handed over.
@@ -52,6 +53,10 @@ struct New<'a> {
     folded: Folded,
     sequence: i64,
     body: Bytes,
+    /// In the thin format, where somebody who wants it asks for that.
+    thin_body: Option<Bytes>,
+    /// To whom it is owed.
+    wanted_by: Vec<Arc<Subscription>>,
 }
 
 /// A delivery to be written.
@@ -82,7 +87,7 @@ impl<'a> News<'a> {
         let about: Vec<_> = fresh.iter().map(|fresh| (fresh.source(), fresh.event)).collect();
         let sources: BTreeSet<_> = fresh.iter().map(Fresh::source).collect();
         let (fold, subscriptions, lease) =
-            try_join!(Fold::read(conn, &about), subscriptions(conn, &sources), due::next_lease(conn))?;
+            try_join!(Fold::read(conn, &about), Subscriptions::read(conn, &sources), due::next_lease(conn))?;
         let mut news = Self { fold, subscriptions, lease, ..Self::default() };
         for fresh in fresh {
             let sequence = news.next_number(fresh.source(), counters);
@@ -108,19 +113,25 @@ impl<'a> News<'a> {
             message: folded.message.as_deref(),
             changed: &folded.changed,
         };
-        let body = payload::body(fresh.raw, fresh.event, told)?.into();
-        Ok(New { id, fresh, folded, sequence, body })
+        let body: Bytes = told.full(fresh.raw, fresh.event)?.into();
+        let mut wanted_by = Vec::new();
+        if folded.owed {
+            wanted_by = self.subscriptions.wanting(fresh.source(), &folded.event_type, &body);
+        }
+        let is_asked_for_thin = wanted_by.iter().any(|to| to.format == Format::Thin);
+        let thin_body = is_asked_for_thin.then(|| told.thin(fresh.raw, fresh.event)).transpose()?.map(Bytes::from);
+        Ok(New { id, fresh, folded, sequence, body, thin_body, wanted_by })
     }
 
     /// What is owed, and to whom; each with a place, as long as there are some.
     pub(crate) fn owe(&self, places: &mut Places) -> Vec<Owed<'_>> {
         let mut owed = Vec::new();
-        for new in self.events.iter().filter(|new| new.folded.owed) {
+        for new in &self.events {
             let source = &new.fresh.raw.raw_event.source_id;
-            let subscriptions = self.subscriptions.get(source.as_str()).into_iter().flatten();
-            for to in subscriptions.filter(|to| to.event_types.want(&new.folded.event_type)) {
+            for to in &new.wanted_by {
                 let webhook_id = WebhookId::of(source, &new.fresh.event.key, &to.endpoint_id);
-                let has_place = to.may_be_handed_over && places.set_aside(&to.endpoint_id, new.body.len());
+                let bytes = new.body(to.format).len();
+                let has_place = to.may_be_handed_over && places.set_aside(&to.endpoint_id, bytes);
                 owed.push(Owed { new, to, webhook_id, has_place });
             }
         }
@@ -155,8 +166,9 @@ impl<'a> News<'a> {
     }
 
     async fn keep_bodies(&self, conn: &AsyncPgConnection) -> QueryResult<()> {
-        let bodies: Vec<_> = self.events.iter().map(|new| (new.id, new.body.clone())).collect();
-        bodies::insert(conn, &bodies).await
+        let full = self.events.iter().map(|new| (new.id, Format::Full, new.body.clone()));
+        let thin = self.events.iter().filter_map(|new| Some((new.id, Format::Thin, new.thin_body.clone()?)));
+        bodies::insert(conn, &full.chain(thin).collect::<Vec<_>>()).await
     }
 
     async fn write_owed(&self, conn: &AsyncPgConnection, owed: &[Owed<'_>], lease: Duration) -> QueryResult<()> {
@@ -164,6 +176,7 @@ impl<'a> News<'a> {
             event_id: owed.new.id,
             endpoint_id: owed.to.endpoint_id.clone(),
             webhook_id: owed.webhook_id.clone(),
+            format: owed.to.format,
             lease: owed.has_place.then_some(self.lease),
             lane: owed.lane(),
             sequence: owed.new.sequence,
@@ -180,7 +193,7 @@ impl<'a> News<'a> {
             lease: self.lease,
             attempts: 0,
             webhook_id: owed.webhook_id.as_str().to_owned(),
-            body: owed.new.body.clone(),
+            body: owed.new.body(owed.to.format).clone(),
             target: owed.to.target.clone(),
             has_gate: false,
             lane: None,
@@ -200,7 +213,15 @@ impl Owed<'_> {
     }
 }
 
-impl<'a> New<'a> {
+impl New<'_> {
+    /// What is told of it in a format that somebody who wants it asks for.
+    fn body(&self, format: Format) -> &Bytes {
+        match (format, &self.thin_body) {
+            (Format::Thin, Some(thin)) => thin,
+            _ => &self.body,
+        }
+    }
+
     fn row(&self, deliveries_owed: i32) -> NewEvent<'_> {
         let RawWork { stamp, raw_event, .. } = self.fresh.raw;
         NewEvent {
@@ -217,19 +238,6 @@ impl<'a> New<'a> {
             deliveries_owed,
         }
     }
-}
-
-async fn subscriptions(
-    conn: &AsyncPgConnection,
-    sources: &BTreeSet<&str>,
-) -> QueryResult<HashMap<String, Vec<Subscription>>> {
-    let sources: Vec<_> = sources.iter().copied().collect();
-    let all = endpoints::subscriptions(conn, &sources).await;
-    let mut by_source: HashMap<String, Vec<Subscription>> = HashMap::new();
-    for subscription in all.map_err(|error| QueryError::DeserializationError(error.into()))? {
-        by_source.entry(subscription.source_id.clone()).or_default().push(subscription);
-    }
-    Ok(by_source)
 }
 
 /// The error that made the others: what is sent behind a statement that fails only hears that the transaction is aborted,

@@ -1,7 +1,7 @@
 //! What customers are told: the body of a webhook, built once, in the transaction that makes it true.
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
 use uuid::Uuid;
 use vocabulary::{Changed, Event};
@@ -18,24 +18,48 @@ pub(crate) struct Told<'a> {
 }
 
 #[derive(Serialize)]
-struct Body<'a> {
+struct Body<'a, D> {
     r#type: &'a str,
     timestamp: String,
-    data: Data<'a>,
+    data: D,
 }
 
+/// What an event is found by.
 #[derive(Serialize)]
-struct Data<'a> {
+struct Ids<'a> {
     event_id: String,
     source_id: &'a str,
     account_id: &'a str,
     key: &'a str,
     sequence: i64,
+}
+
+#[derive(Serialize)]
+struct Full<'a> {
+    #[serde(flatten)]
+    ids: Ids<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<&'a RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
     changed: Option<Value>,
     raw: Raw<'a>,
+}
+
+#[derive(Serialize)]
+struct Thin<'a> {
+    #[serde(flatten)]
+    ids: Ids<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<MessageIds<'a>>,
+}
+
+/// What a message is found by.
+#[derive(Serialize, Deserialize)]
+struct MessageIds<'a> {
+    #[serde(borrow)]
+    id: &'a RawValue,
+    #[serde(borrow)]
+    external_id: &'a RawValue,
 }
 
 /// The item as the provider sent it: spliced in verbatim where it is JSON, as text where it is not.
@@ -55,21 +79,35 @@ impl<'a> Raw<'a> {
     }
 }
 
-/// The body of the webhook about an event: Standard Webhooks' `{type, timestamp, data}`.
-pub(crate) fn body(raw_work: &RawWork, event: &Event, told: Told<'_>) -> serde_json::Result<Vec<u8>> {
-    let changed = (!told.changed.is_empty()).then(|| told.changed.to_json());
-    let data = Data {
-        event_id: told.event_id.to_string(),
-        source_id: raw_work.raw_event.source_id.as_str(),
-        account_id: &raw_work.account_id,
-        key: event.key.as_str(),
-        sequence: told.sequence,
-        message: told.message,
-        changed,
-        raw: Raw::of(&event.raw),
-    };
-    let timestamp = time(event.occurred_at.unwrap_or(raw_work.raw_event.received_at));
-    serde_json::to_vec(&Body { r#type: told.event_type, timestamp, data })
+/// The bodies of the webhook about an event: Standard Webhooks' `{type, timestamp, data}`.
+impl Told<'_> {
+    /// Everything that is known of it.
+    pub(crate) fn full(&self, raw_work: &RawWork, event: &Event) -> serde_json::Result<Vec<u8>> {
+        let changed = (!self.changed.is_empty()).then(|| self.changed.to_json());
+        let ids = self.ids(raw_work, event);
+        self.body(raw_work, event, Full { ids, message: self.message, changed, raw: Raw::of(&event.raw) })
+    }
+
+    /// Its ids, and those of its message.
+    pub(crate) fn thin(&self, raw_work: &RawWork, event: &Event) -> serde_json::Result<Vec<u8>> {
+        let message = self.message.map(|message| serde_json::from_str(message.get())).transpose()?;
+        self.body(raw_work, event, Thin { ids: self.ids(raw_work, event), message })
+    }
+
+    fn ids<'a>(&self, raw_work: &'a RawWork, event: &'a Event) -> Ids<'a> {
+        Ids {
+            event_id: self.event_id.to_string(),
+            source_id: raw_work.raw_event.source_id.as_str(),
+            account_id: &raw_work.account_id,
+            key: event.key.as_str(),
+            sequence: self.sequence,
+        }
+    }
+
+    fn body(&self, raw_work: &RawWork, event: &Event, data: impl Serialize) -> serde_json::Result<Vec<u8>> {
+        let timestamp = time(event.occurred_at.unwrap_or(raw_work.raw_event.received_at));
+        serde_json::to_vec(&Body { r#type: self.event_type, timestamp, data })
+    }
 }
 
 fn time(at: DateTime<Utc>) -> String {

@@ -16,7 +16,7 @@ enum Broken {
 use Broken::{Postgres, Redis};
 
 /// What must be true, by its name in the report, and one way to break it.
-const BREACHES: [(&str, Broken); 30] = [
+const BREACHES: [(&str, Broken); 32] = [
     ("the ledger has its unique constraint", Postgres("ALTER TABLE events DROP CONSTRAINT events_key_hash_key")),
     (
         "one event for each source and key",
@@ -51,6 +51,7 @@ const BREACHES: [(&str, Broken); 30] = [
         ),
     ),
     ("what is owed can be told", Postgres("DELETE FROM bodies")),
+    ("what is owed can be told", Postgres("UPDATE deliveries SET format = 'thin' WHERE state = 'pending'")),
     (
         "no lease has ended unnoticed for five minutes",
         Postgres("UPDATE due SET lease = 1, due_at = now() - interval '6 minutes'"),
@@ -63,6 +64,10 @@ const BREACHES: [(&str, Broken); 30] = [
     (
         "every attempt carried the event's body, byte for byte",
         Postgres("UPDATE attempts SET body_hash = sha256('other') WHERE lease = 1"),
+    ),
+    (
+        "every attempt carried the event's body, byte for byte",
+        Postgres("UPDATE deliveries SET format = 'thin' WHERE state = 'delivered'"),
     ),
     ("what counts as delivered was answered with success", Postgres("UPDATE attempts SET outcome = 'timeout'")),
     ("every number that the queue gave is settled or pending", Postgres("DELETE FROM receipts WHERE number = 2")),

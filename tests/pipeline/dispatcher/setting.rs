@@ -16,7 +16,7 @@ use secrecy::SecretString;
 use tests::TestDatabase;
 use tokio_postgres::{NoTls, Row};
 use uuid::Uuid;
-use vocabulary::{AccountId, EndpointId, Incarnation, Key, KeyHash, MasterKey, Stamp, Terms, WebhookId};
+use vocabulary::{AccountId, EndpointId, Format, Incarnation, Key, KeyHash, MasterKey, Stamp, Terms, WebhookId};
 
 /// What every delivery of [`Setting::owe`] says, but for its key.
 pub(crate) fn body(key: &str) -> Vec<u8> {
@@ -125,12 +125,13 @@ impl Setting {
             })
             .collect();
         database::events::insert(connection, &mut events).await.unwrap();
-        let bodies: Vec<_> = named.iter().map(|(id, key)| (*id, body(key.as_str()).into())).collect();
+        let bodies: Vec<_> = named.iter().map(|(id, key)| (*id, Format::Full, body(key.as_str()).into())).collect();
         database::bodies::insert(connection, &bodies).await.unwrap();
         let owed = named.iter().zip(before + 1..).map(|((id, key), sequence)| database::deliveries::NewDelivery {
             event_id: *id,
             endpoint_id: endpoint.clone(),
             webhook_id: WebhookId::of(&source, key, &endpoint),
+            format: Format::Full,
             lease: None,
             lane: lane.map(str::to_owned),
             sequence,

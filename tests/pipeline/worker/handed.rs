@@ -10,7 +10,7 @@ use dispatcher::{Client, Dispatcher, Guard};
 use futures::future::{BoxFuture, ready};
 use tests::{Pipeline, a_text};
 use tokio::time::Instant;
-use vocabulary::EndpointId;
+use vocabulary::{EndpointId, Format, Terms};
 use worker::{Desk, Settings};
 
 /// Whoever takes what is handed over, and does nothing with it: as a process that dies in that moment.
@@ -66,10 +66,30 @@ async fn what_is_handed_over_is_what_would_have_been_leased() {
 
     let taken = desk.taken.lock().unwrap().pop().unwrap();
     let query = "SELECT d.webhook_id, u.lease, b.body, e.url FROM due u JOIN deliveries d USING (event_id, endpoint_id) \
-                 JOIN bodies b USING (event_id) JOIN endpoints e ON e.id = endpoint_id";
+                 JOIN bodies b USING (event_id, format) JOIN endpoints e ON e.id = endpoint_id";
     let row = pipeline.rows(query, &[]).await.pop().unwrap();
     assert_eq!((taken.webhook_id.as_str(), taken.lease), (row.get(0), row.get(1)));
     assert_eq!((&taken.body[..], taken.target.url.as_str()), (row.get(2), row.get(3)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_delivery_is_handed_over_with_the_body_that_its_endpoint_asks_for() {
+    let pipeline = Pipeline::new().await;
+    let terms = Terms { format: Format::Thin, ..Terms::of("*".parse().unwrap()) };
+    pipeline.add_endpoint_on("acme", "thin", &terms).await;
+    let desk = Arc::new(Grave::default());
+
+    work_over(&pipeline, desk.clone(), a_text("wamid.1", "hello")).await;
+
+    let query = "SELECT b.body FROM deliveries d JOIN bodies b USING (event_id, format) ORDER BY endpoint_id";
+    let told = pipeline.rows(query, &[]).await;
+    let mut taken = desk.taken.lock().unwrap().clone();
+    taken.sort_by(|one, other| one.endpoint_id.cmp(&other.endpoint_id));
+    assert_eq!(
+        taken.iter().map(|leased| &leased.body[..]).collect::<Vec<_>>(),
+        [told[0].get::<_, &[u8]>(0), told[1].get(0)]
+    );
+    assert_ne!(taken[0].body, taken[1].body);
 }
 
 /// Promise 3: commit, and the webhook is owed, whoever was to send it.

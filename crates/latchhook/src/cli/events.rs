@@ -7,7 +7,7 @@ use database::{AsyncPgConnection, deliveries, events, listing};
 use serde::Serialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
-use vocabulary::{EndpointId, SourceId};
+use vocabulary::{EndpointId, Format, SourceId};
 
 use super::{context::Context, since::Since};
 
@@ -152,6 +152,8 @@ struct Story {
     message: Option<listing::MessageState>,
     /// What customers are told, as JSON if it is that.
     body: Option<Value>,
+    /// Likewise, those who want ids only; `None` where nobody did.
+    thin_body: Option<Value>,
     deliveries: Vec<deliveries::DeliveryRow>,
     attempts: Vec<listing::AttemptRow>,
     timeline: Vec<Moment>,
@@ -163,10 +165,13 @@ struct Moment {
     what: String,
 }
 
+async fn body_of(conn: &AsyncPgConnection, event_id: Uuid, format: Format) -> anyhow::Result<Option<Value>> {
+    Ok(listing::body_of(conn, event_id, format).await?.and_then(|body| serde_json::from_slice(&body).ok()))
+}
+
 impl Story {
     async fn of(conn: &AsyncPgConnection, event: events::EventRow) -> anyhow::Result<Self> {
-        let body: Option<Value> =
-            listing::body_of(conn, event.id).await?.and_then(|body| serde_json::from_slice(&body).ok());
+        let body = body_of(conn, event.id, Format::Full).await?;
         let named = body.as_ref().and_then(|body| body.pointer("/data/message/id")?.as_str()?.parse::<Uuid>().ok());
         let wanted = deliveries::Wanted { event_id: Some(event.id), ..deliveries::Wanted::default() };
         let story = Self {
@@ -176,6 +181,7 @@ impl Story {
             deliveries: deliveries::list(conn, &wanted, i64::MAX).await?,
             attempts: listing::attempts_of(conn, event.id).await?,
             timeline: Vec::new(),
+            thin_body: body_of(conn, event.id, Format::Thin).await?,
             body,
             event,
         };
@@ -206,7 +212,8 @@ impl Story {
 impl Moment {
     fn of_delivery(delivery: &deliveries::DeliveryRow) -> Vec<Self> {
         let (endpoint, id) = (&delivery.endpoint_id, &delivery.webhook_id);
-        let owed = Self { at: delivery.created_at, what: format!("recorded, and owed to {endpoint} as {id}") };
+        let what = format!("recorded, and owed to {endpoint} as {id}, with the {} body", delivery.format);
+        let owed = Self { at: delivery.created_at, what };
         let ended = delivery.finished_at.map(|at| Self { at, what: format!("{} for {endpoint}", delivery.state) });
         let next = delivery.due_at.map(|at| {
             let what = match (delivery.held, delivery.lease) {

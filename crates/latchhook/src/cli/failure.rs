@@ -19,8 +19,12 @@ impl fmt::Display for Failure {
 }
 
 impl From<anyhow::Error> for Failure {
+    /// That a command line is wrong may show only when what it names is read.
     fn from(error: anyhow::Error) -> Self {
-        Self { status: 1, line: chain(error.as_ref()) }
+        match error.downcast::<clap::Error>() {
+            Ok(wrong) => wrong.into(),
+            Err(error) => Self { status: 1, line: chain(error.as_ref()) },
+        }
     }
 }
 

@@ -5,18 +5,23 @@ use std::time::Duration;
 use anyhow::{bail, ensure};
 use clap::Args;
 use database::{AsyncPgConnection, sources};
+use dispatcher::notice::ENDPOINT_DISABLED;
 use providers::Provider;
 use vocabulary::{AccountId, EventTypes, Format, OrderedBy, SourceId, Terms};
+
+use super::filter::GivenFilter;
 
 /// What an endpoint asks for.
 #[derive(Debug, Args)]
 pub(super) struct WantedTerms {
-    /// What it wants to hear of: event types with commas, or * for all
+    /// What it wants to hear of: event types with commas, message_* for all that begin so, or * for all
     #[arg(long, value_name = "E", value_parser = event_types)]
     events: EventTypes,
     /// Only what these sources hear, with commas; all of the account's if not given
     #[arg(long, value_name = "IDS", value_delimiter = ',')]
     sources: Vec<SourceId>,
+    #[command(flatten)]
+    filter: GivenFilter,
     /// Which body it is told: full, or thin (ids only)
     #[arg(long, value_name = "F", default_value = "full")]
     format: Format,
@@ -48,6 +53,7 @@ impl WantedTerms {
         Ok(Terms {
             event_types: self.events,
             sources: (!self.sources.is_empty()).then_some(self.sources),
+            filter: self.filter.read()?,
             format: self.format,
             schedule: (!self.schedule.is_empty()).then_some(self.schedule),
             max_in_flight: self.max_in_flight,
@@ -69,13 +75,24 @@ fn event_types(text: &str) -> anyhow::Result<EventTypes> {
     if let Some(unknown) = types.names().iter().find(|name| !is_known(name)) {
         let notices: Vec<_> = Provider::ALL.iter().map(|provider| format!("{provider}.KIND")).collect();
         let notices = notices.join(", ");
-        bail!("there is no event type {unknown}: there are message_created, message_updated, {notices}, and * for all");
+        let known = KNOWN.join(", ");
+        bail!("there is no event type {unknown}: there are {known}, {notices}, and * for all");
     }
     Ok(types)
 }
 
+/// What is told whichever provider it comes from.
+const KNOWN: [&str; 3] = ["message_created", "message_updated", ENDPOINT_DISABLED];
+
 /// Which kinds a provider has is for the provider to say: any of them may come.
 fn is_known(name: &str) -> bool {
-    let is_notice = |(provider, kind): (&str, &str)| provider.parse::<Provider>().is_ok() && !kind.is_empty();
-    matches!(name, "*" | "message_created" | "message_updated") || name.split_once('.').is_some_and(is_notice)
+    let mut providers = Provider::ALL.iter().map(|provider| format!("{provider}."));
+    match name.strip_suffix('*') {
+        Some(start) => KNOWN.iter().any(|known| known.starts_with(start)) || providers.any(|of| may_share(&of, start)),
+        None => KNOWN.contains(&name) || providers.any(|of| name.len() > of.len() && name.starts_with(&of)),
+    }
+}
+
+fn may_share(one: &str, other: &str) -> bool {
+    one.starts_with(other) || other.starts_with(one)
 }
