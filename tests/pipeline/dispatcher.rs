@@ -19,5 +19,7 @@ mod latency;
 mod leases;
 #[path = "dispatcher/promises.rs"]
 mod promises;
+#[path = "dispatcher/schedules.rs"]
+mod schedules;
 #[path = "dispatcher/setting.rs"]
 mod setting;

@@ -24,6 +24,7 @@ mod outcome;
 #[cfg(any(test, fuzzing))]
 pub mod properties;
 mod recorder;
+mod schedule;
 mod send;
 pub mod signing;
 mod targets;
@@ -35,3 +36,4 @@ pub use desk::Desk;
 pub use dispatcher::{DispatchError, Dispatched, Dispatcher, Settings};
 pub use guard::{Guard, Refusal, UrlRefused};
 pub use outcome::{Cause, Next, Outcome, Schedule, judge};
+pub use schedule::Span;
