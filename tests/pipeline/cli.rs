@@ -8,12 +8,18 @@ mod accept;
 mod audit;
 #[path = "cli/bench.rs"]
 mod bench;
+#[path = "cli/causes.rs"]
+mod causes;
 #[path = "cli/doctor.rs"]
 mod doctor;
 #[path = "cli/looking.rs"]
 mod looking;
 #[path = "cli/repair.rs"]
 mod repair;
+#[path = "cli/retries.rs"]
+mod retries;
+#[path = "cli/schedule.rs"]
+mod schedule;
 #[path = "cli/setup.rs"]
 mod setup;
 

@@ -26,6 +26,7 @@ pub mod messages;
 mod migrate;
 pub mod quarantine;
 pub mod receipts;
+pub mod retries;
 mod schema;
 pub mod sequences;
 pub mod sources;
