@@ -57,12 +57,12 @@ async fn a_retry_of_many_is_written_down_with_what_it_was_asked_for_and_what_it_
     let latchhook = CommandLine::of(&pipeline);
     four_abandoned(&pipeline).await;
 
-    let ended = latchhook.json("deliveries retry --endpoint bot --status 503 --rate 1000/s").await;
+    let ended = latchhook.json("deliveries retry --endpoint bot --cause refused --rate 1000/s").await;
     let shown = latchhook.json(&format!("deliveries retries show {}", ended["retry"])).await;
     let listed = latchhook.json("deliveries retries list").await;
 
     assert_eq!(ended, json!({"retry": 1, "state": "done", "wanted": 2, "due": 2}));
-    let filter = json!({"endpoint_id": "bot", "states": ["abandoned"], "http_status": 503});
+    let filter = json!({"endpoint_id": "bot", "states": ["abandoned"], "outcome": "refused"});
     assert_eq!((&shown["filter"], &shown["per_second"], &shown["state"]), (&filter, &json!(1000.0), &json!("done")));
     assert_eq!((count(&shown), &listed[0]), ([2, 2, 2], &shown));
     let deeds = pipeline.rows("SELECT action, detail FROM audit_log", &[]).await;
