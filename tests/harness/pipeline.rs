@@ -193,10 +193,14 @@ impl Pipeline {
     }
 
     /// Returns once somebody waits for a lock that the open transaction of [`Pipeline::execute`] has.
+    ///
+    /// Not without a pause: who looks into `pg_locks` over and over keeps others from taking any lock for seconds.
     pub async fn somebody_waits_for_us(&self) {
         let waiting =
             "SELECT count(*) FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))";
-        while self.number(waiting).await == 0 {}
+        while self.number(waiting).await == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// Keys in the ledger, in the order of their sequence.

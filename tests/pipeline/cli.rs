@@ -8,6 +8,8 @@ mod accept;
 mod audit;
 #[path = "cli/bench.rs"]
 mod bench;
+#[path = "cli/causes.rs"]
+mod causes;
 #[path = "cli/doctor.rs"]
 mod doctor;
 #[path = "cli/looking.rs"]
@@ -16,6 +18,10 @@ mod looking;
 mod master_key;
 #[path = "cli/repair.rs"]
 mod repair;
+#[path = "cli/retries.rs"]
+mod retries;
+#[path = "cli/schedule.rs"]
+mod schedule;
 #[path = "cli/secrets.rs"]
 mod secrets;
 #[path = "cli/selecting.rs"]

@@ -25,6 +25,8 @@ mod latency;
 mod leases;
 #[path = "dispatcher/promises.rs"]
 mod promises;
+#[path = "dispatcher/schedules.rs"]
+mod schedules;
 #[path = "dispatcher/secrets.rs"]
 mod secrets;
 #[path = "dispatcher/setting.rs"]

@@ -7,17 +7,13 @@
 //!                ▼  │                            │
 //!             abandoned ─────────────────────────┘
 //! ```
-//! Each pending delivery has its row in `due`; `due.rs` leases it, `attempts.rs` records what came of it.
+//! Each pending delivery has its row in `due`; `due.rs` leases it, `attempts.rs` records what came of it. `retries.rs` keeps
+//! what a person has asked for of many.
 
 use std::{collections::BTreeSet, future::Future, time::Duration};
 
-use chrono::{DateTime, Utc};
-use diesel::{
-    prelude::*,
-    sql_types::{Array, BigInt, Nullable, Text, Uuid as SqlUuid},
-};
+use diesel::sql_types::{Array, BigInt, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
-use serde::Serialize;
 use uuid::Uuid;
 use vocabulary::{EndpointId, Format, WebhookId};
 
@@ -25,8 +21,13 @@ use crate::{
     QueryResult,
     due::microseconds,
     lanes::{self, Lane},
-    schema::{deliveries, due, endpoints},
 };
+
+mod causes;
+mod wanted;
+
+pub use causes::{Cause, causes};
+pub use wanted::{DeliveryRow, Place, Wanted, list, page};
 
 /// An event owed to an endpoint.
 #[derive(Debug, Clone)]
@@ -92,85 +93,6 @@ async fn write(conn: &AsyncPgConnection, deliveries: &[NewDelivery], lease: Dura
         lifetime: std::marker::PhantomData,
     };
     statement.execute(&mut &*conn).await.map(drop)
-}
-
-/// A delivery with its place in the queue of what is due: what people look at.
-#[derive(Debug, Clone, Serialize, Queryable, Selectable)]
-#[diesel(table_name = deliveries)]
-pub struct DeliveryRow {
-    /// What is owed.
-    pub event_id: Uuid,
-    /// To whom.
-    pub endpoint_id: String,
-    /// Under which id.
-    pub webhook_id: String,
-    /// Which body of the event it carries, `full` or `thin`.
-    pub format: String,
-    /// `pending`, `delivered` or `abandoned`.
-    pub state: String,
-    /// Requests recorded.
-    pub attempts: i32,
-    /// When its event was committed.
-    pub created_at: DateTime<Utc>,
-    /// When it was delivered or abandoned.
-    pub finished_at: Option<DateTime<Utc>>,
-    /// While pending: when it is tried next, or when the lease on it ends.
-    #[diesel(select_expression = due::due_at.nullable())]
-    pub due_at: Option<DateTime<Utc>>,
-    /// Of an endpoint that asked for order: its lane. Pending and not due, it waits for the one before it.
-    pub lane: Option<String>,
-    /// The lease that a dispatcher has on it.
-    #[diesel(select_expression = due::lease.nullable())]
-    pub lease: Option<i64>,
-    /// Whether it waits for nothing but its endpoint to be enabled.
-    #[diesel(select_expression = deliveries::state.eq("pending").and(endpoints::enabled.eq(false)))]
-    pub held: bool,
-}
-
-/// Which deliveries to look at; `None` and empty are any.
-#[derive(Debug, Clone, Default)]
-pub struct Wanted<'a> {
-    /// Named by their webhook ids.
-    pub webhook_ids: Vec<&'a str>,
-    /// Of this event.
-    pub event_id: Option<Uuid>,
-    /// To this endpoint.
-    pub endpoint_id: Option<&'a str>,
-    /// In one of these states.
-    pub states: Vec<&'a str>,
-    /// Committed no earlier than this.
-    pub since: Option<DateTime<Utc>>,
-}
-
-/// The newest `limit` deliveries of those wanted, the newest first.
-///
-/// # Errors
-/// As any query.
-pub async fn list(conn: &AsyncPgConnection, wanted: &Wanted<'_>, limit: i64) -> QueryResult<Vec<DeliveryRow>> {
-    let is_due = due::event_id.eq(deliveries::event_id).and(due::endpoint_id.eq(deliveries::endpoint_id));
-    let mut query = deliveries::table
-        .inner_join(endpoints::table.on(endpoints::id.eq(deliveries::endpoint_id)))
-        .left_join(due::table.on(is_due))
-        .order((deliveries::event_id.desc(), deliveries::endpoint_id))
-        .limit(limit)
-        .select(DeliveryRow::as_select())
-        .into_boxed();
-    if !wanted.webhook_ids.is_empty() {
-        query = query.filter(deliveries::webhook_id.eq_any(&wanted.webhook_ids));
-    }
-    if let Some(event_id) = wanted.event_id {
-        query = query.filter(deliveries::event_id.eq(event_id));
-    }
-    if let Some(endpoint_id) = wanted.endpoint_id {
-        query = query.filter(deliveries::endpoint_id.eq(endpoint_id));
-    }
-    if !wanted.states.is_empty() {
-        query = query.filter(deliveries::state.eq_any(&wanted.states));
-    }
-    if let Some(since) = wanted.since {
-        query = query.filter(deliveries::created_at.ge(since));
-    }
-    query.load(&mut &*conn).await
 }
 
 statement! {

@@ -28,6 +28,7 @@ pub mod messages;
 mod migrate;
 pub mod quarantine;
 pub mod receipts;
+pub mod retries;
 mod schema;
 pub mod sealed;
 pub mod sequences;

@@ -74,6 +74,7 @@ diesel::table! {
         finished_at -> Nullable<Timestamptz>,
         format -> Text,
         lane -> Nullable<Text>,
+        abandoned_at -> Nullable<Timestamptz>,
     }
 }
 
@@ -195,5 +196,23 @@ diesel::table! {
         provider_timestamp -> Nullable<Timestamptz>,
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    retries (id) {
+        id -> BigInt,
+        filter -> Jsonb,
+        actor -> Text,
+        per_second -> Nullable<Double>,
+        created_at -> Timestamptz,
+        wanted -> BigInt,
+        taken -> BigInt,
+        due -> BigInt,
+        last_event_id -> Nullable<Uuid>,
+        last_endpoint_id -> Nullable<Text>,
+        next_at -> Timestamptz,
+        state -> Text,
+        ended_at -> Nullable<Timestamptz>,
     }
 }

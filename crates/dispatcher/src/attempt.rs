@@ -1,10 +1,10 @@
 //! One attempt: sign, send, judge.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use database::{attempts::Recorded, due::Leased};
+use database::{attempts::Recorded, due::Leased, endpoints::Target};
 use http::{HeaderValue, Method, Request, header};
 use http_body_util::Full;
 use ring::digest::{SHA256, digest};
@@ -12,7 +12,8 @@ use tokio::time::Instant;
 
 use crate::{
     client::{Answer, Client, detail},
-    outcome::{Cause, Outcome, Schedule, judge},
+    outcome::{Cause, Outcome, judge},
+    schedule::Schedule,
     signing::signature,
     targets::{Targets, Unsent},
 };
@@ -25,6 +26,7 @@ pub(crate) struct Attempter {
     pub(crate) targets: Targets,
     pub(crate) client: Client,
     pub(crate) deadline: Duration,
+    /// Of endpoints without one of their own.
     pub(crate) schedule: Schedule,
 }
 
@@ -38,7 +40,7 @@ impl Attempter {
                 Answer { outcome: Outcome::Failed(cause), status: None, head: Vec::new(), detail: Some(detail) }
             }
         };
-        let next = judge(&answer.outcome, leased.attempts, &self.schedule, rand::random());
+        let next = judge(&answer.outcome, leased.attempts, &self.schedule_of(&leased.target), rand::random());
         let recorded = Recorded {
             event_id: leased.event_id,
             endpoint_id: leased.endpoint_id,
@@ -55,6 +57,14 @@ impl Attempter {
             lane: leased.lane,
         };
         (recorded, answer.outcome)
+    }
+
+    /// As it stood when the delivery was leased: a changed one counts from the next attempt on.
+    fn schedule_of(&self, target: &Target) -> Cow<'_, Schedule> {
+        match &target.schedule_s {
+            Some(pauses) => Cow::Owned(Schedule::of_seconds(pauses)),
+            None => Cow::Borrowed(&self.schedule),
+        }
     }
 
     fn request(&self, leased: &Leased, now: DateTime<Utc>) -> Result<Request<Full<Bytes>>, Unsent> {

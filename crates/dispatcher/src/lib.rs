@@ -25,6 +25,7 @@ mod outcome;
 #[cfg(any(test, fuzzing))]
 pub mod properties;
 mod recorder;
+mod schedule;
 mod send;
 pub mod signing;
 mod standing;
@@ -37,3 +38,4 @@ pub use desk::Desk;
 pub use dispatcher::{DispatchError, Dispatched, Dispatcher, Settings};
 pub use guard::{Guard, Refusal, UrlRefused};
 pub use outcome::{Cause, Next, Outcome, Schedule, judge};
+pub use schedule::Span;

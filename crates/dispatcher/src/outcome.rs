@@ -4,16 +4,18 @@
 
 use std::{fmt, time::Duration};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDateTime, Utc};
 use http::StatusCode;
 
 pub use database::attempts::Next;
+
+pub use crate::schedule::Schedule;
+use crate::schedule::with_jitter;
 
 /// Retry-After is believed up to a day: it is a customer's word, and a slip of the pen must not hold a delivery for a year.
 const LONGEST_WISH: Duration = Duration::from_secs(24 * 3600);
 const SHORTEST_REST: Duration = Duration::from_secs(1);
 const LONGEST_REST: Duration = Duration::from_secs(3600);
-const LONGEST_JITTER: Duration = Duration::from_secs(600);
 
 /// What an attempt came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -139,49 +141,45 @@ fn speaks_of_overload(status: StatusCode) -> bool {
     matches!(status.as_u16(), 429 | 502 | 503 | 504)
 }
 
-/// Retry-After as RFC 9110 has it: seconds, or a date.
+/// Retry-After as RFC 9110 has it (10.2.3): seconds, or a date. More seconds than there are numbers for are many.
 fn wish(value: &str, now: DateTime<Utc>) -> Option<Duration> {
-    if let Ok(seconds) = value.trim().parse() {
-        return Some(Duration::from_secs(seconds));
+    let value = value.trim();
+    if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
     }
-    let at = DateTime::parse_from_rfc2822(value.trim()).ok()?;
-    Some((at.to_utc() - now).to_std().unwrap_or(Duration::ZERO))
+    Some((date(value)? - now).to_std().unwrap_or(Duration::ZERO))
 }
 
-/// When a delivery that failed is tried again: the pauses between one attempt and the next. When they are used up it is
-/// abandoned.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Schedule(pub Vec<Duration>);
-
-impl Default for Schedule {
-    /// Standard Webhooks 1.0.0: at once, then after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h, 24 h. Ten attempts in
-    /// 75 hours and 35 minutes.
-    fn default() -> Self {
-        Self([5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400].map(Duration::from_secs).into())
+/// A date in one of the three forms that RFC 9110 has everybody accept (5.6.7).
+fn date(value: &str) -> Option<DateTime<Utc>> {
+    if let Ok(at) = DateTime::parse_from_rfc2822(value) {
+        return Some(at.to_utc());
     }
+    let obsolete = ["%A, %d-%b-%y %H:%M:%S GMT", "%a %b %e %H:%M:%S %Y"];
+    obsolete.iter().find_map(|form| NaiveDateTime::parse_from_str(value, form).ok()).map(|at| at.and_utc())
 }
 
 /// Decides what follows from an attempt.
 ///
 /// `attempts` is how many requests were recorded before it, since the delivery was last made due; `random` is from 0 to 1.
-/// A retry comes up to a tenth of its pause later, at most ten minutes, so that what failed together does not come back
-/// together. A customer's wish only ever makes it later, by a day at most.
+/// A retry comes up to a tenth of its pause later, at most ten minutes. A customer's wish only ever makes it later, by a
+/// day at most.
 pub fn judge(outcome: &Outcome, attempts: u32, schedule: &Schedule, random: f64) -> Next {
     let wish = match outcome {
         Outcome::Delivered => return Next::Delivered,
         Outcome::Declined { retry_after, .. } => retry_after.unwrap_or_default().min(LONGEST_WISH),
         Outcome::Failed(_) => Duration::ZERO,
     };
-    let Some(pause) = usize::try_from(attempts).ok().and_then(|place| schedule.0.get(place)) else {
-        return Next::Abandoned;
-    };
-    let pause = wish.max(*pause);
-    let jitter = (pause / 10).min(LONGEST_JITTER).mul_f64(random.clamp(0.0, 1.0));
-    Next::Retry { after: pause + jitter }
+    match schedule.pause(attempts) {
+        Some(pause) => Next::Retry { after: with_jitter(wish.max(pause), random) },
+        None => Next::Abandoned,
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn answer(status: u16, retry_after: Option<&str>) -> Outcome {
@@ -236,8 +234,37 @@ mod tests {
         assert_eq!(seconds("Fri, 06 Nov 2026 08:51:37 GMT", 0), 120);
         assert_eq!(seconds("Fri, 06 Nov 2020 08:51:37 GMT", 0), 5);
         assert_eq!(seconds("99999999999", 0), 24 * 3600);
-        assert_eq!(seconds("-1", 0), 5);
-        assert_eq!(seconds("soon", 0), 5);
+        assert_eq!(seconds("99999999999999999999999", 0), 24 * 3600);
+        for nothing in ["-1", "+60", "1.5", "60 s", "soon", "", "Fri, 31 Feb 2026 08:51:37 GMT"] {
+            assert_eq!(seconds(nothing, 0), 5, "{nothing:?}");
+        }
+    }
+
+    #[test]
+    fn a_date_is_read_in_each_form_that_http_has() {
+        let seconds = |wish| after(&answer(503, Some(wish)), 0, 0.0).unwrap().as_secs();
+
+        assert_eq!(seconds("Fri, 06 Nov 2026 08:51:37 GMT"), 120);
+        assert_eq!(seconds("Friday, 06-Nov-26 08:51:37 GMT"), 120);
+        assert_eq!(seconds("Fri Nov  6 08:51:37 2026"), 120);
+        assert_eq!(seconds("Sun Nov  6 08:49:37 1994"), 5);
+        assert_eq!(seconds("Sat, 06 Nov 9999 08:51:37 GMT"), 24 * 3600);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_customer_says_a_retry_comes_no_sooner_than_its_pause_and_a_day_later_at_most(
+            status in 300..600_u16,
+            value in prop_oneof!["\\PC{0,30}", "-?[0-9]{0,30}", "[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} 08:51:37 GMT"],
+            attempts in 0..9_u32,
+            random in any::<f64>(),
+        ) {
+            let pause = Schedule::default().0[attempts as usize];
+
+            let after = after(&answer(status, Some(&value)), attempts, random).unwrap();
+
+            prop_assert!(pause <= after && after <= pause.max(LONGEST_WISH) + Duration::from_secs(600));
+        }
     }
 
     #[test]

@@ -9,7 +9,11 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 use vocabulary::{EndpointId, Format, SourceId};
 
-use super::{context::Context, since::Since};
+use super::{
+    context::Context,
+    schedule::{FleetSchedule, Foreseen},
+    since::Since,
+};
 
 /// What is shown of each, to people.
 const COLUMNS: [&str; 7] = ["id", "source_id", "sequence", "kind", "key", "deliveries_owed", "received_at"];
@@ -45,9 +49,18 @@ pub(super) struct List {
     limit: u32,
 }
 
-/// Which event.
+/// Which event, and what the fleet is told.
 #[derive(Debug, Args)]
 pub(super) struct Show {
+    #[command(flatten)]
+    which: Which,
+    #[command(flatten)]
+    schedule: FleetSchedule,
+}
+
+/// Which event.
+#[derive(Debug, Args)]
+struct Which {
     /// Its id, or its key
     event: String,
     /// The source, where two have that key
@@ -59,7 +72,7 @@ pub(super) struct Show {
 #[derive(Debug, Args)]
 pub(super) struct Replay {
     #[command(flatten)]
-    which: Show,
+    which: Which,
     /// Only to this endpoint
     #[arg(long, value_name = "ID")]
     endpoint: Option<EndpointId>,
@@ -90,7 +103,7 @@ impl List {
     }
 }
 
-impl Show {
+impl Which {
     async fn find(&self, conn: &AsyncPgConnection) -> anyhow::Result<events::EventRow> {
         let by_id = match self.event.parse() {
             Ok(id) => events::find(conn, id).await?,
@@ -107,10 +120,12 @@ impl Show {
             (event, _) => event.with_context(|| format!("no event has the id or the key {}", self.event)),
         }
     }
+}
 
+impl Show {
     async fn run(self, context: &mut Context<'_>) -> anyhow::Result<()> {
         let conn = context.postgres().await?;
-        let story = Story::of(&conn, self.find(&conn).await?).await?;
+        let story = Story::of(&conn, self.which.find(&conn).await?, &self.schedule).await?;
         if context.out.is_json() {
             return context.out.json(&story);
         }
@@ -128,7 +143,7 @@ impl Replay {
     async fn run(self, context: &mut Context<'_>) -> anyhow::Result<()> {
         let conn = context.postgres().await?;
         let event = self.which.find(&conn).await?;
-        let endpoint_id = self.endpoint.as_ref().map(EndpointId::as_str);
+        let endpoint_id = self.endpoint.as_ref().map(ToString::to_string);
         let wanted = deliveries::Wanted { event_id: Some(event.id), endpoint_id, ..deliveries::Wanted::default() };
         let rows = deliveries::list(&conn, &wanted, i64::MAX).await?;
         ensure!(!rows.is_empty(), "event {} owes nothing there: no endpoint wanted it when it was recorded", event.id);
@@ -154,7 +169,7 @@ struct Story {
     body: Option<Value>,
     /// Likewise, those who want ids only; `None` where nobody did.
     thin_body: Option<Value>,
-    deliveries: Vec<deliveries::DeliveryRow>,
+    deliveries: Vec<Foreseen>,
     attempts: Vec<listing::AttemptRow>,
     timeline: Vec<Moment>,
 }
@@ -170,15 +185,16 @@ async fn body_of(conn: &AsyncPgConnection, event_id: Uuid, format: Format) -> an
 }
 
 impl Story {
-    async fn of(conn: &AsyncPgConnection, event: events::EventRow) -> anyhow::Result<Self> {
+    async fn of(conn: &AsyncPgConnection, event: events::EventRow, schedule: &FleetSchedule) -> anyhow::Result<Self> {
         let body = body_of(conn, event.id, Format::Full).await?;
         let named = body.as_ref().and_then(|body| body.pointer("/data/message/id")?.as_str()?.parse::<Uuid>().ok());
         let wanted = deliveries::Wanted { event_id: Some(event.id), ..deliveries::Wanted::default() };
+        let deliveries = deliveries::list(conn, &wanted, i64::MAX).await?;
         let story = Self {
             raw_event: format!("{}-{}", event.incarnation, event.number),
             receipt: listing::receipt_of(conn, &event).await?,
             message: listing::message_of(conn, &event, named).await?,
-            deliveries: deliveries::list(conn, &wanted, i64::MAX).await?,
+            deliveries: deliveries.into_iter().map(|row| schedule.foresee(row)).collect(),
             attempts: listing::attempts_of(conn, event.id).await?,
             timeline: Vec::new(),
             thin_body: body_of(conn, event.id, Format::Thin).await?,
@@ -210,7 +226,7 @@ impl Story {
 }
 
 impl Moment {
-    fn of_delivery(delivery: &deliveries::DeliveryRow) -> Vec<Self> {
+    fn of_delivery(Foreseen { row: delivery, gives_up_at }: &Foreseen) -> Vec<Self> {
         let (endpoint, id) = (&delivery.endpoint_id, &delivery.webhook_id);
         let what = format!("recorded, and owed to {endpoint} as {id}, with the {} body", delivery.format);
         let owed = Self { at: delivery.created_at, what };
@@ -223,7 +239,9 @@ impl Moment {
             };
             Self { at, what }
         });
-        [Some(owed), ended, next].into_iter().flatten().collect()
+        let what = format!("given up for {endpoint}, at the latest, if every attempt fails");
+        let given_up = gives_up_at.map(|at| Self { at, what });
+        [Some(owed), ended, next, given_up].into_iter().flatten().collect()
     }
 
     fn of_attempt(attempt: &listing::AttemptRow) -> Self {

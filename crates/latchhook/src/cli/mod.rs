@@ -26,6 +26,7 @@ mod migrate;
 mod output;
 mod quarantine;
 mod run;
+mod schedule;
 mod secret;
 mod settings;
 mod since;

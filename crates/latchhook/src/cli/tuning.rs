@@ -3,9 +3,10 @@
 use std::{num::NonZeroUsize, time::Duration};
 
 use clap::Args;
-use dispatcher::Schedule;
 use producer::ProducerSettings;
 use queue::{ClaimSettings, ConsumerSettings};
+
+use super::schedule::FleetSchedule;
 
 /// Leases, deadlines and the schedule of retries, each as `500ms`, `30s`, `5m` or `2h`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
@@ -31,10 +32,8 @@ pub(super) struct Tuning {
     #[arg(long, env = "LATCHHOOK_RECORD_WITHIN", value_name = "TIME", default_value = "15s", value_parser = time)]
     record_within: Duration,
 
-    /// The pauses before each further attempt of a delivery; after the last one it is given up
-    #[arg(long, env = "LATCHHOOK_RETRY_AFTER", value_name = "TIMES", value_delimiter = ',', value_parser = time,
-          default_value = "5s,5m,30m,2h,5h,10h,14h,20h,24h")]
-    retry_after: Vec<Duration>,
+    #[command(flatten)]
+    schedule: FleetSchedule,
 
     /// An endpoint that has done nothing but fail for so long is disabled, and its account told
     #[arg(long, env = "LATCHHOOK_DISABLE_AFTER", value_name = "TIME", default_value = "5d", value_parser = time)]
@@ -50,7 +49,7 @@ pub(super) struct Tuning {
     lanes: NonZeroUsize,
 }
 
-fn time(text: &str) -> Result<Duration, String> {
+pub(super) fn time(text: &str) -> Result<Duration, String> {
     let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
     // Redis counts in milliseconds, and a lease of none would be everybody's.
     if time < Duration::from_millis(1) { Err("less than a millisecond".to_owned()) } else { Ok(time) }
@@ -65,7 +64,7 @@ impl Default for Tuning {
             claim_memory: worker.claims.remember_done,
             request_deadline: dispatcher.deadline,
             record_within: dispatcher.slack,
-            retry_after: dispatcher.schedule.0,
+            schedule: dispatcher.schedule.into(),
             disable_after: dispatcher.disable_after,
             group: None,
             lanes: NonZeroUsize::new(worker.lanes).unwrap_or(NonZeroUsize::MIN),
@@ -100,7 +99,7 @@ impl Tuning {
         dispatcher::Settings {
             deadline: self.request_deadline,
             slack: self.record_within,
-            schedule: Schedule(self.retry_after.clone()),
+            schedule: self.schedule.of(None),
             disable_after: self.disable_after,
             batch: self.at_most(default.batch),
             ..default

@@ -14,10 +14,12 @@ use dispatcher::Guard;
 use serde_json::{Value, json};
 use vocabulary::{AccountId, EndpointId};
 
+pub(super) use self::terms::rate;
 use self::{terms::WantedTerms, test_filter::TestFilter};
 use super::{
     account,
     context::{Context, fresh_id},
+    schedule::{FleetSchedule, preview, readable},
     secret::NewSecret,
 };
 
@@ -28,8 +30,8 @@ pub(super) enum Command {
     Add(Add),
     /// List them, without their secrets
     List,
-    /// Show one, and what it is owed
-    Show(Which),
+    /// Show one, what it is owed, and when a delivery to it would be given up
+    Show(Show),
     /// Send to it again, what was held first
     Enable(Which),
     /// Hold what it is owed
@@ -65,6 +67,15 @@ pub(super) struct Which {
     id: EndpointId,
 }
 
+/// Which endpoint, and what the fleet is told.
+#[derive(Debug, Args)]
+pub(super) struct Show {
+    /// Which endpoint
+    id: EndpointId,
+    #[command(flatten)]
+    schedule: FleetSchedule,
+}
+
 /// Which endpoint, and why.
 #[derive(Debug, Args)]
 pub(super) struct Disable {
@@ -80,11 +91,11 @@ pub(super) async fn run(command: Command, context: &mut Context<'_>) -> anyhow::
     match command {
         Command::Add(add) => add.run(context).await,
         Command::List => list(context).await,
-        Command::Show(Which { id }) => show(context, &id).await,
         Command::Enable(Which { id }) => enable(context, &id).await,
         Command::Disable(Disable { id, reason }) => disable(context, &id, &reason).await,
         Command::Rotate(rotate) => rotate.run(context).await,
         Command::TestFilter(test) => test.run(context).await,
+        Command::Show(show) => show.run(context).await,
     }
 }
 
@@ -159,17 +170,43 @@ async fn list(context: &mut Context<'_>) -> anyhow::Result<()> {
     context.out.list(&columns, &endpoints.iter().map(shown).collect::<Vec<_>>())
 }
 
-async fn show(context: &mut Context<'_>, id: &EndpointId) -> anyhow::Result<()> {
-    let conn = context.postgres().await?;
-    let all = endpoints::list(&conn).await?;
-    let endpoint = all.iter().find(|endpoint| endpoint.id == id.as_str()).with_context(|| unknown(id))?;
-    let (pending, next_due_at) = listing::owed_to(&conn, id.as_str()).await?;
-    let mut endpoint = shown(endpoint);
-    endpoint["pending"] = json!(pending);
-    endpoint["next_due_at"] = json!(next_due_at);
-    endpoint["gate"] = json!(gates::of(&conn, id).await?);
-    endpoint["secrets"] = secrets::shown(&conn, context, id).await?;
-    context.out.object(&endpoint)
+impl Show {
+    async fn run(self, context: &mut Context<'_>) -> anyhow::Result<()> {
+        let (id, conn) = (&self.id, context.postgres().await?);
+        let all = endpoints::list(&conn).await?;
+        let row = all.iter().find(|endpoint| endpoint.id == id.as_str()).with_context(|| unknown(id))?;
+        let (pending, next_due_at) = listing::owed_to(&conn, id.as_str()).await?;
+        let mut endpoint = shown(row);
+        endpoint["pending"] = json!(pending);
+        endpoint["next_due_at"] = json!(next_due_at);
+        endpoint["gate"] = json!(gates::of(&conn, id).await?);
+        endpoint["secrets"] = secrets::shown(&conn, context, id).await?;
+        self.show_with_preview(endpoint, row.schedule_s.as_deref(), context)
+    }
+
+    fn show_with_preview(
+        &self,
+        mut endpoint: Value,
+        own: Option<&[i32]>,
+        context: &mut Context<'_>,
+    ) -> anyhow::Result<()> {
+        let schedule = self.schedule.of(own);
+        let (attempts, gives_up_after) = (preview(&schedule), schedule.left(0));
+        if context.out.is_json() {
+            endpoint["attempts"] = json!(attempts);
+            endpoint["gives_up_after_s"] = json!(gives_up_after.at_least.as_secs_f64());
+            endpoint["gives_up_after_at_most_s"] = json!(gives_up_after.at_most.as_secs_f64());
+            return context.out.json(&endpoint);
+        }
+        let (after, at_most) = (readable(gives_up_after.at_least), readable(gives_up_after.at_most));
+        endpoint["gives_up_after"] = json!(format!("{after}; with jitter {at_most} at most"));
+        context.out.object(&endpoint)?;
+        context.out.text(
+            "\nattempts of a delivery, if each fails; requests take their time besides, and so does Retry-After",
+        )?;
+        let rows: Vec<_> = attempts.iter().map(|attempt| attempt.row()).collect();
+        context.out.list(&["attempt", "after", "with_jitter_at_most"], &rows)
+    }
 }
 
 async fn enable(context: &mut Context<'_>, id: &EndpointId) -> anyhow::Result<()> {

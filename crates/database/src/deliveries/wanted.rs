@@ -1,0 +1,269 @@
+//! Which deliveries: what people look at, and have tried again.
+//!
+//! What stands beside a delivery is looked up by its key, row for row, and not joined: Postgres never knows how much there is
+//! in `due`, and has been seen to compare each delivery of an endpoint with each.
+
+use chrono::{DateTime, Utc};
+use diesel::{
+    dsl::{IntoBoxed, auto_type, exists},
+    pg::Pg,
+    prelude::*,
+};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::{
+    QueryResult,
+    schema::{attempts, deliveries, due, endpoints},
+};
+
+/// A delivery with its place in the queue of what is due, and what its last attempt came to: what people look at.
+#[derive(Debug, Clone, Serialize, Queryable, Selectable)]
+#[diesel(table_name = deliveries)]
+pub struct DeliveryRow {
+    /// What is owed.
+    pub event_id: Uuid,
+    /// To whom.
+    pub endpoint_id: String,
+    /// Under which id.
+    pub webhook_id: String,
+    /// Which body of the event it carries, `full` or `thin`.
+    pub format: String,
+    /// Of an endpoint that asked for order: its lane. Pending and not due, it waits for the one before it.
+    pub lane: Option<String>,
+    /// `pending`, `delivered` or `abandoned`.
+    pub state: String,
+    /// Requests recorded.
+    pub attempts: i32,
+    /// When its event was committed.
+    pub created_at: DateTime<Utc>,
+    /// When it was delivered or abandoned.
+    pub finished_at: Option<DateTime<Utc>>,
+    /// While pending: when it is tried next, or when the lease on it ends.
+    #[diesel(select_expression = its_due_at())]
+    #[diesel(select_expression_type = its_due_at)]
+    pub due_at: Option<DateTime<Utc>>,
+    /// The lease that a dispatcher has on it.
+    #[diesel(select_expression = its_lease())]
+    #[diesel(select_expression_type = its_lease)]
+    pub lease: Option<i64>,
+    /// Whether it waits for nothing but its endpoint to be enabled.
+    #[diesel(select_expression = is_held())]
+    #[diesel(select_expression_type = is_held)]
+    pub held: bool,
+    /// What its last attempt came to, in a word; `None` before the first.
+    #[diesel(select_expression = last_outcome())]
+    #[diesel(select_expression_type = last_outcome)]
+    pub outcome: Option<String>,
+    /// What the customer answered to it.
+    #[diesel(select_expression = last_status())]
+    #[diesel(select_expression_type = last_status)]
+    pub http_status: Option<i16>,
+    /// While pending: requests recorded since it was last made due, its place in the schedule.
+    #[diesel(select_expression = its_place())]
+    #[diesel(select_expression_type = its_place)]
+    #[serde(skip)]
+    pub place: Option<i32>,
+    /// The schedule of its endpoint, in seconds; `None` is the dispatcher's.
+    #[diesel(select_expression = its_schedule())]
+    #[diesel(select_expression_type = its_schedule)]
+    #[serde(skip)]
+    pub schedule_s: Option<Vec<i32>>,
+}
+
+/// Which deliveries; `None` and empty are any.
+///
+/// Kept as JSON with a retry of many: a field that this program does not know is refused, because what it leaves out would
+/// be tried again.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Wanted {
+    /// Named by their webhook ids.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub webhook_ids: Vec<String>,
+    /// Of this event.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub event_id: Option<Uuid>,
+    /// To this endpoint.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoint_id: Option<String>,
+    /// In one of these states.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub states: Vec<String>,
+    /// Committed no earlier than this.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<DateTime<Utc>>,
+    /// Committed earlier than this.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<DateTime<Utc>>,
+    /// Whose last attempt came to this.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<String>,
+    /// Whose last attempt was answered so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http_status: Option<i16>,
+    /// There by this moment, and not ended since.
+    #[serde(skip)]
+    pub as_of: Option<DateTime<Utc>>,
+}
+
+/// Where a delivery stands among all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// What is owed.
+    pub event_id: Uuid,
+    /// To whom.
+    pub endpoint_id: String,
+}
+
+impl DeliveryRow {
+    /// Where it stands.
+    pub fn place(&self) -> Place {
+        Place { event_id: self.event_id, endpoint_id: self.endpoint_id.clone() }
+    }
+}
+
+/// One row of `attempts`, by its key: lease numbers only grow.
+#[auto_type]
+fn last_attempt() -> _ {
+    attempts::table
+        .filter(attempts::event_id.eq(deliveries::event_id))
+        .filter(attempts::endpoint_id.eq(deliveries::endpoint_id))
+        .order(attempts::lease.desc())
+        .limit(1_i64)
+}
+
+#[auto_type]
+fn last_outcome() -> _ {
+    last_attempt().select(attempts::outcome).single_value()
+}
+
+#[auto_type]
+fn last_status() -> _ {
+    last_attempt().select(attempts::http_status).single_value()
+}
+
+#[auto_type]
+fn its_due() -> _ {
+    due::table.filter(due::event_id.eq(deliveries::event_id)).filter(due::endpoint_id.eq(deliveries::endpoint_id))
+}
+
+#[auto_type]
+fn its_due_at() -> _ {
+    its_due().select(due::due_at).single_value()
+}
+
+#[auto_type]
+fn its_lease() -> _ {
+    its_due().select(due::lease).single_value()
+}
+
+#[auto_type]
+fn its_place() -> _ {
+    its_due().select(due::attempts).single_value()
+}
+
+#[auto_type]
+fn its_endpoint() -> _ {
+    endpoints::table.filter(endpoints::id.eq(deliveries::endpoint_id))
+}
+
+#[auto_type]
+fn its_schedule() -> _ {
+    its_endpoint().select(endpoints::schedule_s).single_value()
+}
+
+#[auto_type]
+fn is_held() -> _ {
+    exists(its_due()).and(exists(its_endpoint().filter(endpoints::enabled.eq(false))))
+}
+
+fn matching(wanted: &Wanted) -> IntoBoxed<'_, deliveries::table, Pg> {
+    let mut query = in_states(deliveries::table.into_boxed(), &wanted.states);
+    if !wanted.webhook_ids.is_empty() {
+        query = query.filter(deliveries::webhook_id.eq_any(&wanted.webhook_ids));
+    }
+    if let Some(event_id) = wanted.event_id {
+        query = query.filter(deliveries::event_id.eq(event_id));
+    }
+    if let Some(endpoint_id) = &wanted.endpoint_id {
+        query = query.filter(deliveries::endpoint_id.eq(endpoint_id));
+    }
+    if let Some(since) = wanted.since {
+        query = query.filter(deliveries::created_at.ge(since));
+    }
+    if let Some(until) = wanted.until {
+        query = query.filter(deliveries::created_at.lt(until));
+    }
+    if let Some(outcome) = &wanted.outcome {
+        query = query.filter(last_outcome().eq(outcome));
+    }
+    if let Some(http_status) = wanted.http_status {
+        query = query.filter(last_status().eq(http_status));
+    }
+    if let Some(as_of) = wanted.as_of {
+        let ended = deliveries::finished_at.is_null().or(deliveries::finished_at.le(as_of));
+        query = query.filter(deliveries::created_at.le(as_of)).filter(ended);
+    }
+    query
+}
+
+/// What is abandoned is found by its index, and what is pending by `due`: both say once more what the state says.
+fn in_states<'a>(
+    query: IntoBoxed<'a, deliveries::table, Pg>,
+    states: &'a [String],
+) -> IntoBoxed<'a, deliveries::table, Pg> {
+    match states {
+        [] => query,
+        [state] if state == "abandoned" => {
+            query.filter(deliveries::abandoned_at.is_not_null()).filter(deliveries::state.eq(state))
+        }
+        [state] if state == "pending" => query.filter(exists(its_due())).filter(deliveries::state.eq(state)),
+        several => query.filter(deliveries::state.eq_any(several)),
+    }
+}
+
+/// The newest `limit` deliveries of those wanted, the newest first.
+///
+/// Abandoned and pending ones are found without reading the others. Anything else reads deliveries from the newest on until
+/// there are enough.
+///
+/// # Errors
+/// As any query.
+pub async fn list(conn: &AsyncPgConnection, wanted: &Wanted, limit: i64) -> QueryResult<Vec<DeliveryRow>> {
+    matching(wanted)
+        .order((deliveries::event_id.desc(), deliveries::endpoint_id))
+        .limit(limit)
+        .select(DeliveryRow::as_select())
+        .load(&mut &*conn)
+        .await
+}
+
+/// The next `limit` deliveries of those wanted after a place, in the order of places.
+///
+/// Costs what it reads of the abandoned or pending ones (up to the `limit`-th that matches), and two rows of `attempts` for
+/// each that is looked at.
+///
+/// # Errors
+/// As any query.
+pub async fn page(
+    conn: &AsyncPgConnection,
+    wanted: &Wanted,
+    after: Option<&Place>,
+    limit: i64,
+) -> QueryResult<Vec<DeliveryRow>> {
+    let mut query = matching(wanted);
+    if let Some(Place { event_id, endpoint_id }) = after {
+        let same_event = deliveries::event_id.eq(event_id).and(deliveries::endpoint_id.gt(endpoint_id));
+        // The first is what the index is entered by; the second passes over what is there already.
+        query = query.filter(deliveries::event_id.ge(event_id));
+        query = query.filter(deliveries::event_id.gt(event_id).or(same_event));
+    }
+    query
+        .order((deliveries::event_id, deliveries::endpoint_id))
+        .limit(limit)
+        .select(DeliveryRow::as_select())
+        .load(&mut &*conn)
+        .await
+}

@@ -1,0 +1,115 @@
+//! Working a retry of many: chunk after chunk, each in a transaction of its own, at the rate that was asked for.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use database::{
+    AsyncPgConnection, QueryResult,
+    deliveries::{self, Wanted},
+    retries::{self, RetryRow},
+};
+use diesel_async::AsyncConnection;
+use serde_json::json;
+use tokio::time::sleep;
+
+use super::{
+    super::context::{Context, actor},
+    TOGETHER, Word, make_due_together,
+};
+
+/// How often somebody who waits for the next chunk looks whether the retry was cancelled.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// What became of one step.
+enum Step {
+    /// A chunk was taken.
+    Took(RetryRow),
+    /// It is too early for the next one, by so much.
+    Early(Duration),
+    /// There is none: it is done or cancelled.
+    Ended(RetryRow),
+}
+
+/// Works a retry until it has ended. Whoever works it beside us takes other chunks, at one rate for all.
+pub(super) async fn work(
+    context: &mut Context<'_>,
+    conn: &mut AsyncPgConnection,
+    retry: RetryRow,
+) -> anyhow::Result<()> {
+    let id = retry.id;
+    let wanted = retry.wanted_deliveries().context("a later latchhook wrote this retry: resume it with that one")?;
+    context.note(&format!(
+        "retry {id} of {} deliveries; if it is interrupted: latchhook deliveries retries resume {id}, or cancel {id}",
+        retry.wanted
+    ));
+    let (actor, mut percent) = (actor(), percent_of(&retry));
+    let ended = loop {
+        let stays = || format!("retry {id} stays as it is; to go on: latchhook deliveries retries resume {id}");
+        match step(conn, id, &wanted, &actor).await.with_context(stays)? {
+            Step::Took(retry) => report(context, &retry, &mut percent),
+            Step::Early(left) => sleep(left.min(LOOK_EVERY)).await,
+            Step::Ended(retry) => break retry,
+        }
+    };
+    context.out.object(&json!({"retry": id, "state": ended.state, "wanted": ended.wanted, "due": ended.due}))
+}
+
+/// The one transaction: whoever is killed in it has made nothing due.
+async fn step(conn: &mut AsyncPgConnection, id: i64, wanted: &Wanted, actor: &str) -> QueryResult<Step> {
+    let step = conn.transaction(async |conn| {
+        let (retry, early) = retries::hold(conn, id).await?;
+        if !retry.is_running() {
+            return Ok(Step::Ended(retry));
+        }
+        if !early.is_zero() {
+            return Ok(Step::Early(early));
+        }
+        take_chunk(conn, &retry, wanted, actor).await
+    });
+    step.await
+}
+
+/// Looks for one delivery more than it takes, so that a retry is done with its last chunk and not a pause later.
+async fn take_chunk(conn: &AsyncPgConnection, retry: &RetryRow, wanted: &Wanted, actor: &str) -> QueryResult<Step> {
+    let most = chunk(retry.per_second);
+    let mut rows = deliveries::page(conn, wanted, retry.last().as_ref(), i64::from(most) + 1).await?;
+    let is_last = rows.len() <= most.into();
+    rows.truncate(most.into());
+    let states: Vec<_> = wanted.states.iter().map(String::as_str).collect();
+    let word = Word { actor, action: "deliveries retry", detail: &format!("retry {}", retry.id) };
+    let due = make_due_together(conn, &word, &rows, &states).await?;
+    let pause = retry.per_second.map_or(Duration::ZERO, |rate| Duration::from_secs_f64(rows.len() as f64 / rate));
+    let retry = retries::advance(conn, retry.id, &rows, due, pause).await?;
+    Ok(match is_last {
+        true => Step::Ended(retries::end(conn, retry.id, "done").await?.unwrap_or(retry)),
+        false => Step::Took(retry),
+    })
+}
+
+/// What a second is good for, so that a slow retry is a steady one.
+fn chunk(per_second: Option<f64>) -> u16 {
+    per_second.map_or(TOGETHER, |rate| rate.clamp(1.0, TOGETHER.into()) as u16)
+}
+
+/// A line for each part in a hundred, at most.
+fn report(context: &Context<'_>, retry: &RetryRow, percent: &mut i64) {
+    let now = percent_of(retry);
+    if now != *percent {
+        *percent = now;
+        context.note(&format!("{now} %: {} of {} taken, {} made due", retry.taken, retry.wanted, retry.due));
+    }
+}
+
+fn percent_of(retry: &RetryRow) -> i64 {
+    retry.taken.saturating_mul(100) / retry.wanted.max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chunk_is_a_second_of_its_rate_but_never_none_and_never_more_than_a_thousand() {
+        assert_eq!([None, Some(50.0), Some(0.01), Some(1e5)].map(chunk), [1_000, 50, 1, 1_000]);
+    }
+}

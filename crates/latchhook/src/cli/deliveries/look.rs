@@ -1,0 +1,67 @@
+//! Looking: each delivery, and how many there are by endpoint and cause.
+
+use anyhow::ensure;
+use clap::Args;
+use database::deliveries;
+
+use super::{
+    super::{context::Context, schedule::FleetSchedule},
+    filter::{Filter, State},
+};
+
+/// What is shown of each, to people.
+const COLUMNS: [&str; 11] = [
+    "webhook_id",
+    "event_id",
+    "endpoint_id",
+    "state",
+    "held",
+    "attempts",
+    "outcome",
+    "http_status",
+    "due_at",
+    "gives_up_at",
+    "finished_at",
+];
+/// What is shown of each group.
+pub(super) const CAUSE: [&str; 6] = ["endpoint_id", "outcome", "http_status", "count", "oldest", "newest"];
+
+/// Which deliveries, and how many of them.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct List {
+    #[command(flatten)]
+    filter: Filter,
+    /// At most so many
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    limit: u32,
+    #[command(flatten)]
+    schedule: FleetSchedule,
+}
+
+/// Which deliveries; abandoned ones, where no state is named.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Summary {
+    #[command(flatten)]
+    filter: Filter,
+}
+
+impl List {
+    pub(super) async fn run(self, context: &mut Context<'_>) -> anyhow::Result<()> {
+        let conn = context.postgres().await?;
+        self.filter.must_name_what_is_there(&conn).await?;
+        let rows = deliveries::list(&conn, &self.filter.wanted(context)?, self.limit.into()).await?;
+        let rows: Vec<_> = rows.into_iter().map(|row| self.schedule.foresee(row)).collect();
+        context.out.list(&COLUMNS, &rows)
+    }
+}
+
+impl Summary {
+    pub(super) async fn run(self, context: &mut Context<'_>) -> anyhow::Result<()> {
+        let state = self.filter.state.unwrap_or(State::Abandoned);
+        ensure!(state != State::Delivered, "what is delivered has no cause: --state is abandoned or pending");
+        let wanted = deliveries::Wanted { states: vec![state.as_str().to_owned()], ..self.filter.wanted(context)? };
+        let conn = context.postgres().await?;
+        self.filter.must_name_what_is_there(&conn).await?;
+        context.out.list(&CAUSE, &deliveries::causes(&conn, &wanted).await?)
+    }
+}

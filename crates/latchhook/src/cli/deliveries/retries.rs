@@ -1,0 +1,88 @@
+//! `latchhook deliveries retries`: retries of many, how far each got, going on with it, and calling it off.
+
+use anyhow::{Context as _, bail, ensure};
+use clap::{Args, Subcommand};
+use database::{
+    AsyncPgConnection, audit_log,
+    retries::{self, RetryRow},
+};
+use diesel_async::AsyncConnection;
+use serde_json::json;
+
+use super::{
+    super::context::{Context, actor},
+    job,
+};
+
+/// What is shown of each, to people.
+const COLUMNS: [&str; 9] = ["id", "state", "wanted", "taken", "due", "per_second", "actor", "created_at", "ended_at"];
+
+/// Retries of many deliveries
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum Command {
+    /// List them, the newest first
+    List(List),
+    /// Show one: which deliveries, and how far it got
+    Show(Which),
+    /// Go on with one that was interrupted
+    Resume(Which),
+    /// Call one off: what it made due stays due
+    Cancel(Which),
+}
+
+/// How many.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct List {
+    /// At most so many
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    limit: u32,
+}
+
+/// Which retry.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Which {
+    /// Its number
+    id: i64,
+}
+
+/// Runs it.
+pub(super) async fn run(command: Command, context: &mut Context<'_>) -> anyhow::Result<()> {
+    let mut conn = context.postgres().await?;
+    match command {
+        Command::List(List { limit }) => context.out.list(&COLUMNS, &retries::list(&conn, limit.into()).await?),
+        Command::Show(Which { id }) => context.out.object(&find(&conn, id).await?),
+        Command::Resume(Which { id }) => {
+            let retry = find(&conn, id).await?;
+            ensure!(
+                retry.is_running(),
+                "retry {id} is {}: ask for a new one, by latchhook deliveries retry",
+                retry.state
+            );
+            job::work(context, &mut conn, retry).await
+        }
+        Command::Cancel(Which { id }) => cancel(context, &mut conn, id).await,
+    }
+}
+
+async fn find(conn: &AsyncPgConnection, id: i64) -> anyhow::Result<RetryRow> {
+    let found = retries::find(conn, id).await?;
+    found.with_context(|| format!("there is no retry {id}: latchhook deliveries retries list names them"))
+}
+
+async fn cancel(context: &mut Context<'_>, conn: &mut AsyncPgConnection, id: i64) -> anyhow::Result<()> {
+    let (actor, target) = (actor(), id.to_string());
+    let cancelled = conn.transaction(async |conn| {
+        let cancelled = retries::end(conn, id, "cancelled").await?;
+        if cancelled.is_some() {
+            let action = "deliveries retries cancel";
+            audit_log::record(conn, &audit_log::Deed { actor: &actor, action, target: &target, detail: "" }).await?;
+        }
+        database::QueryResult::Ok(cancelled)
+    });
+    match cancelled.await? {
+        Some(RetryRow { state, wanted, due, .. }) => {
+            context.out.object(&json!({"retry": id, "state": state, "wanted": wanted, "due": due}))
+        }
+        None => bail!("retry {id} is {} already", find(conn, id).await?.state),
+    }
+}
