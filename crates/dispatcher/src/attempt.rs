@@ -34,9 +34,7 @@ impl Attempter {
         let started = Instant::now();
         let answer = match self.request(&leased, now) {
             Ok(request) => self.client.send(request, started + self.deadline, now).await,
-            Err((cause, detail)) => {
-                Answer { outcome: Outcome::Failed(cause), status: None, head: Vec::new(), detail: Some(detail) }
-            }
+            Err((cause, detail)) => Answer::without_request(cause, detail),
         };
         let next = judge(&answer.outcome, leased.attempts, &self.schedule, rand::random());
         let recorded = Recorded {
@@ -51,6 +49,7 @@ impl Attempter {
             response_head: answer.status.map(|_| answer.head),
             started_at: now,
             duration: started.elapsed(),
+            split: answer.split,
             next,
         };
         (recorded, answer.outcome)

@@ -2,16 +2,24 @@
 //!
 //! Connections are kept and used again, because a new one per delivery costs three times the work. What is read of an
 //! answer is bounded: its head by hyper, its body here. Both must come whole inside the deadline, even for a 2xx: an answer
-//! that never ends was given by something in front of the customer, not by the customer.
+//! that never ends was given by something in front of the customer, not by the customer. Nothing is decompressed.
+//!
+//! A kept connection leads to an address that the guard has let through when it was made, and under the certificate that
+//! was checked then. It may outlive a change of the name's addresses: that is what its owner keeps the old server open for,
+//! and a server that closes it, or four idle seconds, end it. A name that has moved into our own network since is not
+//! followed there by a connection that was made before, and refused by the next one.
 
 use std::{error::Error, io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use http::{Request, StatusCode, header::RETRY_AFTER};
+use database::attempts::Split;
+use http::{
+    HeaderMap, HeaderName, Request, StatusCode,
+    header::{CONTENT_TYPE, LOCATION, RETRY_AFTER},
+};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper_rustls::HttpsConnector;
 use hyper_util::{
     client::legacy,
     rt::{TokioExecutor, TokioTimer},
@@ -19,8 +27,10 @@ use hyper_util::{
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
-    guard::{Guard, Refusal},
+    connector::{ConnectError, Connector},
+    guard::Guard,
     outcome::{Cause, Outcome},
+    split::{head_came, measured},
 };
 
 /// Bytes of an answer's body that are read; a larger one is a failure.
@@ -38,7 +48,7 @@ const IDLE: Duration = Duration::from_secs(4);
 /// Sends deliveries. Cheap to clone; clones share their connections.
 #[derive(Clone)]
 pub struct Client {
-    http: legacy::Client<HttpsConnector<Guard>, Full<Bytes>>,
+    http: legacy::Client<Connector, Full<Bytes>>,
 }
 
 /// What came back, and what it is taken for.
@@ -48,13 +58,22 @@ pub(crate) struct Answer {
     pub(crate) status: Option<StatusCode>,
     pub(crate) head: Vec<u8>,
     pub(crate) detail: Option<String>,
+    pub(crate) split: Split,
+}
+
+impl Answer {
+    /// Nothing was sent.
+    pub(crate) fn without_request(cause: Cause, detail: String) -> Self {
+        let (head, split) = Default::default();
+        Self { outcome: Outcome::Failed(cause), status: None, head, detail: Some(detail), split }
+    }
 }
 
 /// The part of an answer that came, whatever became of the rest.
 #[derive(Default)]
 struct Seen {
     status: Option<StatusCode>,
-    retry_after: Option<String>,
+    headers: HeaderMap,
     head: Vec<u8>,
 }
 
@@ -70,16 +89,16 @@ impl Client {
             .expect("ring has every suite of TLS 1.2 and 1.3")
             .with_root_certificates(roots)
             .with_no_client_auth();
-        Self::with_tls(guard, tls)
+        Self::with(Connector { guard, tls: Arc::new(tls) })
     }
 
-    fn with_tls(guard: Guard, tls: rustls::ClientConfig) -> Self {
+    fn with(connector: Connector) -> Self {
         let http = legacy::Client::builder(TokioExecutor::new())
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE)
             .http1_max_buf_size(MOST_HEAD)
-            .build(HttpsConnector::from((guard, tls)));
+            .build(connector);
         Self { http }
     }
 
@@ -87,22 +106,38 @@ impl Client {
     /// compared with.
     pub(crate) async fn send(&self, request: Request<Full<Bytes>>, deadline: Instant, now: DateTime<Utc>) -> Answer {
         let mut seen = Seen::default();
-        let ended = timeout_at(deadline, self.exchange(request, &mut seen)).await;
+        let (ended, split) = measured(timeout_at(deadline, self.exchange(request, &mut seen))).await;
         let (outcome, detail) = match ended.unwrap_or(Err((Cause::Timeout, None))) {
-            Ok(status) => (Outcome::of_answer(status, seen.retry_after.as_deref(), now), None),
+            Ok(status) => (Outcome::of_answer(status, told(&seen.headers, &RETRY_AFTER), now), None),
             Err((cause, detail)) => (Outcome::Failed(cause), detail),
         };
-        Answer { outcome, status: seen.status, head: seen.head, detail }
+        let detail = detail.or_else(|| explanation(&outcome, &seen.headers));
+        Answer { outcome, status: seen.status, head: seen.head, detail, split }
     }
 
     async fn exchange(&self, request: Request<Full<Bytes>>, seen: &mut Seen) -> Result<StatusCode, Failure> {
+        let began = Instant::now();
         let response = self.http.request(request).await.map_err(|error| failure(&error))?;
-        let status = response.status();
-        seen.status = Some(status);
-        seen.retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        read(response.into_body(), &mut seen.head).await?;
-        Ok(status)
+        head_came(began.elapsed());
+        let (head, body) = response.into_parts();
+        seen.status = Some(head.status);
+        seen.headers = head.headers;
+        read(body, &mut seen.head).await?;
+        Ok(head.status)
     }
+}
+
+fn told<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// What helps to understand an answer that is no success, beside its status and the first bytes of its body.
+fn explanation(outcome: &Outcome, headers: &HeaderMap) -> Option<String> {
+    let Outcome::Declined { .. } = outcome else { return None };
+    let told =
+        [LOCATION, RETRY_AFTER, CONTENT_TYPE].map(|name| told(headers, &name).map(|value| format!("{name}: {value}")));
+    let told: Vec<_> = told.into_iter().flatten().collect();
+    (!told.is_empty()).then(|| clipped(&told.join(", ")))
 }
 
 /// Reads a body to its end, which gives the connection back to the pool; keeps its first bytes.
@@ -124,14 +159,12 @@ fn failure(error: &(dyn Error + 'static)) -> Failure {
     (cause(error), Some(detail(error)))
 }
 
-/// The cause that an error from hyper comes down to. A connection that did not come about and that the guard has no part in
-/// has failed in TLS, the only other layer of the connector.
+/// The cause that an error from hyper comes down to.
 fn cause(error: &(dyn Error + 'static)) -> Cause {
-    if let Some(refusal) = chain(error).find_map(|error| error.downcast_ref::<Refusal>()) {
-        return refusal.cause();
-    }
-    if error.downcast_ref::<legacy::Error>().is_some_and(legacy::Error::is_connect) {
-        return Cause::Tls;
+    match chain(error).find_map(|error| error.downcast_ref()) {
+        Some(ConnectError::Refused(refusal)) => return refusal.cause(),
+        Some(ConnectError::Tls(_)) => return Cause::Tls,
+        None => {}
     }
     match chain(error).find_map(|error| error.downcast_ref::<hyper::Error>()) {
         Some(error) if error.is_parse_too_large() => Cause::TooLarge,
@@ -152,7 +185,11 @@ fn is_timeout(error: &(dyn Error + 'static)) -> bool {
 /// The whole chain in one line. Postgres keeps no NUL in text.
 pub(crate) fn detail(error: &(dyn Error + 'static)) -> String {
     let facts: Vec<_> = chain(error).map(ToString::to_string).collect();
-    facts.join(": ").chars().filter(|c| *c != '\0').take(KEPT_DETAIL).collect()
+    clipped(&facts.join(": "))
+}
+
+fn clipped(text: &str) -> String {
+    text.chars().filter(|c| *c != '\0').take(KEPT_DETAIL).collect()
 }
 
 #[cfg(test)]
@@ -205,7 +242,10 @@ mod tests {
         let guard = Guard::new("127.0.0.1".parse().unwrap());
         let ((known, trusting), (unknown, _)) = (customer().await, customer().await);
 
-        assert_eq!(outcome(&Client::with_tls(guard.clone(), trusting), &known).await, Outcome::Delivered);
+        assert_eq!(
+            outcome(&Client::with(Connector { guard: guard.clone(), tls: Arc::new(trusting) }), &known).await,
+            Outcome::Delivered
+        );
         assert_eq!(outcome(&Client::new(guard), &unknown).await, Outcome::Failed(Cause::Tls));
     }
 }

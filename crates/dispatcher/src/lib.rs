@@ -15,6 +15,7 @@ mod address;
 mod attempt;
 mod back_off;
 mod client;
+mod connector;
 mod counters;
 mod desk;
 mod dispatcher;
@@ -24,8 +25,10 @@ mod outcome;
 #[cfg(any(test, fuzzing))]
 pub mod properties;
 mod recorder;
+mod resolver;
 mod send;
 pub mod signing;
+mod split;
 mod targets;
 
 pub use address::{AllowedPrivate, Cidr, CidrError};
