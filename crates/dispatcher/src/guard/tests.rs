@@ -1,5 +1,7 @@
 //! Ways into our own network, and what the guard says to each.
 
+mod dns;
+mod names;
 
 use super::*;
 
