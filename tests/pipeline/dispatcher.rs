@@ -21,3 +21,5 @@ mod leases;
 mod promises;
 #[path = "dispatcher/setting.rs"]
 mod setting;
+#[path = "dispatcher/ways.rs"]
+mod ways;

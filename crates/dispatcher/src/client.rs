@@ -170,6 +170,7 @@ fn cause(error: &(dyn Error + 'static)) -> Cause {
         Some(error) if error.is_parse_too_large() => Cause::TooLarge,
         Some(error) if error.is_parse() => Cause::Protocol,
         _ if chain(error).any(is_timeout) => Cause::Timeout,
+        _ if chain(error).any(is_nonsense) => Cause::Protocol,
         _ => Cause::Reset,
     }
 }
@@ -180,6 +181,12 @@ fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn 
 
 fn is_timeout(error: &(dyn Error + 'static)) -> bool {
     error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::TimedOut)
+}
+
+/// Chunks that are none.
+fn is_nonsense(error: &(dyn Error + 'static)) -> bool {
+    let kind = error.downcast_ref().map(io::Error::kind);
+    matches!(kind, Some(io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData))
 }
 
 /// The whole chain in one line. Postgres keeps no NUL in text.
