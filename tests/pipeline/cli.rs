@@ -4,6 +4,8 @@
 
 #[path = "cli/accept.rs"]
 mod accept;
+#[path = "cli/access.rs"]
+mod access;
 #[path = "cli/audit.rs"]
 mod audit;
 #[path = "cli/bench.rs"]

@@ -1,6 +1,6 @@
 //! One attempt: sign, send, judge.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -33,7 +33,7 @@ impl Attempter {
     pub(crate) async fn attempt(&self, leased: Leased, now: DateTime<Utc>) -> (Recorded, Outcome) {
         let started = Instant::now();
         let answer = match self.request(&leased, now) {
-            Ok(request) => self.client.send(request, started + self.deadline, now).await,
+            Ok((opened, request)) => opened.client(&self.client).send(request, started + self.deadline, now).await,
             Err((cause, detail)) => Answer::without_request(cause, detail),
         };
         let next = judge(&answer.outcome, leased.attempts, &self.schedule, rand::random());
@@ -55,11 +55,11 @@ impl Attempter {
         (recorded, answer.outcome)
     }
 
-    fn request(&self, leased: &Leased, now: DateTime<Utc>) -> Result<Request<Full<Bytes>>, Unsent> {
+    fn request(&self, leased: &Leased, now: DateTime<Utc>) -> Result<(Arc<Opened>, Request<Full<Bytes>>), Unsent> {
         let opened = self.targets.open(&leased.endpoint_id, &leased.target)?;
-        let Opened { uri, secrets, .. } = &*opened;
+        let Opened { uri, secrets, headers, .. } = &*opened;
         let timestamp = now.timestamp();
-        Request::builder()
+        let mut request = Request::builder()
             .method(Method::POST)
             .uri(uri.clone())
             .header(header::CONTENT_TYPE, JSON)
@@ -68,7 +68,9 @@ impl Attempter {
             .header("webhook-timestamp", timestamp)
             .header("webhook-signature", signature(secrets, &leased.webhook_id, timestamp, &leased.body))
             .body(Full::new(leased.body.clone()))
-            .map_err(|error| (Cause::Guard, detail(&error)))
+            .map_err(|error| (Cause::Guard, detail(&error)))?;
+        request.headers_mut().extend(headers.clone());
+        Ok((opened, request))
     }
 }
 

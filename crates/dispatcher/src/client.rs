@@ -24,6 +24,10 @@ use hyper_util::{
     client::legacy,
     rt::{TokioExecutor, TokioTimer},
 };
+use rustls::{
+    client::Resumption,
+    sign::{CertifiedKey, SingleCertAndKey},
+};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
@@ -41,6 +45,8 @@ const KEPT_BODY: usize = 1024;
 const MOST_HEAD: usize = 32 * 1024;
 /// Characters of an error that are kept with the attempt.
 const KEPT_DETAIL: usize = 300;
+/// Hosts that a client with a certificate keeps TLS sessions of: it is one endpoint's, which has one.
+const KEPT_SESSIONS: usize = 2;
 /// Shorter than the five seconds after which the commonest servers close an idle connection, so that we seldom write into
 /// one that is just being closed.
 const IDLE: Duration = Duration::from_secs(4);
@@ -49,6 +55,7 @@ const IDLE: Duration = Duration::from_secs(4);
 #[derive(Clone)]
 pub struct Client {
     http: legacy::Client<Connector, Full<Bytes>>,
+    connector: Connector,
 }
 
 /// What came back, and what it is taken for.
@@ -98,8 +105,17 @@ impl Client {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE)
             .http1_max_buf_size(MOST_HEAD)
-            .build(connector);
-        Self { http }
+            .build(connector.clone());
+        Self { http, connector }
+    }
+
+    /// A client that shows a certificate where it is asked for one. Its connections and its TLS sessions are its own, so that
+    /// nobody else's request comes under that name.
+    pub(crate) fn showing(&self, identity: Arc<CertifiedKey>) -> Self {
+        let mut tls = (*self.connector.tls).clone();
+        tls.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(identity));
+        tls.resumption = Resumption::in_memory_sessions(KEPT_SESSIONS);
+        Self::with(Connector { guard: self.connector.guard.clone(), tls: Arc::new(tls) })
     }
 
     /// Sends one request and reads what comes back, until `deadline` at the latest. `now` is what a date in Retry-After is
@@ -170,6 +186,7 @@ fn cause(error: &(dyn Error + 'static)) -> Cause {
         Some(error) if error.is_parse_too_large() => Cause::TooLarge,
         Some(error) if error.is_parse() => Cause::Protocol,
         _ if chain(error).any(is_timeout) => Cause::Timeout,
+        _ if chain(error).any(is_tls) => Cause::Tls,
         _ if chain(error).any(is_nonsense) => Cause::Protocol,
         _ => Cause::Reset,
     }
@@ -189,6 +206,12 @@ fn is_nonsense(error: &(dyn Error + 'static)) -> bool {
     matches!(kind, Some(io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData))
 }
 
+/// A server that speaks TLS 1.3 refuses a client's certificate only after the client's part of the handshake is over.
+fn is_tls(error: &(dyn Error + 'static)) -> bool {
+    let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    inner.is_some_and(<dyn Error + Send + Sync>::is::<rustls::Error>)
+}
+
 /// The whole chain in one line. Postgres keeps no NUL in text.
 pub(crate) fn detail(error: &(dyn Error + 'static)) -> String {
     let facts: Vec<_> = chain(error).map(ToString::to_string).collect();
@@ -200,59 +223,4 @@ fn clipped(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use tokio::{
-        io::{AsyncReadExt, AsyncWriteExt},
-        net::TcpListener,
-    };
-
-    use super::*;
-
-    /// A customer who answers one request over TLS, under a certificate that only its own root vouches for. Gives its URL,
-    /// and what trusts it.
-    async fn customer() -> (String, rustls::ClientConfig) {
-        let own = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
-        let (certificate, key) = (own.cert.der().clone(), own.signing_key.serialize_der());
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let server = rustls::ServerConfig::builder_with_provider(provider.clone())
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate.clone()], key.try_into().unwrap())
-            .unwrap();
-        let mut roots = rustls::RootCertStore::empty();
-        roots.add(certificate).unwrap();
-        let trusting = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("https://{}/", listener.local_addr().unwrap());
-        tokio::spawn(async move {
-            let (stream, _) = listener.accept().await.unwrap();
-            let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(server));
-            let Ok(mut stream) = acceptor.accept(stream).await else { return };
-            let _ = stream.read(&mut [0; 4096]).await;
-            let _ = stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await;
-        });
-        (url, trusting)
-    }
-
-    async fn outcome(client: &Client, url: &str) -> Outcome {
-        let request = Request::post(url).body(Full::default()).unwrap();
-        client.send(request, Instant::now() + Duration::from_secs(5), Utc::now()).await.outcome
-    }
-
-    #[tokio::test]
-    async fn a_customer_is_sent_something_only_under_a_certificate_that_the_roots_vouch_for() {
-        let guard = Guard::new("127.0.0.1".parse().unwrap());
-        let ((known, trusting), (unknown, _)) = (customer().await, customer().await);
-
-        assert_eq!(
-            outcome(&Client::with(Connector { guard: guard.clone(), tls: Arc::new(trusting) }), &known).await,
-            Outcome::Delivered
-        );
-        assert_eq!(outcome(&Client::new(guard), &unknown).await, Outcome::Failed(Cause::Tls));
-    }
-}
+pub(crate) mod tests;

@@ -11,6 +11,7 @@
 //!   **recorder** writes the results, many in one statement. Neither knows Redis.
 //! * The **guard** stands before every connection.
 
+mod access;
 mod address;
 mod attempt;
 mod back_off;
@@ -31,6 +32,7 @@ pub mod signing;
 mod split;
 mod targets;
 
+pub use access::{Access, AccessError, AccessShown, ClientCertificate};
 pub use address::{AllowedPrivate, Cidr, CidrError};
 pub use client::Client;
 pub use counters::{Counters, CountersSnapshot};

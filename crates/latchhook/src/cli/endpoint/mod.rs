@@ -1,16 +1,21 @@
 //! `latchhook endpoint`: where deliveries go.
 
+mod access;
 mod terms;
 
 use anyhow::{Context as _, anyhow, bail, ensure};
 use clap::{Args, Subcommand};
 use database::{AsyncPgConnection, endpoints, listing};
+use diesel_async::AsyncConnection;
 use dispatcher::{Guard, signing::SigningSecret};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
-use vocabulary::{AccountId, EndpointId};
+use vocabulary::{AccountId, EndpointId, MasterKey};
 
-use self::terms::WantedTerms;
+use self::{
+    access::{Wanted, WantedAccess},
+    terms::WantedTerms,
+};
 use super::{
     account,
     context::{Context, fresh_id},
@@ -42,6 +47,8 @@ pub(super) struct Add {
     url: String,
     #[command(flatten)]
     terms: WantedTerms,
+    #[command(flatten)]
+    access: WantedAccess,
     /// Its name in other commands; a random one if not given
     #[arg(long, value_name = "I")]
     id: Option<EndpointId>,
@@ -77,12 +84,14 @@ pub(super) async fn run(command: Command, context: &mut Context<'_>) -> anyhow::
 
 impl Add {
     async fn run(self, context: &mut Context<'_>) -> anyhow::Result<()> {
-        let (conn, master) = (context.postgres().await?, context.master_key()?);
+        let (mut conn, master) = (context.postgres().await?, context.master_key()?);
         let id = self.id.map_or_else(fresh_id, Ok)?;
         account::must_exist(&conn, &self.account).await?;
         must_be_same(&conn, &id, &self.account).await?;
         must_be_allowed(&self.url, context).await?;
         let terms = self.terms.read(&conn, &self.account).await?;
+        let there = endpoints::target(&conn, &id).await?;
+        let access = self.access.read(&id, &self.url, there.as_ref(), &master)?;
         let secret = SigningSecret::generate();
         let new = endpoints::NewEndpoint {
             id: &id,
@@ -91,12 +100,31 @@ impl Add {
             secrets: std::slice::from_ref(&secret),
             terms: &terms,
         };
-        let is_new = endpoints::put(&conn, &master, &new).await?;
+        let is_new = put(&mut conn, &master, &new, &access).await?;
         let secret = is_new.then(|| secret.expose_secret().to_owned());
         context.out.object(&json!({
-            "id": id, "account_id": self.account, "url": self.url, "event_types": terms.event_types, "secret": secret,
+            "id": id, "account_id": self.account, "url": self.url, "event_types": terms.event_types,
+            "access": access.shown(), "secret": secret,
         }))
     }
+}
+
+/// The one transaction, so that nothing is sent to a new endpoint without its access. Says whether it is new.
+async fn put(
+    conn: &mut AsyncPgConnection,
+    master: &MasterKey,
+    new: &endpoints::NewEndpoint<'_>,
+    access: &Wanted,
+) -> anyhow::Result<bool> {
+    let put = conn.transaction(async |conn| {
+        let is_new = endpoints::put(conn, master, new).await?;
+        if let Wanted::Given(access) = access {
+            let json = (!access.is_empty()).then(|| access.to_json());
+            endpoints::set_access(conn, master, new.id, json.as_ref()).await?;
+        }
+        database::QueryResult::Ok(is_new)
+    });
+    Ok(put.await?)
 }
 
 /// The reason is not for a customer's eyes, but an operator is who types this.
@@ -140,6 +168,8 @@ async fn show(context: &mut Context<'_>, id: &EndpointId) -> anyhow::Result<()> 
     let endpoint = all.iter().find(|endpoint| endpoint.id == id.as_str()).with_context(|| unknown(id))?;
     let (pending, next_due_at) = listing::owed_to(&conn, id.as_str()).await?;
     let mut endpoint = shown(endpoint);
+    let target = endpoints::target(&conn, id).await?.with_context(|| unknown(id))?;
+    endpoint["access"] = access::shown(id, target.access.as_deref(), context.master_key());
     endpoint["pending"] = json!(pending);
     endpoint["next_due_at"] = json!(next_due_at);
     context.out.object(&endpoint)
