@@ -14,6 +14,8 @@ mod bench;
 mod doctor;
 #[path = "cli/looking.rs"]
 mod looking;
+#[path = "cli/ping.rs"]
+mod ping;
 #[path = "cli/repair.rs"]
 mod repair;
 #[path = "cli/setup.rs"]

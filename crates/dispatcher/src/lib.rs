@@ -23,6 +23,7 @@ mod dispatcher;
 mod guard;
 mod in_flight;
 mod outcome;
+mod ping;
 #[cfg(any(test, fuzzing))]
 pub mod properties;
 mod recorder;
@@ -40,3 +41,4 @@ pub use desk::Desk;
 pub use dispatcher::{DispatchError, Dispatched, Dispatcher, Settings};
 pub use guard::{Guard, Refusal, UrlRefused};
 pub use outcome::{Cause, Next, Outcome, Schedule, judge};
+pub use ping::ping;

@@ -1,6 +1,7 @@
 //! `latchhook endpoint`: where deliveries go.
 
 mod access;
+mod ping;
 mod terms;
 
 use anyhow::{Context as _, anyhow, bail, ensure};
@@ -34,6 +35,8 @@ pub(super) enum Command {
     Enable(Which),
     /// Hold what it is owed
     Disable(Disable),
+    /// Send it a signed test event now, and say what came of it; status 1 if that is no 2xx
+    Ping(Which),
 }
 
 /// What an endpoint is made of.
@@ -79,6 +82,7 @@ pub(super) async fn run(command: Command, context: &mut Context<'_>) -> anyhow::
         Command::Show(Which { id }) => show(context, &id).await,
         Command::Enable(Which { id }) => set_disabled(context, &id, None).await,
         Command::Disable(Disable { id, reason }) => set_disabled(context, &id, Some(&reason)).await,
+        Command::Ping(Which { id }) => ping::run(context, &id).await,
     }
 }
 
