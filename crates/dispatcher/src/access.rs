@@ -24,6 +24,8 @@ use x509_cert::{Certificate, der::Decode};
 const MOST_HEADERS: usize = 20;
 /// Bytes of all of them together: common servers read no line longer than 8 KiB, and ours are beside them.
 const MOST_BYTES: usize = 4096;
+/// Bytes of a certificate, its chain and its key: every connection sends the chain.
+const MOST_PEM: usize = 32 * 1024;
 
 /// Those that say where a message ends or how far a connection goes (RFC 9110, 7.6.1 and 8.6), and those that latchhook
 /// writes itself.
@@ -87,6 +89,9 @@ pub enum AccessError {
     /// RFC 7617, 2.
     #[error("user and password are written USER:PASSWORD, without control characters")]
     BasicAuth,
+    /// No chain is so long.
+    #[error("a client certificate, its chain and its key have at most {MOST_PEM} bytes together")]
+    TooLong,
     /// The chain is no PEM, or holds none.
     #[error("the client certificate cannot be read: a PEM file that begins with the certificate itself")]
     Certificate,
@@ -228,6 +233,9 @@ impl ClientCertificate {
     }
 
     fn read(&self) -> Result<Arc<CertifiedKey>, AccessError> {
+        if self.chain.len() + self.key.len() > MOST_PEM {
+            return Err(AccessError::TooLong);
+        }
         let chain = self.certificates()?;
         let first = chain.first().ok_or(AccessError::Certificate)?;
         Certificate::from_der(first).map_err(|_| AccessError::Certificate)?;

@@ -24,10 +24,7 @@ use hyper_util::{
     client::legacy,
     rt::{TokioExecutor, TokioTimer},
 };
-use rustls::{
-    client::Resumption,
-    sign::{CertifiedKey, SingleCertAndKey},
-};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
@@ -45,8 +42,6 @@ const KEPT_BODY: usize = 1024;
 const MOST_HEAD: usize = 32 * 1024;
 /// Characters of an error that are kept with the attempt.
 const KEPT_DETAIL: usize = 300;
-/// Hosts that a client with a certificate keeps TLS sessions of: it is one endpoint's, which has one.
-const KEPT_SESSIONS: usize = 2;
 /// Shorter than the five seconds after which the commonest servers close an idle connection, so that we seldom write into
 /// one that is just being closed.
 const IDLE: Duration = Duration::from_secs(4);
@@ -109,12 +104,11 @@ impl Client {
         Self { http, connector }
     }
 
-    /// A client that shows a certificate where it is asked for one. Its connections and its TLS sessions are its own, so that
-    /// nobody else's request comes under that name.
+    /// A client that shows a certificate where it is asked for one. Its connections are its own, so that nobody else's request
+    /// comes under that name; of TLS sessions rustls takes up none that was agreed on under another certificate.
     pub(crate) fn showing(&self, identity: Arc<CertifiedKey>) -> Self {
         let mut tls = (*self.connector.tls).clone();
         tls.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(identity));
-        tls.resumption = Resumption::in_memory_sessions(KEPT_SESSIONS);
         Self::with(Connector { guard: self.connector.guard.clone(), tls: Arc::new(tls) })
     }
 

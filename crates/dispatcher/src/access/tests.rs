@@ -106,6 +106,7 @@ fn a_certificate_needs_its_own_key_and_a_url_with_tls() {
 
     assert!(check(&own.chain, &own.key).is_ok());
     assert!(matches!(check(&own.chain, &other.key), Err(AccessError::Pair(_))));
+    assert!(matches!(check(&own.chain.repeat(100), &own.key), Err(AccessError::TooLong)));
     assert!(matches!(check("", &own.key), Err(AccessError::Certificate)));
     assert!(matches!(
         check("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", &own.key),

@@ -71,7 +71,8 @@ pub(crate) fn showing((certificate, key): (rcgen::Certificate, KeyPair), clients
     server.with_single_cert(vec![certificate.der().clone()], key).unwrap()
 }
 
-/// A customer who answers every request with the name of whoever sent it. Gives its URL.
+/// A customer who answers every request with how many certificates whoever sent it has shown, and keeps the connection
+/// unless it is asked for `/close`. Gives its URL.
 pub(crate) async fn customer(tls: ServerConfig) -> (String, AbortOnDropHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("https://{}/", listener.local_addr().unwrap());
@@ -98,7 +99,8 @@ async fn serve(acceptor: tokio_rustls::TlsAcceptor, stream: TcpStream) {
     let shown = stream.get_ref().1.peer_certificates().map_or(0, |certificates| certificates.len());
     let mut request = [0; 4096];
     while stream.read(&mut request).await.is_ok_and(|len| len > 0) {
-        let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n{shown}");
+        let connection = if request.starts_with(b"POST /close") { "close" } else { "keep-alive" };
+        let answer = format!("HTTP/1.1 200 OK\r\nconnection: {connection}\r\ncontent-length: 1\r\n\r\n{shown}");
         stream.write_all(answer.as_bytes()).await.unwrap();
     }
 }
@@ -179,12 +181,13 @@ async fn what_one_endpoint_shows_is_shown_in_nobody_elses_connection_or_session(
     let plain = authority.client();
     let shows = plain.showing(identity(authority.client_certificate()));
 
-    let mut seen = Vec::new();
-    for client in [&plain, &shows, &plain, &shows, &plain] {
-        seen.extend(send(client, &url).await.head);
+    for url in [url.clone(), format!("{url}close")] {
+        let mut seen = Vec::new();
+        for client in [&plain, &shows, &plain, &shows, &plain] {
+            seen.extend(send(client, &url).await.head);
+        }
+        assert_eq!(seen, b"01010", "{url}");
     }
-
-    assert_eq!(seen, b"01010");
 }
 
 #[tokio::test]

@@ -26,7 +26,7 @@ use super::{
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Add one, or give the one of that id this URL and these terms
-    Add(Add),
+    Add(Box<Add>),
     /// List them, without their secrets
     List,
     /// Show one, and what it is owed
