@@ -28,6 +28,7 @@ use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
+    bounded::TooMuch,
     connector::{ConnectError, Connector},
     guard::Guard,
     outcome::{Cause, Outcome},
@@ -180,7 +181,9 @@ fn cause(error: &(dyn Error + 'static)) -> Cause {
         Some(error) if error.is_parse_too_large() => Cause::TooLarge,
         Some(error) if error.is_parse() => Cause::Protocol,
         _ if chain(error).any(is_timeout) => Cause::Timeout,
-        _ if chain(error).any(is_tls) => Cause::Tls,
+        _ if chain(error).any(is_from::<TooMuch>) => Cause::TooLarge,
+        // A server that speaks TLS 1.3 refuses a client's certificate only after the client's part of the handshake.
+        _ if chain(error).any(is_from::<rustls::Error>) => Cause::Tls,
         _ if chain(error).any(is_nonsense) => Cause::Protocol,
         _ => Cause::Reset,
     }
@@ -200,10 +203,10 @@ fn is_nonsense(error: &(dyn Error + 'static)) -> bool {
     matches!(kind, Some(io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData))
 }
 
-/// A server that speaks TLS 1.3 refuses a client's certificate only after the client's part of the handshake is over.
-fn is_tls(error: &(dyn Error + 'static)) -> bool {
+/// An I/O error is its own source's source: what it was made of stands nowhere in the chain.
+fn is_from<E: Error + 'static>(error: &(dyn Error + 'static)) -> bool {
     let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-    inner.is_some_and(<dyn Error + Send + Sync>::is::<rustls::Error>)
+    inner.is_some_and(<dyn Error + Send + Sync>::is::<E>)
 }
 
 /// The whole chain in one line. Postgres keeps no NUL in text.

@@ -12,10 +12,10 @@ use http::{Uri, uri::Scheme};
 use hyper_rustls::MaybeHttpsStream;
 use hyper_util::rt::TokioIo;
 use rustls::{ClientConfig, pki_types::ServerName};
-use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use crate::{
+    bounded::Bounded,
     guard::{Guard, Refusal, host_of},
     split::Part,
 };
@@ -38,11 +38,11 @@ pub(crate) enum ConnectError {
     Tls(#[source] io::Error),
 }
 
-type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
+type Stream = MaybeHttpsStream<TokioIo<Bounded>>;
 
 impl Connector {
     async fn connect(self, uri: Uri) -> Result<Stream, ConnectError> {
-        let tcp = self.guard.connect(&uri).await?;
+        let tcp = Bounded::from(self.guard.connect(&uri).await?);
         if uri.scheme() == Some(&Scheme::HTTP) {
             return Ok(MaybeHttpsStream::Http(TokioIo::new(tcp)));
         }

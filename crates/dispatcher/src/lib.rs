@@ -15,6 +15,7 @@ mod access;
 mod address;
 mod attempt;
 mod back_off;
+mod bounded;
 mod client;
 mod connector;
 mod counters;

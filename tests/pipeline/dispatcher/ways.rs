@@ -65,7 +65,7 @@ pub(crate) const BY_HTTP: &[Way] = &[
     Way(
         "hints early, and early, and early",
         Floods(b"", b"HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n"),
-        "timeout",
+        "too_large",
         None,
     ),
     Way("has headers without end", Floods(b"HTTP/1.1 200 OK\r\n", b"x: y\r\n"), "too_large", None),
