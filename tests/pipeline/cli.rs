@@ -4,6 +4,8 @@
 
 #[path = "cli/accept.rs"]
 mod accept;
+#[path = "cli/access.rs"]
+mod access;
 #[path = "cli/audit.rs"]
 mod audit;
 #[path = "cli/bench.rs"]
@@ -16,6 +18,8 @@ mod doctor;
 mod looking;
 #[path = "cli/master_key.rs"]
 mod master_key;
+#[path = "cli/ping.rs"]
+mod ping;
 #[path = "cli/repair.rs"]
 mod repair;
 #[path = "cli/retries.rs"]

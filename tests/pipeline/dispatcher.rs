@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test says what went wrong by its panic")]
 
+#[path = "dispatcher/access.rs"]
+mod access;
 #[path = "dispatcher/answers.rs"]
 mod answers;
 #[path = "dispatcher/changes.rs"]
@@ -31,3 +33,5 @@ mod schedules;
 mod secrets;
 #[path = "dispatcher/setting.rs"]
 mod setting;
+#[path = "dispatcher/ways.rs"]
+mod ways;

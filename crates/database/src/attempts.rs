@@ -8,7 +8,7 @@ use std::{borrow::Borrow, collections::HashSet, time::Duration};
 use chrono::{DateTime, Utc};
 use diesel::{
     result::{DatabaseErrorKind, Error},
-    sql_types::{Array, BigInt, Binary, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid},
+    sql_types::{Array, BigInt, Binary, Integer, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
@@ -72,10 +72,49 @@ pub struct Recorded {
     pub started_at: DateTime<Utc>,
     /// From before the connection to the end of the answer.
     pub duration: Duration,
+    /// Where it went.
+    pub split: Split,
     /// What becomes of the delivery.
     pub next: Next,
     /// The lane whose next delivery is due once this one has ended.
     pub lane: Option<String>,
+}
+
+/// Where the time of an attempt went; what is left of it is the answer's body. What it did not come to is `None`: a kept
+/// connection is neither looked up nor made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Split {
+    /// Asking for the name's addresses.
+    pub dns: Option<Duration>,
+    /// Connecting by TCP.
+    pub connect: Option<Duration>,
+    /// The TLS handshake.
+    pub tls: Option<Duration>,
+    /// From there to the head of the answer.
+    pub first_byte: Option<Duration>,
+}
+
+/// The columns of a [`Split`], in microseconds, of many attempts.
+#[derive(Default)]
+struct Splits {
+    dns: Vec<Option<i32>>,
+    connect: Vec<Option<i32>>,
+    tls: Vec<Option<i32>>,
+    first_byte: Vec<Option<i32>>,
+}
+
+impl Splits {
+    fn of<'a>(attempts: impl Iterator<Item = &'a Recorded>) -> Self {
+        let mut splits = Self::default();
+        let microseconds = |part: Option<Duration>| part.map(|part| part.as_micros().try_into().unwrap_or(i32::MAX));
+        for Split { dns, connect, tls, first_byte } in attempts.map(|attempt| attempt.split) {
+            splits.dns.push(microseconds(dns));
+            splits.connect.push(microseconds(connect));
+            splits.tls.push(microseconds(tls));
+            splits.first_byte.push(microseconds(first_byte));
+        }
+        splits
+    }
 }
 
 impl Recorded {
@@ -100,15 +139,20 @@ statement! {
         heads: Vec<Option<&'a [u8]>> => Array<Nullable<Binary>>,
         started: Vec<DateTime<Utc>> => Array<Timestamptz>,
         durations: Vec<i64> => Array<BigInt>,
+        dns: Vec<Option<i32>> => Array<Nullable<Integer>>,
+        connects: Vec<Option<i32>> => Array<Nullable<Integer>>,
+        tls: Vec<Option<i32>> => Array<Nullable<Integer>>,
+        first_bytes: Vec<Option<i32>> => Array<Nullable<Integer>>,
         nexts: Vec<&'a str> => Array<Text>,
         pauses: Vec<i64> => Array<BigInt>,
     } -> (),
-    "WITH given AS MATERIALIZED (SELECT * FROM unnest(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) AS g (event_id, endpoint_id, \
-         lease, webhook_id, body_hash, outcome, http_status, detail, response_head, started_at, duration_us, next, pause_us)), \
+    "WITH given AS MATERIALIZED (SELECT * FROM unnest(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) AS g (event_id, endpoint_id, \
+         lease, webhook_id, body_hash, outcome, http_status, detail, response_head, started_at, duration_us, \
+         dns_us, connect_us, tls_us, first_byte_us, next, pause_us)), \
      inserted AS (INSERT INTO attempts (event_id, endpoint_id, lease, webhook_id, body_hash, outcome, http_status, detail, \
-         response_head, started_at, duration_us) \
+         response_head, started_at, duration_us, dns_us, connect_us, tls_us, first_byte_us) \
          SELECT event_id, endpoint_id, lease, webhook_id, body_hash, outcome, http_status, detail, response_head, \
-             started_at, duration_us FROM given ORDER BY event_id, endpoint_id, lease \
+             started_at, duration_us, dns_us, connect_us, tls_us, first_byte_us FROM given ORDER BY event_id, endpoint_id, lease \
          ON CONFLICT DO NOTHING RETURNING event_id, endpoint_id, lease), \
      new AS MATERIALIZED (SELECT g.event_id, g.endpoint_id, g.lease, g.next, g.pause_us, \
              bool_or(g.next = 'delivered') OVER (PARTITION BY g.event_id, g.endpoint_id) AS delivered \
@@ -142,13 +186,18 @@ statement! {
         heads: Vec<Option<&'a [u8]>> => Array<Nullable<Binary>>,
         started: Vec<DateTime<Utc>> => Array<Timestamptz>,
         durations: Vec<i64> => Array<BigInt>,
+        dns: Vec<Option<i32>> => Array<Nullable<Integer>>,
+        connects: Vec<Option<i32>> => Array<Nullable<Integer>>,
+        tls: Vec<Option<i32>> => Array<Nullable<Integer>>,
+        first_bytes: Vec<Option<i32>> => Array<Nullable<Integer>>,
     } -> (),
-    "WITH new AS MATERIALIZED (SELECT * FROM unnest(?, ?, ?, ?, ?, ?, ?, ?, ?) AS g (event_id, endpoint_id, lease, \
-         webhook_id, body_hash, http_status, response_head, started_at, duration_us)), \
+    "WITH new AS MATERIALIZED (SELECT * FROM unnest(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) AS g (event_id, endpoint_id, lease, \
+         webhook_id, body_hash, http_status, response_head, started_at, duration_us, dns_us, connect_us, tls_us, \
+         first_byte_us)), \
      inserted AS (INSERT INTO attempts (event_id, endpoint_id, lease, webhook_id, body_hash, outcome, http_status, \
-         response_head, started_at, duration_us) \
+         response_head, started_at, duration_us, dns_us, connect_us, tls_us, first_byte_us) \
          SELECT event_id, endpoint_id, lease, webhook_id, body_hash, 'delivered', http_status, response_head, started_at, \
-             duration_us FROM new RETURNING 1), \
+             duration_us, dns_us, connect_us, tls_us, first_byte_us FROM new RETURNING 1), \
      gone AS (DELETE FROM due d USING new n WHERE d.event_id = n.event_id AND d.endpoint_id = n.endpoint_id \
          AND (SELECT count(*) FROM inserted) >= 0 RETURNING 1) \
      UPDATE deliveries d SET attempts = d.attempts + 1, state = 'delivered', \
@@ -184,6 +233,7 @@ fn are_successes(attempts: &[&Recorded]) -> bool {
 async fn record_new_successes(conn: &AsyncPgConnection, mut attempts: Vec<&Recorded>) -> QueryResult<()> {
     // In the order in which `deliveries::make_due` locks them, and whoever else records.
     attempts.sort_by_key(|attempt| (attempt.event_id, attempt.endpoint_id.as_str()));
+    let splits = Splits::of(attempts.iter().copied());
     let statement = RecordNewSuccesses {
         events: attempts.iter().map(|attempt| attempt.event_id).collect(),
         endpoints: attempts.iter().map(|attempt| attempt.endpoint_id.as_str()).collect(),
@@ -194,12 +244,17 @@ async fn record_new_successes(conn: &AsyncPgConnection, mut attempts: Vec<&Recor
         heads: attempts.iter().map(|attempt| attempt.response_head.as_deref()).collect(),
         started: attempts.iter().map(|attempt| attempt.started_at).collect(),
         durations: attempts.iter().map(|attempt| microseconds(attempt.duration)).collect(),
+        dns: splits.dns,
+        connects: splits.connect,
+        tls: splits.tls,
+        first_bytes: splits.first_byte,
         lifetime: std::marker::PhantomData,
     };
     statement.execute(&mut &*conn).await.map(drop)
 }
 
 async fn record_any(conn: &AsyncPgConnection, attempts: &[&Recorded]) -> QueryResult<()> {
+    let splits = Splits::of(attempts.iter().copied());
     let statement = Record {
         events: attempts.iter().map(|attempt| attempt.event_id).collect(),
         endpoints: attempts.iter().map(|attempt| attempt.endpoint_id.as_str()).collect(),
@@ -212,6 +267,10 @@ async fn record_any(conn: &AsyncPgConnection, attempts: &[&Recorded]) -> QueryRe
         heads: attempts.iter().map(|attempt| attempt.response_head.as_deref()).collect(),
         started: attempts.iter().map(|attempt| attempt.started_at).collect(),
         durations: attempts.iter().map(|attempt| microseconds(attempt.duration)).collect(),
+        dns: splits.dns,
+        connects: splits.connect,
+        tls: splits.tls,
+        first_bytes: splits.first_byte,
         nexts: attempts.iter().map(|attempt| attempt.next.name()).collect(),
         pauses: attempts.iter().map(|attempt| microseconds(attempt.next.pause())).collect(),
         lifetime: std::marker::PhantomData,

@@ -82,6 +82,14 @@ pub fn open_secrets(master: &MasterKey, id: &str, sealed: &[Vec<u8>]) -> Result<
     sealed.iter().map(|secret| crate::error::open_text(master, &place, secret)).collect()
 }
 
+/// Opens what else an endpoint's requests carry, as a row holds it.
+///
+/// # Errors
+/// When it does not open under this master key.
+pub fn open_access(master: &MasterKey, id: &str, sealed: &[u8]) -> Result<SecretString, OpenError> {
+    crate::error::open_text(master, &place(id), sealed)
+}
+
 /// Adds an endpoint, or gives the one of that id this URL and these terms. Its secrets stay as they were (`rotate`
 /// changes them), so that setting up twice does not break a customer's verification. Says whether it is new.
 ///
@@ -137,7 +145,8 @@ pub async fn list(conn: &AsyncPgConnection) -> QueryResult<Vec<EndpointRow>> {
 }
 
 /// Where an endpoint's deliveries go, how, and what signs them.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Queryable, Selectable)]
+#[diesel(table_name = endpoints)]
 pub struct Target {
     /// Where to POST.
     pub url: String,
@@ -149,6 +158,30 @@ pub struct Target {
     pub access: Option<Vec<u8>>,
     /// The pauses between attempts, in seconds; `None` is the dispatcher's schedule.
     pub schedule_s: Option<Vec<i32>>,
+}
+
+/// Where an endpoint's deliveries go; `None` where there is none of that id.
+///
+/// # Errors
+/// As any query.
+pub async fn target(conn: &AsyncPgConnection, id: &EndpointId) -> QueryResult<Option<Target>> {
+    let query = endpoints::table.find(id.as_str()).select(Target::as_select());
+    query.first(&mut &*conn).await.optional()
+}
+
+/// Replaces what else an endpoint's requests carry, or takes it away.
+///
+/// # Errors
+/// As any query.
+pub async fn set_access(
+    conn: &AsyncPgConnection,
+    master: &MasterKey,
+    id: &EndpointId,
+    access: Option<&SecretString>,
+) -> QueryResult<()> {
+    let seal = |access: &SecretString| master.seal(&place(id.as_str()), access.expose_secret().as_bytes());
+    let changed = (endpoints::access.eq(access.map(seal)), endpoints::revision.eq(crate::sequences::next_revision()));
+    diesel::update(endpoints::table.find(id.as_str())).set(changed).execute(&mut &*conn).await.map(drop)
 }
 
 statement! {
@@ -284,10 +317,12 @@ pub async fn disable(conn: &AsyncPgConnection, id: &EndpointId, reason: &str) ->
 /// # Errors
 /// As any query, or when a secret does not open.
 pub async fn open_all(conn: &AsyncPgConnection, master: &MasterKey) -> Result<usize, OpenError> {
-    let rows: Vec<(String, Vec<Vec<u8>>)> =
-        endpoints::table.select((endpoints::id, endpoints::secrets)).load(&mut &*conn).await?;
-    for (id, sealed) in &rows {
-        open_secrets(master, id, sealed)?;
+    type Sealed = (String, Vec<Vec<u8>>, Option<Vec<u8>>);
+    let columns = (endpoints::id, endpoints::secrets, endpoints::access);
+    let rows: Vec<Sealed> = endpoints::table.select(columns).load(&mut &*conn).await?;
+    for (id, secrets, access) in &rows {
+        open_secrets(master, id, secrets)?;
+        access.as_ref().map(|sealed| open_access(master, id, sealed)).transpose()?;
     }
     Ok(rows.len())
 }

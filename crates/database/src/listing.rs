@@ -33,6 +33,14 @@ pub struct AttemptRow {
     pub started_at: DateTime<Utc>,
     /// How long it took, in µs.
     pub duration_us: i64,
+    /// Of these, asking for the name's addresses; `None` here and below: it did not come to that.
+    pub dns_us: Option<i32>,
+    /// Connecting by TCP.
+    pub connect_us: Option<i32>,
+    /// The TLS handshake.
+    pub tls_us: Option<i32>,
+    /// From there to the head of the answer.
+    pub first_byte_us: Option<i32>,
 }
 
 /// All attempts of an event's deliveries, in the order in which they began.

@@ -113,6 +113,10 @@ diesel::table! {
         response_head -> Nullable<Binary>,
         started_at -> Timestamptz,
         duration_us -> BigInt,
+        dns_us -> Nullable<Integer>,
+        connect_us -> Nullable<Integer>,
+        tls_us -> Nullable<Integer>,
+        first_byte_us -> Nullable<Integer>,
     }
 }
 

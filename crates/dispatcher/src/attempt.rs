@@ -1,6 +1,6 @@
 //! One attempt: sign, send, judge.
 
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -15,7 +15,7 @@ use crate::{
     outcome::{Cause, Outcome, judge},
     schedule::Schedule,
     signing::signature,
-    targets::{Targets, Unsent},
+    targets::{Opened, Targets, Unsent},
 };
 
 const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("latchhook/", env!("CARGO_PKG_VERSION")));
@@ -35,10 +35,8 @@ impl Attempter {
     pub(crate) async fn attempt(&self, leased: Leased, now: DateTime<Utc>) -> (Recorded, Outcome) {
         let started = Instant::now();
         let answer = match self.request(&leased, now) {
-            Ok(request) => self.client.send(request, started + self.deadline, now).await,
-            Err((cause, detail)) => {
-                Answer { outcome: Outcome::Failed(cause), status: None, head: Vec::new(), detail: Some(detail) }
-            }
+            Ok((opened, request)) => opened.client(&self.client).send(request, started + self.deadline, now).await,
+            Err((cause, detail)) => Answer::without_request(cause, detail),
         };
         let next = judge(&answer.outcome, leased.attempts, &self.schedule_of(&leased.target), rand::random());
         let recorded = Recorded {
@@ -53,6 +51,7 @@ impl Attempter {
             response_head: answer.status.map(|_| answer.head),
             started_at: now,
             duration: started.elapsed(),
+            split: answer.split,
             next,
             lane: leased.lane,
         };
@@ -67,10 +66,10 @@ impl Attempter {
         }
     }
 
-    fn request(&self, leased: &Leased, now: DateTime<Utc>) -> Result<Request<Full<Bytes>>, Unsent> {
+    fn request(&self, leased: &Leased, now: DateTime<Utc>) -> Result<(Arc<Opened>, Request<Full<Bytes>>), Unsent> {
         let opened = self.targets.open(&leased.endpoint_id, &leased.target)?;
         let (secrets, timestamp) = (opened.secrets(now)?, now.timestamp());
-        Request::builder()
+        let mut request = Request::builder()
             .method(Method::POST)
             .uri(opened.uri.clone())
             .header(header::CONTENT_TYPE, JSON)
@@ -79,7 +78,9 @@ impl Attempter {
             .header("webhook-timestamp", timestamp)
             .header("webhook-signature", signature(secrets, &leased.webhook_id, timestamp, &leased.body))
             .body(Full::new(leased.body.clone()))
-            .map_err(|error| (Cause::Guard, detail(&error)))
+            .map_err(|error| (Cause::Guard, detail(&error)))?;
+        request.headers_mut().extend(opened.headers.clone());
+        Ok((opened, request))
     }
 }
 

@@ -2,25 +2,37 @@
 //!
 //! Connections are kept and used again, because a new one per delivery costs three times the work. What is read of an
 //! answer is bounded: its head by hyper, its body here. Both must come whole inside the deadline, even for a 2xx: an answer
-//! that never ends was given by something in front of the customer, not by the customer.
+//! that never ends was given by something in front of the customer, not by the customer. Nothing is decompressed.
+//!
+//! A kept connection leads to an address that the guard has let through when it was made, and under the certificate that
+//! was checked then. It may outlive a change of the name's addresses: that is what its owner keeps the old server open for,
+//! and a server that closes it, or four idle seconds, end it. A name that has moved into our own network since is not
+//! followed there by a connection that was made before, and refused by the next one.
 
 use std::{error::Error, io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use http::{Request, StatusCode, header::RETRY_AFTER};
+use database::attempts::Split;
+use http::{
+    HeaderMap, HeaderName, Request, StatusCode,
+    header::{CONTENT_TYPE, LOCATION, RETRY_AFTER},
+};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper_rustls::HttpsConnector;
 use hyper_util::{
     client::legacy,
     rt::{TokioExecutor, TokioTimer},
 };
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
-    guard::{Guard, Refusal},
+    bounded::TooMuch,
+    connector::{ConnectError, Connector},
+    guard::Guard,
     outcome::{Cause, Outcome},
+    split::{head_came, measured},
 };
 
 /// Bytes of an answer's body that are read; a larger one is a failure.
@@ -38,7 +50,8 @@ const IDLE: Duration = Duration::from_secs(4);
 /// Sends deliveries. Cheap to clone; clones share their connections.
 #[derive(Clone)]
 pub struct Client {
-    http: legacy::Client<HttpsConnector<Guard>, Full<Bytes>>,
+    http: legacy::Client<Connector, Full<Bytes>>,
+    connector: Connector,
 }
 
 /// What came back, and what it is taken for.
@@ -48,13 +61,22 @@ pub(crate) struct Answer {
     pub(crate) status: Option<StatusCode>,
     pub(crate) head: Vec<u8>,
     pub(crate) detail: Option<String>,
+    pub(crate) split: Split,
+}
+
+impl Answer {
+    /// Nothing was sent.
+    pub(crate) fn without_request(cause: Cause, detail: String) -> Self {
+        let (head, split) = Default::default();
+        Self { outcome: Outcome::Failed(cause), status: None, head, detail: Some(detail), split }
+    }
 }
 
 /// The part of an answer that came, whatever became of the rest.
 #[derive(Default)]
 struct Seen {
     status: Option<StatusCode>,
-    retry_after: Option<String>,
+    headers: HeaderMap,
     head: Vec<u8>,
 }
 
@@ -70,39 +92,63 @@ impl Client {
             .expect("ring has every suite of TLS 1.2 and 1.3")
             .with_root_certificates(roots)
             .with_no_client_auth();
-        Self::with_tls(guard, tls)
+        Self::with(Connector { guard, tls: Arc::new(tls) })
     }
 
-    fn with_tls(guard: Guard, tls: rustls::ClientConfig) -> Self {
+    fn with(connector: Connector) -> Self {
         let http = legacy::Client::builder(TokioExecutor::new())
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE)
             .http1_max_buf_size(MOST_HEAD)
-            .build(HttpsConnector::from((guard, tls)));
-        Self { http }
+            .build(connector.clone());
+        Self { http, connector }
+    }
+
+    /// A client that shows a certificate where it is asked for one. Its connections are its own, so that nobody else's request
+    /// comes under that name; of TLS sessions rustls takes up none that was agreed on under another certificate.
+    pub(crate) fn showing(&self, identity: Arc<CertifiedKey>) -> Self {
+        let mut tls = (*self.connector.tls).clone();
+        tls.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(identity));
+        Self::with(Connector { guard: self.connector.guard.clone(), tls: Arc::new(tls) })
     }
 
     /// Sends one request and reads what comes back, until `deadline` at the latest. `now` is what a date in Retry-After is
     /// compared with.
     pub(crate) async fn send(&self, request: Request<Full<Bytes>>, deadline: Instant, now: DateTime<Utc>) -> Answer {
         let mut seen = Seen::default();
-        let ended = timeout_at(deadline, self.exchange(request, &mut seen)).await;
+        let (ended, split) = measured(timeout_at(deadline, self.exchange(request, &mut seen))).await;
         let (outcome, detail) = match ended.unwrap_or(Err((Cause::Timeout, None))) {
-            Ok(status) => (Outcome::of_answer(status, seen.retry_after.as_deref(), now), None),
+            Ok(status) => (Outcome::of_answer(status, told(&seen.headers, &RETRY_AFTER), now), None),
             Err((cause, detail)) => (Outcome::Failed(cause), detail),
         };
-        Answer { outcome, status: seen.status, head: seen.head, detail }
+        let detail = detail.or_else(|| explanation(&outcome, &seen.headers));
+        Answer { outcome, status: seen.status, head: seen.head, detail, split }
     }
 
     async fn exchange(&self, request: Request<Full<Bytes>>, seen: &mut Seen) -> Result<StatusCode, Failure> {
+        let began = Instant::now();
         let response = self.http.request(request).await.map_err(|error| failure(&error))?;
-        let status = response.status();
-        seen.status = Some(status);
-        seen.retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        read(response.into_body(), &mut seen.head).await?;
-        Ok(status)
+        head_came(began.elapsed());
+        let (head, body) = response.into_parts();
+        seen.status = Some(head.status);
+        seen.headers = head.headers;
+        read(body, &mut seen.head).await?;
+        Ok(head.status)
     }
+}
+
+fn told<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// What helps to understand an answer that is no success, beside its status and the first bytes of its body.
+fn explanation(outcome: &Outcome, headers: &HeaderMap) -> Option<String> {
+    let Outcome::Declined { .. } = outcome else { return None };
+    let told =
+        [LOCATION, RETRY_AFTER, CONTENT_TYPE].map(|name| told(headers, &name).map(|value| format!("{name}: {value}")));
+    let told: Vec<_> = told.into_iter().flatten().collect();
+    (!told.is_empty()).then(|| clipped(&told.join(", ")))
 }
 
 /// Reads a body to its end, which gives the connection back to the pool; keeps its first bytes.
@@ -124,19 +170,21 @@ fn failure(error: &(dyn Error + 'static)) -> Failure {
     (cause(error), Some(detail(error)))
 }
 
-/// The cause that an error from hyper comes down to. A connection that did not come about and that the guard has no part in
-/// has failed in TLS, the only other layer of the connector.
+/// The cause that an error from hyper comes down to.
 fn cause(error: &(dyn Error + 'static)) -> Cause {
-    if let Some(refusal) = chain(error).find_map(|error| error.downcast_ref::<Refusal>()) {
-        return refusal.cause();
-    }
-    if error.downcast_ref::<legacy::Error>().is_some_and(legacy::Error::is_connect) {
-        return Cause::Tls;
+    match chain(error).find_map(|error| error.downcast_ref()) {
+        Some(ConnectError::Refused(refusal)) => return refusal.cause(),
+        Some(ConnectError::Tls(_)) => return Cause::Tls,
+        None => {}
     }
     match chain(error).find_map(|error| error.downcast_ref::<hyper::Error>()) {
         Some(error) if error.is_parse_too_large() => Cause::TooLarge,
         Some(error) if error.is_parse() => Cause::Protocol,
         _ if chain(error).any(is_timeout) => Cause::Timeout,
+        _ if chain(error).any(is_from::<TooMuch>) => Cause::TooLarge,
+        // A server that speaks TLS 1.3 refuses a client's certificate only after the client's part of the handshake.
+        _ if chain(error).any(is_from::<rustls::Error>) => Cause::Tls,
+        _ if chain(error).any(is_nonsense) => Cause::Protocol,
         _ => Cause::Reset,
     }
 }
@@ -149,63 +197,27 @@ fn is_timeout(error: &(dyn Error + 'static)) -> bool {
     error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::TimedOut)
 }
 
+/// Chunks that are none.
+fn is_nonsense(error: &(dyn Error + 'static)) -> bool {
+    let kind = error.downcast_ref().map(io::Error::kind);
+    matches!(kind, Some(io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData))
+}
+
+/// An I/O error is its own source's source: what it was made of stands nowhere in the chain.
+fn is_from<E: Error + 'static>(error: &(dyn Error + 'static)) -> bool {
+    let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    inner.is_some_and(<dyn Error + Send + Sync>::is::<E>)
+}
+
 /// The whole chain in one line. Postgres keeps no NUL in text.
 pub(crate) fn detail(error: &(dyn Error + 'static)) -> String {
     let facts: Vec<_> = chain(error).map(ToString::to_string).collect();
-    facts.join(": ").chars().filter(|c| *c != '\0').take(KEPT_DETAIL).collect()
+    clipped(&facts.join(": "))
+}
+
+fn clipped(text: &str) -> String {
+    text.chars().filter(|c| *c != '\0').take(KEPT_DETAIL).collect()
 }
 
 #[cfg(test)]
-mod tests {
-    use tokio::{
-        io::{AsyncReadExt, AsyncWriteExt},
-        net::TcpListener,
-    };
-
-    use super::*;
-
-    /// A customer who answers one request over TLS, under a certificate that only its own root vouches for. Gives its URL,
-    /// and what trusts it.
-    async fn customer() -> (String, rustls::ClientConfig) {
-        let own = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
-        let (certificate, key) = (own.cert.der().clone(), own.signing_key.serialize_der());
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let server = rustls::ServerConfig::builder_with_provider(provider.clone())
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate.clone()], key.try_into().unwrap())
-            .unwrap();
-        let mut roots = rustls::RootCertStore::empty();
-        roots.add(certificate).unwrap();
-        let trusting = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("https://{}/", listener.local_addr().unwrap());
-        tokio::spawn(async move {
-            let (stream, _) = listener.accept().await.unwrap();
-            let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(server));
-            let Ok(mut stream) = acceptor.accept(stream).await else { return };
-            let _ = stream.read(&mut [0; 4096]).await;
-            let _ = stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await;
-        });
-        (url, trusting)
-    }
-
-    async fn outcome(client: &Client, url: &str) -> Outcome {
-        let request = Request::post(url).body(Full::default()).unwrap();
-        client.send(request, Instant::now() + Duration::from_secs(5), Utc::now()).await.outcome
-    }
-
-    #[tokio::test]
-    async fn a_customer_is_sent_something_only_under_a_certificate_that_the_roots_vouch_for() {
-        let guard = Guard::new("127.0.0.1".parse().unwrap());
-        let ((known, trusting), (unknown, _)) = (customer().await, customer().await);
-
-        assert_eq!(outcome(&Client::with_tls(guard.clone(), trusting), &known).await, Outcome::Delivered);
-        assert_eq!(outcome(&Client::new(guard), &unknown).await, Outcome::Failed(Cause::Tls));
-    }
-}
+pub(crate) mod tests;

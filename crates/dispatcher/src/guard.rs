@@ -9,22 +9,22 @@
 //! that, address by address. An egress network that leads nowhere else remains the full answer.
 
 use std::{
-    fmt,
-    future::Future,
-    io,
+    fmt, io,
     net::{IpAddr, SocketAddr},
-    pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
     time::Duration,
 };
 
 use http::Uri;
-use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use url::Url;
 
-use crate::{address::AllowedPrivate, address::not_public, outcome::Cause};
+use crate::{
+    address::{AllowedPrivate, not_public},
+    outcome::Cause,
+    resolver::Resolver,
+    split::Part,
+};
 
 /// For one address, so that a dead one leaves time for the next.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -33,6 +33,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, Default)]
 pub struct Guard {
     allowed: Arc<AllowedPrivate>,
+    resolver: Resolver,
 }
 
 /// A URL that deliveries may not go to. What it says is the same for every reason, so that a tenant cannot use it to look
@@ -111,7 +112,7 @@ impl Refusal {
 impl Guard {
     /// A guard that lets through what is public and what the operator has allowed.
     pub fn new(allowed: AllowedPrivate) -> Self {
-        Self { allowed: Arc::new(allowed) }
+        Self { allowed: Arc::new(allowed), resolver: Resolver::default() }
     }
 
     /// Checks a URL when an endpoint is saved. The same is checked again whenever a connection is made.
@@ -126,13 +127,24 @@ impl Guard {
         check.await.map(drop).map_err(UrlRefused)
     }
 
+    /// The addresses of a URL's host, all of them admitted.
     async fn resolve(&self, uri: &Uri) -> Result<Vec<SocketAddr>, Refusal> {
         let https = uri.scheme() != Some(&http::uri::Scheme::HTTP);
-        let port = uri.port_u16().unwrap_or(if https { 443 } else { 80 });
-        let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
-        let addresses = tokio::net::lookup_host((host, port)).await.map_err(Refusal::Unresolved)?;
-        let addresses: Vec<_> = addresses.collect();
+        let (host, port) = (host_of(uri), uri.port_u16().unwrap_or(if https { 443 } else { 80 }));
+        let addresses = match host.parse() {
+            Ok(literal) => vec![SocketAddr::new(literal, port)],
+            Err(_) => self.look_up(host, port).await?,
+        };
         addresses.iter().try_for_each(|address| self.admit(https, *address))?;
+        Ok(addresses)
+    }
+
+    async fn look_up(&self, name: &str, port: u16) -> Result<Vec<SocketAddr>, Refusal> {
+        let _part = Part::dns();
+        let addresses = self.resolver.ask(name, port).await.map_err(Refusal::Unresolved)?;
+        if addresses.is_empty() {
+            return Err(Refusal::Unresolved(io::ErrorKind::NotFound.into()));
+        }
         Ok(addresses)
     }
 
@@ -149,13 +161,16 @@ impl Guard {
         }
     }
 
-    async fn connect(self, uri: Uri) -> Result<TokioIo<TcpStream>, Refusal> {
+    /// Connects to an address that was just checked: the name is not asked for again in between.
+    pub(crate) async fn connect(&self, uri: &Uri) -> Result<TcpStream, Refusal> {
+        let addresses = self.resolve(uri).await?;
+        let _part = Part::connect();
         let mut last = io::ErrorKind::AddrNotAvailable.into();
-        for address in self.resolve(&uri).await? {
+        for address in addresses {
             match tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await {
                 Ok(Ok(stream)) => {
                     stream.set_nodelay(true).map_err(Refusal::Connect)?;
-                    return Ok(TokioIo::new(stream));
+                    return Ok(stream);
                 }
                 Ok(Err(error)) => last = error,
                 Err(_) => last = io::ErrorKind::TimedOut.into(),
@@ -163,6 +178,11 @@ impl Guard {
         }
         Err(Refusal::Connect(last))
     }
+}
+
+/// The host of a URL, an IPv6 address without its brackets.
+pub(crate) fn host_of(uri: &Uri) -> &str {
+    uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']')
 }
 
 /// Reads a URL as browsers do (`0x7f.1` and `127.0.0.1` are the same host), and refuses what no address can make good.
@@ -177,137 +197,5 @@ pub(crate) fn parse(url: &str) -> Result<Uri, Refusal> {
     url.as_str().parse().map_err(|_| Refusal::Url(url::ParseError::InvalidDomainCharacter))
 }
 
-impl tower::Service<Uri> for Guard {
-    type Response = TokioIo<TcpStream>;
-    type Error = Refusal;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Refusal>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        Box::pin(self.clone().connect(uri))
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    async fn refusal(url: &str) -> Option<Refusal> {
-        Guard::default().check_url(url).await.err().map(|refused| refused.0)
-    }
-
-    #[tokio::test]
-    async fn no_way_of_writing_a_private_address_gets_past_the_guard() {
-        let disguises = [
-            "https://127.0.0.1/",
-            "https://127.1/",
-            "https://2130706433/",
-            "https://0x7f.1/",
-            "https://0177.0.0.1/",
-            "https://0/",
-            "https://127.0.0.1./",
-            "https://[::1]/",
-            "https://[::]/",
-            "https://[::ffff:127.0.0.1]/",
-            "https://[::127.0.0.1]/",
-            "https://[64:ff9b::7f00:1]/",
-            "https://[2002:7f00:1::]/",
-            "https://[fd00:ec2::254]/",
-            "https://[fe80::1]/",
-            "https://１２７.0.0.1/",
-            "https://127。0。0。1/",
-            "https://169.254.169.254/latest/meta-data",
-            "https://169.254.170.2/",
-            "https://100.100.100.200/",
-            "https://168.63.129.16/",
-            "https://10.0.0.1:8443/",
-            "https://192.168.1.1/",
-            "https://172.31.0.1/",
-        ];
-
-        for url in disguises {
-            let refusal = refusal(url).await;
-
-            assert!(matches!(refusal, Some(Refusal::Address { .. })), "{url}: {refusal:?}");
-        }
-    }
-
-    #[tokio::test]
-    async fn names_of_this_machine_are_refused_whether_they_resolve_or_not() {
-        for url in ["https://localhost/", "https://localhost./", "https://LOCALHOST:8443/"] {
-            assert!(refusal(url).await.is_some(), "{url}");
-        }
-    }
-
-    #[tokio::test]
-    async fn what_is_no_plain_https_url_is_refused_by_its_own_reason() {
-        assert!(matches!(refusal("http://93.184.216.34/").await, Some(Refusal::Plain(_))));
-        assert!(matches!(refusal("ftp://93.184.216.34/").await, Some(Refusal::Scheme(_))));
-        assert!(matches!(refusal("file:///etc/passwd").await, Some(Refusal::Scheme(_))));
-        assert!(matches!(refusal("https://user@93.184.216.34/").await, Some(Refusal::UserInfo)));
-        assert!(matches!(refusal("https://:secret@93.184.216.34/").await, Some(Refusal::UserInfo)));
-        assert!(matches!(refusal("https://93.184.216.34:22/").await, Some(Refusal::Port(22))));
-        assert!(matches!(refusal("https://93.184.216.34:80/").await, Some(Refusal::Port(80))));
-        assert!(matches!(refusal("https://no-such-host.invalid/").await, Some(Refusal::Unresolved(_))));
-        for unreadable in
-            ["", "example.com", "https://", "https://exa mple.com/", "https://999.999.999.999/", "https://[::1/"]
-        {
-            assert!(matches!(refusal(unreadable).await, Some(Refusal::Url(_))), "{unreadable}");
-        }
-    }
-
-    #[tokio::test]
-    async fn public_addresses_are_let_through() {
-        for url in ["https://93.184.216.34/", "https://93.184.216.34:8443/a?b=c", "https://[2606:2800:220:1::1]:9000/"]
-        {
-            assert!(refusal(url).await.is_none(), "{url}");
-        }
-    }
-
-    #[tokio::test]
-    async fn what_the_operator_allows_may_be_plain_and_on_any_port() {
-        let guard = Guard::new("127.0.0.0/8".parse().unwrap());
-
-        assert!(guard.check_url("http://127.0.0.1:80/").await.is_ok());
-        assert!(guard.check_url("https://127.1:25/").await.is_ok());
-        assert!(guard.check_url("http://10.0.0.1/").await.is_err());
-        assert!(guard.check_url("http://user@127.0.0.1/").await.is_err());
-    }
-
-    #[test]
-    fn one_bad_address_refuses_the_whole_name() {
-        let guard = Guard::default();
-        let resolved: [SocketAddr; 2] = ["93.184.216.34:443".parse().unwrap(), "127.0.0.1:443".parse().unwrap()];
-
-        let verdict = resolved.iter().try_for_each(|address| guard.admit(true, *address));
-
-        assert!(matches!(verdict, Err(Refusal::Address { .. })));
-    }
-
-    #[tokio::test]
-    async fn the_tenant_reads_the_same_words_whatever_the_reason() {
-        let guard = Guard::default();
-
-        let private = guard.check_url("https://10.0.0.1/").await.unwrap_err();
-        let unknown = guard.check_url("https://no-such-host.invalid/").await.unwrap_err();
-
-        assert_eq!(private.to_string(), unknown.to_string());
-        assert_ne!(private.detail().to_string(), unknown.detail().to_string());
-        assert!(std::error::Error::source(&private).is_none());
-    }
-
-    #[tokio::test]
-    async fn the_connector_itself_refuses_an_address_that_no_check_has_seen_before() {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let uri: Uri = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
-
-        let refused = Guard::default().connect(uri.clone()).await;
-        let allowed = Guard::new("127.0.0.1".parse().unwrap()).connect(uri).await;
-
-        assert!(matches!(refused, Err(Refusal::Address { .. })));
-        assert!(allowed.is_ok());
-    }
-}
+mod tests;

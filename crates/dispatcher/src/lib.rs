@@ -11,10 +11,13 @@
 //!   **recorder** writes the results, many in one statement. Neither knows Redis.
 //! * The **guard** stands before every connection.
 
+mod access;
 mod address;
 mod attempt;
 mod back_off;
+mod bounded;
 mod client;
+mod connector;
 mod counters;
 mod desk;
 mod dispatcher;
@@ -22,15 +25,19 @@ mod guard;
 mod in_flight;
 pub mod notice;
 mod outcome;
+mod ping;
 #[cfg(any(test, fuzzing))]
 pub mod properties;
 mod recorder;
+mod resolver;
 mod schedule;
 mod send;
 pub mod signing;
+mod split;
 mod standing;
 mod targets;
 
+pub use access::{Access, AccessError, AccessShown, ClientCertificate};
 pub use address::{AllowedPrivate, Cidr, CidrError};
 pub use client::Client;
 pub use counters::{Counters, CountersSnapshot};
@@ -38,4 +45,5 @@ pub use desk::Desk;
 pub use dispatcher::{DispatchError, Dispatched, Dispatcher, Settings};
 pub use guard::{Guard, Refusal, UrlRefused};
 pub use outcome::{Cause, Next, Outcome, Schedule, judge};
+pub use ping::ping;
 pub use schedule::Span;

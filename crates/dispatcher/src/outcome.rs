@@ -56,6 +56,8 @@ pub enum Cause {
     TooLarge,
     /// The endpoint's secrets do not open, are none, or have all ended: nothing was sent.
     Secret,
+    /// What the endpoint's requests are to carry does not open or cannot be read: nothing was sent.
+    Access,
 }
 
 impl Cause {
@@ -71,6 +73,7 @@ impl Cause {
             Self::Protocol => "protocol",
             Self::TooLarge => "too_large",
             Self::Secret => "secret",
+            Self::Access => "access",
         }
     }
 }
@@ -83,7 +86,7 @@ impl fmt::Display for Cause {
 
 impl Outcome {
     /// Every label that [`Outcome::label`] gives.
-    pub const LABELS: [&'static str; 13] = [
+    pub const LABELS: [&'static str; 14] = [
         "delivered",
         "status",
         "redirect",
@@ -97,6 +100,7 @@ impl Outcome {
         "protocol",
         "too_large",
         "secret",
+        "access",
     ];
 
     /// Reads an answer that came whole. `retry_after` is the header's value.
@@ -279,8 +283,8 @@ mod tests {
 
     #[test]
     fn every_outcome_has_a_label_of_the_list() {
-        use Cause::{Dns, Guard, Protocol, Refused, Reset, Secret, Timeout, Tls, TooLarge, Unreachable};
-        let causes = [Timeout, Dns, Guard, Refused, Unreachable, Tls, Reset, Protocol, TooLarge, Secret];
+        use Cause::{Access, Dns, Guard, Protocol, Refused, Reset, Secret, Timeout, Tls, TooLarge, Unreachable};
+        let causes = [Timeout, Dns, Guard, Refused, Unreachable, Tls, Reset, Protocol, TooLarge, Secret, Access];
         let mut outcomes = vec![answer(200, None), answer(500, None), answer(302, None)];
         outcomes.extend(causes.map(Outcome::Failed));
 

@@ -3,15 +3,22 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use chrono::{DateTime, Utc};
-use database::endpoints::{Target, open_secrets};
-use http::Uri;
+use database::endpoints::{Target, open_access, open_secrets};
+use http::{HeaderMap, Uri, uri::Scheme};
+use rustls::sign::CertifiedKey;
 use vocabulary::{EndpointId, MasterKey};
 
-use crate::{client::detail, guard, outcome::Cause, signing::SigningSecret};
+use crate::{
+    access::{Access, Carried},
+    client::{Client, detail},
+    guard,
+    outcome::Cause,
+    signing::SigningSecret,
+};
 
 /// Endpoints that are kept. More than these, and all are opened anew: that is slower, and no more.
 const MOST_KEPT: usize = 10_000;
@@ -21,15 +28,26 @@ const ALL_ENDED: &str = "all signing secrets of the endpoint have ended: give it
 /// Why nothing can be sent.
 pub(crate) type Unsent = (Cause, String);
 
-/// An endpoint's URL and secrets, as they are used.
+/// An endpoint's URL, secrets and access, as they are used.
 pub(crate) struct Opened {
     /// What it was opened from.
     target: Arc<Target>,
     pub(crate) uri: Uri,
     secrets: Vec<SigningSecret>,
+    /// What else its requests carry.
+    pub(crate) headers: HeaderMap,
+    identity: Option<Arc<CertifiedKey>>,
+    showing: OnceLock<Client>,
 }
 
 impl Opened {
+    /// What sends to it: the client of all, or one that shows this endpoint's certificate. There are as many of those as
+    /// there are endpoints kept that have one, at most.
+    pub(crate) fn client<'c>(&'c self, plain: &'c Client) -> &'c Client {
+        let Some(identity) = &self.identity else { return plain };
+        self.showing.get_or_init(|| plain.showing(identity.clone()))
+    }
+
     /// The secrets that sign an attempt made at `now`. Asked at each attempt: one that has ended since it was opened signs
     /// nothing more.
     ///
@@ -69,7 +87,9 @@ impl Targets {
         }
         let uri = guard::parse(&target.url).map_err(|refusal| (Cause::Guard, detail(&refusal)))?;
         let secrets = self.secrets(endpoint, target)?;
-        let opened = Arc::new(Opened { target: target.clone(), uri, secrets });
+        let Carried { headers, identity } = self.access(endpoint, target, &uri)?;
+        let showing = OnceLock::new();
+        let opened = Arc::new(Opened { target: target.clone(), uri, secrets, headers, identity, showing });
         if kept.len() >= MOST_KEPT {
             kept.clear();
         }
@@ -86,6 +106,15 @@ impl Targets {
         }
         let parsed = opened.iter().map(SigningSecret::parse).collect::<Result<_, _>>();
         parsed.map_err(|error| (Cause::Secret, detail(&error)))
+    }
+
+    /// A request without what it is to carry would go to somebody who has not asked for it, or be refused by whoever has.
+    fn access(&self, endpoint: &EndpointId, target: &Target, uri: &Uri) -> Result<Carried, Unsent> {
+        let Some(sealed) = &target.access else { return Ok(Carried::default()) };
+        let opened = open_access(&self.master, endpoint.as_str(), sealed);
+        let opened = opened.map_err(|error| (Cause::Access, detail(&error)))?;
+        let read = Access::from_json(&opened).and_then(|access| access.read(uri.scheme() == Some(&Scheme::HTTPS)));
+        read.map_err(|error| (Cause::Access, detail(&error)))
     }
 }
 

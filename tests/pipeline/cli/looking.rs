@@ -36,7 +36,7 @@ async fn an_event_is_found_by_id_and_by_key_and_tells_its_whole_story() {
     pipeline
         .execute(
             "INSERT INTO attempts SELECT event_id, endpoint_id, 1, webhook_id, '\\x00', 'status', 503, 'unavailable', \
-             null, now(), 12000 FROM deliveries",
+             null, now(), 12000, 1000, 2000, null, 8500 FROM deliveries",
         )
         .await;
 
@@ -58,7 +58,12 @@ async fn an_event_is_found_by_id_and_by_key_and_tells_its_whole_story() {
     );
     let told = texts(&story["timeline"], "what");
     assert!(told[0].starts_with("happened") && told[1].starts_with("received in raw event"), "{told:?}");
-    assert!(told.contains(&"attempt to bot: status 503 in 12 ms (unavailable)".to_owned()), "{told:?}");
+    assert!(
+        told.contains(
+            &"attempt to bot: status 503 in 12 ms, DNS 1.0, connect 2.0, first byte 8.5 (unavailable)".to_owned()
+        ),
+        "{told:?}"
+    );
     assert!(for_people.contains("attempt to bot: status 503"));
 }
 

@@ -4,7 +4,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use chrono::Utc;
 use database::{
-    attempts::{Next, Recorded},
+    attempts::{Next, Recorded, Split},
     due::Leased,
 };
 use dispatcher::Settings;
@@ -31,6 +31,7 @@ fn ended(leased: &Leased, next: Next) -> Recorded {
         response_head: None,
         started_at: Utc::now(),
         duration: Duration::from_millis(1),
+        split: Split::default(),
         next,
         lane: None,
     }

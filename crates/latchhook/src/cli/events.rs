@@ -248,6 +248,22 @@ impl Moment {
         let status = attempt.http_status.map(|status| format!(" {status}")).unwrap_or_default();
         let detail = attempt.detail.as_ref().map(|detail| format!(" ({detail})")).unwrap_or_default();
         let (endpoint, outcome, ms) = (&attempt.endpoint_id, &attempt.outcome, attempt.duration_us / 1_000);
-        Self { at: attempt.started_at, what: format!("attempt to {endpoint}: {outcome}{status} in {ms} ms{detail}") }
+        let parts = parts_of(attempt);
+        Self {
+            at: attempt.started_at,
+            what: format!("attempt to {endpoint}: {outcome}{status} in {ms} ms{parts}{detail}"),
+        }
     }
+}
+
+/// Where the time of an attempt went.
+fn parts_of(attempt: &listing::AttemptRow) -> String {
+    let parts = [
+        ("DNS", attempt.dns_us),
+        ("connect", attempt.connect_us),
+        ("TLS", attempt.tls_us),
+        ("first byte", attempt.first_byte_us),
+    ];
+    let known = parts.iter().filter_map(|(name, us)| Some(format!(", {name} {:.1}", f64::from((*us)?) / 1_000.0)));
+    known.collect()
 }

@@ -104,7 +104,7 @@ impl VerifyToken {
 }
 
 /// The newline that editors and `echo` put behind it is no part of a secret.
-fn from_file(file: &Path) -> anyhow::Result<SecretString> {
+pub(super) fn from_file(file: &Path) -> anyhow::Result<SecretString> {
     let text = if file == Path::new("-") {
         let mut text = String::new();
         io::stdin().read_to_string(&mut text).context("no secret can be read from stdin")?;

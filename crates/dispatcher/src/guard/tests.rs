@@ -1,0 +1,151 @@
+//! Ways into our own network, and what the guard says to each.
+
+mod dns;
+mod names;
+
+use super::*;
+
+async fn refusal(url: &str) -> Option<Refusal> {
+    Guard::default().check_url(url).await.err().map(|refused| refused.0)
+}
+
+#[tokio::test]
+async fn no_way_of_writing_a_private_address_gets_past_the_guard() {
+    let disguises = [
+        // As the C library reads it: fewer parts, octal, hexadecimal, one number.
+        "https://127.0.0.1/",
+        "https://127.1/",
+        "https://127.0.1/",
+        "https://2130706433/",
+        "https://0x7f.1/",
+        "https://0x7f000001/",
+        "https://0X7F.0.0.1/",
+        "https://0177.0.0.1/",
+        "https://017700000001/",
+        "https://0/",
+        "https://00/",
+        "https://0x/",
+        "https://3232235521/",
+        "https://0xa9fea9fe/",
+        "https://169.254.43518/",
+        // With a dot behind it, full-width, with the dots of other scripts, percent-encoded, circled.
+        "https://127.0.0.1./",
+        "https://127.1./",
+        "https://１２７.0.0.1/",
+        "https://127。0。0。1/",
+        "https://127．0．0．1/",
+        "https://127｡0｡0｡1/",
+        "https://%31%32%37.0.0.1/",
+        "https://①②⑦.⓪.⓪.①/",
+        "https://1\u{ad}27.0.0.1/",
+        "https://127.0.0\t.1/",
+        // IPv6, and IPv4 in IPv6.
+        "https://[::1]/",
+        "https://[::]/",
+        "https://[0:0:0:0:0:0:0:1]/",
+        "https://[::ffff:127.0.0.1]/",
+        "https://[::ffff:7f00:1]/",
+        "https://[::ffff:0:127.0.0.1]/",
+        "https://[::127.0.0.1]/",
+        "https://[64:ff9b::7f00:1]/",
+        "https://[64:ff9b:1::7f00:1]/",
+        "https://[2002:7f00:1::]/",
+        "https://[2001:0:7f00:1::]/",
+        "https://[fd00:ec2::254]/",
+        "https://[fe80::1]/",
+        "https://[fec0::1]/",
+        "https://[ff02::1]/",
+        // What clouds tell anybody who asks from within.
+        "https://169.254.169.254/latest/meta-data",
+        "https://169.254.170.2/",
+        "https://100.100.100.200/",
+        "https://168.63.129.16/",
+        "https://192.0.0.192/",
+        // Networks of one's own.
+        "https://10.0.0.1:8443/",
+        "https://192.168.1.1/",
+        "https://172.31.0.1/",
+        "https://0.0.0.0:8080/",
+        "https://255.255.255.255/",
+        "https://224.0.0.1/",
+        // Behind what looks like another host.
+        "https:127.0.0.1",
+        "https:/127.0.0.1/",
+        "https:\\\\127.0.0.1\\",
+        "https://127.0.0.1\\@example.com/",
+        "https://127.0.0.1#@example.com/",
+        "https://127.0.0.1?@example.com/",
+        " https://127.0.0.1/ ",
+    ];
+
+    for url in disguises {
+        let refusal = refusal(url).await;
+
+        assert!(matches!(refusal, Some(Refusal::Address { .. })), "{url}: {refusal:?}");
+    }
+}
+
+#[tokio::test]
+async fn names_of_this_machine_are_refused_whether_they_resolve_or_not() {
+    for url in ["https://localhost/", "https://localhost./", "https://LOCALHOST:8443/"] {
+        assert!(refusal(url).await.is_some(), "{url}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_plain_https_url_is_refused_by_its_own_reason() {
+    assert!(matches!(refusal("http://93.184.216.34/").await, Some(Refusal::Plain(_))));
+    assert!(matches!(refusal("ftp://93.184.216.34/").await, Some(Refusal::Scheme(_))));
+    assert!(matches!(refusal("file:///etc/passwd").await, Some(Refusal::Scheme(_))));
+    assert!(matches!(refusal("https://user@93.184.216.34/").await, Some(Refusal::UserInfo)));
+    assert!(matches!(refusal("https://:secret@93.184.216.34/").await, Some(Refusal::UserInfo)));
+    assert!(matches!(refusal("https://93.184.216.34:22/").await, Some(Refusal::Port(22))));
+    assert!(matches!(refusal("https://93.184.216.34:80/").await, Some(Refusal::Port(80))));
+    assert!(matches!(refusal("https://no-such-host.invalid/").await, Some(Refusal::Unresolved(_))));
+    for unreadable in
+        ["", "example.com", "https://", "https://exa mple.com/", "https://999.999.999.999/", "https://[::1/"]
+    {
+        assert!(matches!(refusal(unreadable).await, Some(Refusal::Url(_))), "{unreadable}");
+    }
+}
+
+#[tokio::test]
+async fn public_addresses_are_let_through() {
+    for url in ["https://93.184.216.34/", "https://93.184.216.34:8443/a?b=c", "https://[2606:2800:220:1::1]:9000/"] {
+        assert!(refusal(url).await.is_none(), "{url}");
+    }
+}
+
+#[tokio::test]
+async fn what_the_operator_allows_may_be_plain_and_on_any_port() {
+    let guard = Guard::new("127.0.0.0/8".parse().unwrap());
+
+    assert!(guard.check_url("http://127.0.0.1:80/").await.is_ok());
+    assert!(guard.check_url("https://127.1:25/").await.is_ok());
+    assert!(guard.check_url("http://10.0.0.1/").await.is_err());
+    assert!(guard.check_url("http://user@127.0.0.1/").await.is_err());
+}
+
+#[tokio::test]
+async fn the_tenant_reads_the_same_words_whatever_the_reason() {
+    let guard = Guard::default();
+
+    let private = guard.check_url("https://10.0.0.1/").await.unwrap_err();
+    let unknown = guard.check_url("https://no-such-host.invalid/").await.unwrap_err();
+
+    assert_eq!(private.to_string(), unknown.to_string());
+    assert_ne!(private.detail().to_string(), unknown.detail().to_string());
+    assert!(std::error::Error::source(&private).is_none());
+}
+
+#[tokio::test]
+async fn the_connector_itself_refuses_an_address_that_no_check_has_seen_before() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let uri: Uri = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
+
+    let refused = Guard::default().connect(&uri).await;
+    let allowed = Guard::new("127.0.0.1".parse().unwrap()).connect(&uri).await;
+
+    assert!(matches!(refused, Err(Refusal::Address { .. })));
+    assert!(allowed.is_ok());
+}

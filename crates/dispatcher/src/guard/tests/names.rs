@@ -1,0 +1,123 @@
+//! Names, asked of a DNS server that changes its mind.
+
+use bytes::Bytes;
+use chrono::Utc;
+use http::Request;
+use http_body_util::Full;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+    time::Instant,
+};
+
+use super::{dns::Dns, *};
+use crate::{client::Client, outcome::Outcome};
+
+const PUBLIC: &str = "93.184.216.34";
+
+fn guard(dns: &Dns, allowed: &str) -> Guard {
+    Guard { allowed: Arc::new(allowed.parse().unwrap()), resolver: dns.resolver() }
+}
+
+/// Whether a guard that allows nothing private lets `https://shop.example/` be saved.
+async fn refusal(dns: &Dns) -> Option<Refusal> {
+    guard(dns, "").check_url("https://shop.example/").await.err().map(|refused| refused.0)
+}
+
+async fn send(client: &Client, url: &str) -> Outcome {
+    let request: Request<Full<Bytes>> = Request::post(url).body(Full::default()).unwrap();
+    client.send(request, Instant::now() + Duration::from_secs(5), Utc::now()).await.outcome
+}
+
+#[tokio::test]
+async fn a_name_is_as_good_as_the_worst_of_its_addresses() {
+    let dns = Dns::start().await;
+    let bad: [&[&str]; 9] = [
+        &["10.0.0.1"],
+        &["127.0.0.1"],
+        &["169.254.169.254"],
+        &[PUBLIC, "192.168.0.1"],
+        &["192.168.0.1", PUBLIC],
+        &[PUBLIC, "::1"],
+        &[PUBLIC, "2606:2800:220:1::1", "fd00:ec2::254"],
+        &["::ffff:10.0.0.1"],
+        &["64:ff9b::a9fe:a9fe"],
+    ];
+
+    for addresses in bad {
+        dns.say("shop.example", addresses);
+        let refusal = refusal(&dns).await;
+        assert!(matches!(refusal, Some(Refusal::Address { .. })), "{addresses:?}: {refusal:?}");
+    }
+
+    dns.say("shop.example", &[PUBLIC, "2606:2800:220:1::1"]);
+    assert!(refusal(&dns).await.is_none());
+}
+
+#[tokio::test]
+async fn an_alias_is_judged_by_where_it_ends() {
+    let dns = Dns::start().await;
+    dns.say("cdn.example", &[PUBLIC]);
+    dns.say("redis.internal", &["10.1.2.3"]);
+    dns.alias("hop.example", "redis.internal.");
+
+    for (target, is_refused) in [("cdn.example.", false), ("redis.internal.", true), ("hop.example.", true)] {
+        dns.alias("shop.example", target);
+        let refusal = refusal(&dns).await;
+        assert_eq!(matches!(refusal, Some(Refusal::Address { .. })), is_refused, "{target}: {refusal:?}");
+    }
+
+    dns.alias("shop.example", "nowhere.example.");
+    assert!(matches!(refusal(&dns).await, Some(Refusal::Unresolved(_))));
+}
+
+#[tokio::test]
+async fn a_name_that_was_public_when_saved_and_is_private_when_sent_to_is_refused_there() {
+    let (dns, private) = (Dns::start().await, TcpListener::bind("127.0.0.1:0").await.unwrap());
+    let url = format!("https://shop.example:{}/", private.local_addr().unwrap().port());
+    let guard = guard(&dns, "");
+    let client = Client::new(guard.clone());
+    dns.say("shop.example", &[PUBLIC]);
+    guard.check_url(&url).await.unwrap();
+
+    dns.say("shop.example", &["127.0.0.1"]);
+
+    assert_eq!(send(&client, &url).await, Outcome::Failed(Cause::Guard));
+    dns.say("shop.example", &[PUBLIC, "127.0.0.1"]);
+    assert_eq!(send(&client, &url).await, Outcome::Failed(Cause::Guard));
+    assert!(tokio::time::timeout(Duration::ZERO, private.accept()).await.is_err());
+}
+
+#[tokio::test]
+async fn the_address_that_is_dialled_is_the_one_that_was_checked() {
+    let (dns, allowed) = (Dns::start().await, TcpListener::bind("127.0.0.1:0").await.unwrap());
+    let uri: Uri = format!("http://shop.example:{}/", allowed.local_addr().unwrap().port()).parse().unwrap();
+    dns.say("shop.example", &["127.0.0.1"]);
+
+    let stream = guard(&dns, "127.0.0.1").connect(&uri).await.unwrap();
+
+    assert_eq!(stream.peer_addr().unwrap(), allowed.local_addr().unwrap());
+    assert_eq!(dns.asked(), 1, "whoever asks again may hear another answer");
+}
+
+#[tokio::test]
+async fn a_kept_connection_stays_where_it_was_checked_and_the_next_one_is_checked_anew() {
+    let (dns, server) = (Dns::start().await, TcpListener::bind("127.0.0.1:0").await.unwrap());
+    let url = format!("http://shop.example:{}/", server.local_addr().unwrap().port());
+    let client = Client::new(guard(&dns, "127.0.0.1"));
+    let answering_twice = tokio::spawn(async move {
+        let (mut stream, _) = server.accept().await.unwrap();
+        for _ in 0..2 {
+            assert_ne!(stream.read(&mut [0; 4096]).await.unwrap(), 0);
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+        }
+    });
+    dns.say("shop.example", &["127.0.0.1"]);
+    assert_eq!(send(&client, &url).await, Outcome::Delivered);
+
+    dns.say("shop.example", &["127.0.0.2"]);
+
+    assert_eq!(send(&client, &url).await, Outcome::Delivered);
+    answering_twice.await.unwrap();
+    assert_eq!(send(&client, &url).await, Outcome::Failed(Cause::Guard));
+}

@@ -1,0 +1,80 @@
+//! A ping: a test event for one endpoint, sent as a delivery is sent, that nobody owes and nobody records.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use database::{attempts::Recorded, due::Leased, endpoints::Target};
+use uuid::Uuid;
+use vocabulary::{EndpointId, MasterKey};
+
+use crate::{attempt::Attempter, client::Client, dispatcher::Settings, targets::Targets};
+
+/// Sends a ping to an endpoint, enabled or not: signed by its secrets, with what its requests carry, within the deadline of
+/// any attempt. Its id begins with `ping_`, so that no customer takes it for a delivery.
+pub async fn ping(
+    client: Client,
+    master: MasterKey,
+    endpoint_id: &EndpointId,
+    target: Target,
+    now: DateTime<Utc>,
+) -> Recorded {
+    let Settings { deadline, schedule, .. } = Settings::default();
+    let attempter = Attempter { targets: Targets::new(Arc::new(master)), client, deadline, schedule };
+    let timestamp = now.to_rfc3339_opts(SecondsFormat::Secs, true);
+    let body =
+        format!(r#"{{"type":"latchhook.ping","timestamp":"{timestamp}","data":{{"endpoint_id":"{endpoint_id}"}}}}"#);
+    let ping = Leased {
+        event_id: Uuid::nil(),
+        endpoint_id: endpoint_id.clone(),
+        lease: 0,
+        attempts: 0,
+        webhook_id: format!("ping_{:032x}", rand::random::<u128>()),
+        body: body.into(),
+        target: Arc::new(target),
+        has_gate: false,
+        lane: None,
+    };
+    attempter.attempt(ping, now).await.0
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret;
+
+    use super::*;
+    use crate::{
+        access::{Access, ClientCertificate},
+        client::tests::{Authority, customer, showing},
+        signing::SigningSecret,
+    };
+
+    async fn pinged(client: Client, url: &str, client_certificate: Option<ClientCertificate>) -> Recorded {
+        let master = MasterKey::parse(&MasterKey::generate()).unwrap();
+        let seal = |secret: &secrecy::SecretString| master.seal("endpoint:bot", secret.expose_secret().as_bytes());
+        let access = Access { client_certificate, ..Access::default() };
+        let target = Target {
+            url: url.to_owned(),
+            secrets: vec![seal(&SigningSecret::generate())],
+            access: Some(seal(&access.to_json())),
+            ..Target::default()
+        };
+        ping(client, master, &"bot".parse().unwrap(), target, Utc::now()).await
+    }
+
+    #[tokio::test]
+    async fn an_endpoint_with_a_certificate_is_sent_to_under_it_or_not_at_all() {
+        let authority = Authority::new();
+        let (url, _server) = customer(showing(authority.certify(|_| {}), Some(&authority))).await;
+        let certificate = authority.client_certificate();
+        let unreadable = ClientCertificate { key: "lost".to_owned(), ..certificate.clone() };
+
+        let with = pinged(authority.client(), &url, Some(certificate.clone())).await;
+        let without = pinged(authority.client(), &url, None).await;
+        let closed = pinged(authority.client(), &url, Some(unreadable)).await;
+        let plain = pinged(authority.client(), &url.replace("https", "http"), Some(certificate)).await;
+
+        assert_eq!((with.outcome, without.outcome), ("delivered", "tls"));
+        assert_eq!((closed.outcome, plain.outcome), ("access", "access"));
+        assert_eq!(closed.split, Default::default(), "nobody was connected to");
+    }
+}

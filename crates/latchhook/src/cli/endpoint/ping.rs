@@ -1,0 +1,32 @@
+//! `latchhook endpoint ping`: a signed test event, right now, and what came of it.
+
+use anyhow::{Context as _, ensure};
+use database::{attempts::Recorded, endpoints};
+use dispatcher::{Client, Guard};
+use serde_json::{Value, json};
+use vocabulary::EndpointId;
+
+use super::unknown;
+use crate::cli::context::Context;
+
+/// Sends it as a delivery would be sent, and records nothing. Fails where it is not answered with 2xx.
+pub(super) async fn run(context: &mut Context<'_>, id: &EndpointId) -> anyhow::Result<()> {
+    let master = context.master_key()?;
+    let target = endpoints::target(&*context.postgres().await?, id).await?.with_context(|| unknown(id))?;
+    let client = Client::new(Guard::new(context.settings.allow_private_endpoints.clone().unwrap_or_default()));
+    let attempt = dispatcher::ping(client, master, id, target, context.now).await;
+    context.out.object(&shown(id, &attempt))?;
+    ensure!(attempt.outcome == "delivered", "{id} did not take the ping: {}", attempt.outcome);
+    Ok(())
+}
+
+fn shown(id: &EndpointId, attempt: &Recorded) -> Value {
+    let head = attempt.response_head.as_ref().map(|head| String::from_utf8_lossy(head).into_owned());
+    let us = |part: Option<std::time::Duration>| part.map(|part| part.as_micros());
+    json!({
+        "endpoint_id": id, "webhook_id": attempt.webhook_id, "outcome": attempt.outcome,
+        "http_status": attempt.http_status, "detail": attempt.detail, "duration_us": attempt.duration.as_micros(),
+        "dns_us": us(attempt.split.dns), "connect_us": us(attempt.split.connect), "tls_us": us(attempt.split.tls),
+        "first_byte_us": us(attempt.split.first_byte), "response_head": head,
+    })
+}

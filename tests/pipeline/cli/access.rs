@@ -1,0 +1,120 @@
+//! What an endpoint's requests carry: given, kept sealed, never shown.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::{CommandLine, stores};
+
+/// An address, so that nobody is asked for a name.
+const ADD: &str = "endpoint add --account acme --url https://93.184.216.34/hook --events * --id bot";
+
+/// A certificate and its key in files.
+fn certificate(dir: &Path) -> String {
+    let own = rcgen::generate_simple_self_signed(["latchhook.example".to_owned()]).unwrap();
+    let (certificate, key) = (dir.join("client.pem"), dir.join("key.pem"));
+    std::fs::write(&certificate, own.cert.pem()).unwrap();
+    std::fs::write(&key, own.signing_key.serialize_pem()).unwrap();
+    format!("--client-cert-file {} --client-key-file {}", certificate.display(), key.display())
+}
+
+async fn kept(latchhook: &CommandLine) -> Value {
+    latchhook.json("endpoint show bot").await["access"].clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_access_is_kept_sealed_and_shown_by_its_names_alone() {
+    let (database, _redis, latchhook) = stores().await;
+    latchhook.json("account add --id acme").await;
+    let dir = latchhook::servers::ScratchDir::new().unwrap();
+    let (headers, pair) = (dir.path().join("headers"), dir.path().join("pair"));
+    std::fs::write(&headers, "X-Tenant: quiet\n\nX-Stage: silent\n").unwrap();
+    std::fs::write(&pair, "user:mute\n").unwrap();
+    let files = format!("--header-file {} --basic-auth-file {}", headers.display(), pair.display());
+
+    let line = format!("{ADD} --header 'X-Api-Key: hush' {files} {}", certificate(dir.path()));
+    let added = latchhook.json(&line).await;
+
+    let shown = kept(&latchhook).await;
+    assert_eq!(added["access"], shown);
+    assert_eq!(shown["headers"], json!(["x-api-key", "x-tenant", "x-stage"]));
+    assert_eq!(
+        (&shown["basic_auth"], &shown["certificate_subject"]),
+        (&json!(true), &json!("CN=rcgen self signed cert"))
+    );
+    assert!(shown["certificate_expires_at"].as_str().unwrap().starts_with("4096-01-01"));
+    let list = latchhook.json("endpoint list").await;
+    let everything = format!("{added} {shown} {list} {}", latchhook.run("endpoint show bot").await.out);
+    let row = database::Database::new(&database.url, 1).unwrap();
+    let sealed = database::endpoints::target(&row.connection().await.unwrap(), &"bot".parse().unwrap()).await.unwrap();
+    let sealed = String::from_utf8_lossy(&sealed.unwrap().access.unwrap()).into_owned();
+    for secret in ["hush", "quiet", "silent", "mute", "PRIVATE"] {
+        assert!(!everything.contains(secret) && !sealed.contains(secret), "{secret}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_access_is_given_anew_as_a_whole_or_stays_as_it_is() {
+    let (_database, _redis, latchhook) = stores().await;
+    latchhook.json("account add --id acme").await;
+    latchhook.json(&format!("{ADD} --header 'X-Api-Key: hush' --basic-auth user:pass")).await;
+
+    latchhook.json(ADD).await;
+    let same = kept(&latchhook).await;
+    latchhook.json(&format!("{ADD} --header 'X-Other: hush'")).await;
+    let replaced = kept(&latchhook).await;
+    latchhook.json(&format!("{ADD} --no-access")).await;
+    let removed = kept(&latchhook).await;
+
+    assert_eq!((&same["headers"], &same["basic_auth"]), (&json!(["x-api-key"]), &json!(true)));
+    assert_eq!((&replaced["headers"], &replaced["basic_auth"]), (&json!(["x-other"]), &json!(false)));
+    assert_eq!(removed, Value::Null);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_given_for_one_server_does_not_go_to_another() {
+    let (_database, _redis, latchhook) = stores().await;
+    latchhook.json("account add --id acme").await;
+    latchhook.json(&format!("{ADD} --header 'X-Api-Key: hush'")).await;
+    let moved = ADD.replace("93.184.216.34", "93.184.216.35");
+
+    let refused = latchhook.fails(&moved).await;
+    latchhook.json(&ADD.replace("/hook", "/another/path")).await;
+
+    assert!(refused.contains("the access of bot was given for another server: give it again"), "{refused}");
+    latchhook.json(&format!("{moved} --header 'X-Api-Key: hush'")).await;
+    assert_eq!(kept(&latchhook).await["headers"], json!(["x-api-key"]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_carried_is_refused_and_leaves_nothing() {
+    let (_database, _redis, latchhook) = stores().await;
+    latchhook.json("account add --id acme").await;
+    let dir = latchhook::servers::ScratchDir::new().unwrap();
+    let pair = certificate(dir.path());
+    let plain = ADD.replace("https://93.184.216.34", "http://127.0.0.1:9000");
+    let missing = pair.replace("key.pem", "no.pem");
+
+    let refusals = [
+        (format!("{ADD} --header 'Webhook-Id: x'"), "header webhook-id is latchhook's to set"),
+        (format!("{ADD} --header 'Content-Length: 1'"), "header content-length is latchhook's to set"),
+        (format!("{ADD} --header hush"), "a header is written 'Name: value'"),
+        (format!("{ADD} --header 'X-Api-Key:'"), "header \"x-api-key\" cannot be sent"),
+        (format!("{ADD} --basic-auth hush"), "user and password are written USER:PASSWORD"),
+        (
+            format!("{ADD} --basic-auth u:p --header 'Authorization: Bearer hush'"),
+            "header authorization is given twice",
+        ),
+        (format!("{plain} {pair}"), "the URL must be https"),
+        (format!("{ADD} {missing}"), "no certificate or key can be read from"),
+        (format!("{ADD} {}", pair.replace("key.pem", "client.pem")), "the client certificate's key cannot be read"),
+        (format!("{ADD} --client-cert-file x"), "--client-key-file"),
+        (format!("{ADD} --no-access --basic-auth u:p"), "cannot be used with"),
+    ];
+
+    for (line, what) in refusals {
+        let failure = latchhook.fails(&line).await;
+        assert!(failure.contains(what) && !failure.contains("hush"), "{failure}");
+    }
+    assert_eq!(latchhook.json("endpoint list").await, json!([]));
+}

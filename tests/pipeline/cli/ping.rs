@@ -1,0 +1,88 @@
+//! `endpoint ping`: a test event, signed as any, and what came of it.
+
+use dispatcher::signing::{SigningSecret, verify};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+    task::JoinHandle,
+};
+
+use super::{CommandLine, stores};
+
+/// Takes one request and gives this answer. Gives its URL, and the request.
+async fn customer(answer: &'static str) -> (String, JoinHandle<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let request = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut request = String::new();
+        while !request.ends_with("}}") {
+            let mut part = [0; 4096];
+            let len = stream.read(&mut part).await.unwrap();
+            request += str::from_utf8(&part[..len]).unwrap();
+        }
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        request
+    });
+    (url, request)
+}
+
+async fn add(latchhook: &CommandLine, url: &str) -> SigningSecret {
+    latchhook.json("account add --id acme").await;
+    let added = latchhook.json(&format!("endpoint add --account acme --url {url} --events * --id bot")).await;
+    SigningSecret::parse(&added["secret"].as_str().unwrap().to_owned().into()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ping_is_signed_as_any_delivery_and_says_where_its_time_went() {
+    let (_database, _redis, latchhook) = stores().await;
+    let (url, request) = customer("HTTP/1.1 202 Accepted\r\ncontent-length: 5\r\n\r\nhello").await;
+    let secret = add(&latchhook, &url).await;
+
+    let said = latchhook.json("endpoint ping bot").await;
+
+    let request = request.await.unwrap();
+    let (head, body) = request.split_once("\r\n\r\n").unwrap();
+    let lines = head.lines().skip(1).filter_map(|line| line.split_once(": "));
+    let headers: HeaderMap = lines
+        .map(|(name, value)| (name.parse::<HeaderName>().unwrap(), value.parse::<HeaderValue>().unwrap()))
+        .collect();
+    assert!(verify(&secret, &headers, body.as_bytes(), chrono::Utc::now()).is_ok());
+    assert_eq!(serde_json::from_str::<Value>(body).unwrap()["type"], "latchhook.ping");
+    assert_eq!(headers["webhook-id"], said["webhook_id"].as_str().unwrap());
+    assert_eq!(
+        (&said["outcome"], &said["http_status"], &said["response_head"]),
+        (&json!("delivered"), &json!(202), &json!("hello"))
+    );
+    assert!(said["connect_us"].is_u64() && said["first_byte_us"].is_u64() && said["tls_us"].is_null(), "{said}");
+    assert_eq!(latchhook.json("deliveries list").await, json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ping_that_is_not_taken_says_why_and_fails() {
+    let (_database, _redis, latchhook) = stores().await;
+    let (url, _request) = customer("HTTP/1.1 403 No\r\ncontent-length: 0\r\n\r\n").await;
+    add(&latchhook, &url).await;
+
+    let said = latchhook.run("endpoint ping bot --json").await;
+
+    let failure = said.ended.unwrap_err();
+    assert_eq!((failure.status, failure.to_string().as_str()), (1, "latchhook: bot did not take the ping: status"));
+    let out: Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!((&out["outcome"], &out["http_status"]), (&json!("status"), &json!(403)));
+    assert!(latchhook.fails("endpoint ping nobody").await.contains("there is no endpoint nobody"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ping_goes_nowhere_that_a_delivery_may_not_go() {
+    let (_database, _redis, mut latchhook) = stores().await;
+    let (url, _request) = customer("").await;
+    add(&latchhook, &url).await;
+    latchhook.settings.retain(|flag| !flag.starts_with("--allow-private-endpoints"));
+
+    let said = latchhook.run("endpoint ping bot --json").await;
+
+    assert_eq!(said.ended.unwrap_err().to_string(), "latchhook: bot did not take the ping: guard");
+}
