@@ -130,9 +130,9 @@ async fn nowhere() -> Vec<(String, &'static str)> {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_comes_behind_an_answer_is_no_answer_to_the_next_request() {
     let rubbish: [&'static [u8]; 3] = [
-        b"HTTP/1.1 503 No\r\ncontent-length: 0\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
+        b"HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
         b"HTTP/1.1 204 No Content\r\ncontent-length: 38\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
-        b"HTTP/1.1 503 No\r\ncontent-length: 2\r\n\r\nhello, hello",
+        b"HTTP/1.1 500 No\r\ncontent-length: 2\r\n\r\nhello, hello",
     ];
 
     for words in rubbish {
