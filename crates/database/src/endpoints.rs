@@ -1,17 +1,15 @@
 //! `endpoints`: customers' URLs. Secrets go in and come out sealed; this file opens and seals them.
 
 pub mod secrets;
+mod subscriptions;
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use diesel::{
-    prelude::*,
-    sql_types::{Array, Binary, Bool, Integer, Nullable, Text, Timestamptz},
-};
+use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use secrecy::{ExposeSecret, SecretString};
-use vocabulary::{AccountId, EndpointId, EventTypes, Filter, Format, IdError, MasterKey, OrderedBy, SourceId, Terms};
+use vocabulary::{AccountId, EndpointId, Filter, IdError, MasterKey, OrderedBy, SourceId, Terms};
 
 use crate::{
     QueryError, QueryResult, due,
@@ -19,6 +17,8 @@ use crate::{
     gates,
     schema::{self, endpoints},
 };
+
+pub use subscriptions::{Subscription, subscriptions};
 
 /// An endpoint as it is kept, without its secrets: what people may see.
 #[derive(Debug, Clone, Queryable, Selectable)]
@@ -144,6 +144,15 @@ pub async fn list(conn: &AsyncPgConnection) -> QueryResult<Vec<EndpointRow>> {
     endpoints::table.order(endpoints::id).select(EndpointRow::as_select()).load(&mut &*conn).await
 }
 
+/// The enabled ones of an account, by id, without secrets.
+///
+/// # Errors
+/// As any query.
+pub async fn enabled_of(conn: &AsyncPgConnection, account: &AccountId) -> QueryResult<Vec<EndpointRow>> {
+    let enabled = endpoints::table.filter(endpoints::account_id.eq(account.as_str())).filter(endpoints::enabled);
+    enabled.order(endpoints::id).select(EndpointRow::as_select()).load(&mut &*conn).await
+}
+
 /// Where an endpoint's deliveries go, how, and what signs them.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Queryable, Selectable)]
 #[diesel(table_name = endpoints)]
@@ -182,92 +191,6 @@ pub async fn set_access(
     let seal = |access: &SecretString| master.seal(&place(id.as_str()), access.expose_secret().as_bytes());
     let changed = (endpoints::access.eq(access.map(seal)), endpoints::revision.eq(crate::sequences::next_revision()));
     diesel::update(endpoints::table.find(id.as_str())).set(changed).execute(&mut &*conn).await.map(drop)
-}
-
-statement! {
-    /// Disabled endpoints too: what they are owed is held, not dropped.
-    Subscriptions { source_ids: &'a [&'a str] => Array<Text> } -> (
-        Text, Text, Array<Text>, Nullable<Text>, Text, Bool, Nullable<Text>, Text, Array<Binary>,
-        Array<Nullable<Timestamptz>>, Nullable<Binary>, Nullable<Array<Integer>>
-    ),
-    "SELECT s.id, e.id, e.event_types, e.filter, e.format, \
-         e.enabled AND e.ordered_by IS NULL AND NOT EXISTS (SELECT FROM gates g WHERE g.endpoint_id = e.id), e.ordered_by, \
-         e.url, e.secrets, e.secret_ends, e.access, e.schedule_s \
-     FROM sources s JOIN endpoints e ON e.account_id = s.account_id \
-     WHERE s.id = ANY(?) AND (e.source_ids IS NULL OR s.id = ANY(e.source_ids)) ORDER BY e.id"
-}
-
-/// An endpoint that may want a source's events.
-#[derive(Debug, Clone)]
-pub struct Subscription {
-    /// Whose events.
-    pub source_id: String,
-    /// Who may want them.
-    pub endpoint_id: EndpointId,
-    /// Which of them.
-    pub event_types: EventTypes,
-    /// What their full body must say; `None` is anything.
-    pub filter: Option<Filter>,
-    /// Which body it is told.
-    pub format: Format,
-    /// Whether what it is owed may be handed over: what a disabled one is owed is held, and where there is a gate or an order
-    /// it is for a lease to decide.
-    pub may_be_handed_over: bool,
-    /// What its deliveries are ordered by.
-    pub ordered_by: Option<OrderedBy>,
-    /// Where to, and what signs it.
-    pub target: Arc<Target>,
-}
-
-/// Who may want the events of these sources: the endpoints of their accounts.
-///
-/// # Errors
-/// As any query, or when a row holds what latchhook would not have written.
-pub async fn subscriptions(conn: &AsyncPgConnection, source_ids: &[&str]) -> Result<Vec<Subscription>, OpenError> {
-    let query = Subscriptions { source_ids, lifetime: std::marker::PhantomData };
-    type Ends = Vec<Option<DateTime<Utc>>>;
-    type Row = (
-        String,
-        String,
-        Vec<String>,
-        Option<String>,
-        String,
-        bool,
-        Option<String>,
-        String,
-        Vec<Vec<u8>>,
-        Ends,
-        Option<Vec<u8>>,
-        Option<Vec<i32>>,
-    );
-    let rows: Vec<Row> = query.load(&mut &*conn).await?;
-    let read = |row: Row| {
-        let (
-            source_id,
-            id,
-            names,
-            filter,
-            format,
-            may_be_handed_over,
-            ordered_by,
-            url,
-            secrets,
-            secret_ends,
-            access,
-            schedule_s,
-        ) = row;
-        Ok(Subscription {
-            source_id,
-            endpoint_id: id.parse()?,
-            event_types: EventTypes::from_names(names)?,
-            filter: filter.map(|filter| filter.parse()).transpose()?,
-            format: format.parse()?,
-            may_be_handed_over,
-            ordered_by: ordered_by.map(|name| name.parse()).transpose()?,
-            target: Arc::new(Target { url, secrets, secret_ends, access, schedule_s }),
-        })
-    };
-    rows.into_iter().map(read).collect()
 }
 
 /// Enables an endpoint: what it is owed is due at once, whatever it had shown before. Says whether there is one of that id,

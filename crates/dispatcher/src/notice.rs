@@ -29,17 +29,13 @@ pub(crate) async fn tell_disabled(
     disabled: &EndpointId,
     reason: &str,
 ) -> Result<(), QueryError> {
-    let all = endpoints::list(conn).await?;
-    let endpoint = all.iter().find(|row| row.id == disabled.as_str());
-    let wants = |row: &&EndpointRow| {
+    let wants = |row: &EndpointRow| {
         let types = EventTypes::from_names(row.event_types.clone());
-        row.account_id == account.as_str() && row.enabled && types.is_ok_and(|types| types.want(ENDPOINT_DISABLED))
+        types.is_ok_and(|types| types.want(ENDPOINT_DISABLED))
     };
-    let to: Vec<EndpointId> = all.iter().filter(wants).filter_map(|row| row.id.parse().ok()).collect();
-    let told = json!({
-        "id": disabled, "url": endpoint.map(|row| &row.url), "reason": reason,
-        "catch_up": format!("latchhook endpoint enable {disabled}"),
-    });
+    let enabled = endpoints::enabled_of(conn, account).await?;
+    let to: Vec<EndpointId> = enabled.iter().filter(|row| wants(row)).filter_map(|row| row.id.parse().ok()).collect();
+    let told = json!({ "id": disabled, "reason": reason, "catch_up": format!("latchhook endpoint enable {disabled}") });
     let (source, event_id) = (SourceId::of_notices(account), Uuid::now_v7());
     let key = Key::new(format!("endpoint_disabled:{disabled}:{event_id}")).map_err(serialization)?;
     tell(conn, &source, &key, event_id, account, told, &to).await
