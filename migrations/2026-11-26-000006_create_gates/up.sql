@@ -1,5 +1,6 @@
 CREATE TABLE gates (
     endpoint_id text PRIMARY KEY REFERENCES endpoints (id),
+    asked_until timestamptz NOT NULL DEFAULT 'epoch',
     rests_until timestamptz NOT NULL DEFAULT 'epoch',
     failures integer NOT NULL DEFAULT 0,
     failing_since timestamptz,
@@ -11,7 +12,8 @@ CREATE TABLE gates (
     turn bigint NOT NULL DEFAULT 0
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE gates IS 'What stands between the fleet and an endpoint: there only for those that fail, and those that have limits of their own.';
-COMMENT ON COLUMN gates.rests_until IS 'Nothing is leased before this: it asked for a pause, its circuit is open, or the probe of an open circuit is under way.';
+COMMENT ON COLUMN gates.asked_until IS 'Nothing is leased before this: it asked for a pause.';
+COMMENT ON COLUMN gates.rests_until IS 'Likewise: its circuit is open, or the probe of an open circuit is under way.';
 COMMENT ON COLUMN gates.failures IS 'Attempts that failed since the last that succeeded.';
 COMMENT ON COLUMN gates.failing_since IS 'When the first of these was recorded.';
 COMMENT ON COLUMN gates.is_open IS 'It failed too often in a row: one delivery at a time is leased, as a probe, until one succeeds.';

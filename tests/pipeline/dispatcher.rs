@@ -25,6 +25,8 @@ mod lanes;
 mod latency;
 #[path = "dispatcher/leases.rs"]
 mod leases;
+#[path = "dispatcher/limits.rs"]
+mod limits;
 #[path = "dispatcher/promises.rs"]
 mod promises;
 #[path = "dispatcher/schedules.rs"]

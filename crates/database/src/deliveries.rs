@@ -106,9 +106,11 @@ statement! {
     "WITH wanted AS MATERIALIZED (SELECT * FROM unnest(?, ?) AS w (event_id, endpoint_id)), \
      locked AS MATERIALIZED (SELECT u.event_id FROM due u JOIN wanted USING (event_id, endpoint_id) \
          ORDER BY u.event_id, u.endpoint_id FOR UPDATE OF u), \
+     ordered AS MATERIALIZED (SELECT d.event_id FROM deliveries d JOIN wanted USING (event_id, endpoint_id) \
+         WHERE (SELECT count(*) FROM locked) >= 0 ORDER BY d.event_id, d.endpoint_id FOR UPDATE OF d), \
      again AS (UPDATE deliveries d SET state = 'pending', finished_at = NULL FROM wanted w \
          WHERE d.event_id = w.event_id AND d.endpoint_id = w.endpoint_id AND d.state = ANY(?) \
-         AND (SELECT count(*) FROM locked) >= 0 RETURNING d.event_id, d.endpoint_id, d.lane) \
+         AND (SELECT count(*) FROM ordered) >= 0 RETURNING d.event_id, d.endpoint_id, d.lane) \
      INSERT INTO due AS u (event_id, endpoint_id, due_at, lane, sequence) \
      SELECT event_id, endpoint_id, CASE WHEN lane IS NULL THEN now() END, lane, CASE WHEN lane IS NOT NULL THEN \
          (SELECT sequence FROM events WHERE id = event_id) END FROM again ORDER BY 1, 2 \

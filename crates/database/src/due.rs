@@ -62,21 +62,31 @@ pub struct Leased {
     pub body: Bytes,
     /// Where to, and what signs it.
     pub target: Arc<Target>,
-    /// Whether its endpoint has a gate: what comes of it then is to be noted there.
-    pub has_gate: bool,
+    /// The gate of its endpoint, if that has one.
+    pub gate: Option<Gate>,
     /// Of an endpoint that asked for order: the lane whose next delivery waits for this one to end.
     pub lane: Option<String>,
 }
 
+/// What a gate was like when it let a delivery pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gate {
+    /// Whether its endpoint had failed: a success is then to be noted there.
+    pub has_failed: bool,
+    /// Whether the delivery is the probe of an open circuit.
+    pub is_probe: bool,
+}
+
 statement! {
-    /// Fair over endpoints: whoever has least in flight comes first, equals in random order, and each gets the same share
+    /// Fair over endpoints: whoever has least in flight here comes first, equals in random order, and each gets the same share
     /// of what was asked for; what one leaves, the next call finds.
     ///
     /// `owing` hops through the index from endpoint to endpoint, so that a backlog of one costs no more than a single row.
     /// Rows are updated where they were found (`ctid`), because a join on the key may be planned as a scan of the table.
     ///
     /// `held` locks the gates of those that have one; what somebody else has locked, or has changed since this statement
-    /// began (`turn`), is left to the next call: what others have in flight is counted as of the beginning.
+    /// began (`turn`), is left to the next call: what others have in flight is counted as of the beginning, as far as their
+    /// leases end within ten minutes. Of what a gate lets pass retries get half at most, while a first attempt is due.
     Lease {
         room: i64 => BigInt,
         retry_room: i64 => BigInt,
@@ -88,7 +98,7 @@ statement! {
         busy_retries: Vec<i64> => Array<BigInt>,
     } -> (
         SqlUuid, Text, BigInt, Integer, Text, Binary, Text, Array<Binary>, Array<Nullable<Timestamptz>>, Nullable<Binary>,
-        Nullable<Array<Integer>>, Bool, Nullable<Text>
+        Nullable<Array<Integer>>, Nullable<Bool>, Nullable<Bool>, Nullable<Text>
     ),
     "WITH RECURSIVE asked (room, retries, each, each_retries, lease_us) AS (SELECT ?, ?, ?, ?, ?), \
      busy (id, room, retries) AS (SELECT * FROM unnest(?, ?, ?)), \
@@ -99,27 +109,31 @@ statement! {
          FROM owing o WHERE o.id IS NOT NULL), \
      willing AS MATERIALIZED ( \
          SELECT e.id, coalesce(b.room, a.each) AS room, coalesce(b.retries, a.each_retries) AS retries, \
-             e.max_in_flight, e.max_per_second, a.lease_us * interval '1 microsecond' AS lease \
+             e.max_in_flight, e.max_per_second, a.lease_us * interval '1 microsecond' AS lease, \
+             coalesce((SELECT due_at FROM due WHERE endpoint_id = e.id AND NOT retry ORDER BY due_at LIMIT 1) <= now(), false) \
+                 AS owes_first \
          FROM asked a CROSS JOIN owing o JOIN endpoints e ON e.id = o.id LEFT JOIN busy b ON b.id = e.id \
          WHERE e.enabled AND coalesce(b.room, a.each) > 0 AND ( \
              (SELECT due_at FROM due WHERE endpoint_id = e.id AND NOT retry ORDER BY due_at LIMIT 1) <= now() OR \
              (SELECT due_at FROM due WHERE endpoint_id = e.id AND retry ORDER BY due_at LIMIT 1) <= now())), \
      held AS MATERIALIZED ( \
-         SELECT g.endpoint_id AS id, g.is_open, \
-             least(greatest(1, w.max_per_second), \
-                 g.tokens + w.max_per_second * extract(epoch FROM now() - g.filled_at)::float8) AS tokens \
-         FROM willing w JOIN gates g ON g.endpoint_id = w.id WHERE g.rests_until <= now() \
+         SELECT g.endpoint_id AS id, g.is_open, g.failures > 0 AS has_failed, \
+             CASE WHEN w.max_per_second IS NOT NULL THEN least(greatest(1, w.max_per_second), \
+                 g.tokens + w.max_per_second * extract(epoch FROM now() - g.filled_at)::float8) END AS tokens \
+         FROM willing w JOIN gates g ON g.endpoint_id = w.id WHERE greatest(g.asked_until, g.rests_until) <= now() \
          AND g.turn = (SELECT seen.turn FROM gates seen WHERE seen.endpoint_id = g.endpoint_id) \
          FOR UPDATE OF g SKIP LOCKED), \
      ready AS MATERIALIZED ( \
-         SELECT * FROM (SELECT w.id, w.retries, h.id IS NOT NULL AS has_gate, least(w.room, \
+         SELECT id, room, least(retries, CASE WHEN owes_first THEN (room + (random() < 0.5)::int) / 2 ELSE room END) AS retries, \
+             is_open, has_failed \
+         FROM (SELECT w.id, w.retries, w.room AS idle, w.owes_first, h.is_open, h.has_failed, least(w.room, \
                  CASE WHEN h.is_open THEN 1 END, floor(h.tokens)::bigint, \
                  w.max_in_flight - CASE WHEN w.max_in_flight IS NOT NULL THEN (SELECT count(*) FROM due d \
                      WHERE d.endpoint_id = w.id AND d.retry IN (false, true) AND d.lease IS NOT NULL \
-                     AND d.due_at > now() AND d.due_at <= now() + 2 * w.lease) END) AS room \
+                     AND d.due_at > now() AND d.due_at <= now() + interval '10 minutes') END) AS room \
              FROM willing w LEFT JOIN held h ON h.id = w.id \
              WHERE h.id IS NOT NULL OR NOT EXISTS (SELECT FROM gates g WHERE g.endpoint_id = w.id)) r \
-         WHERE room > 0 ORDER BY room DESC, random()), \
+         WHERE room > 0 ORDER BY idle DESC, random()), \
      share AS MATERIALIZED (SELECT greatest(1, a.room / greatest(1, (SELECT count(*) FROM ready))) AS rows FROM asked a), \
      again AS MATERIALIZED ( \
          SELECT d.place, d.endpoint_id FROM share s CROSS JOIN ready r CROSS JOIN LATERAL ( \
@@ -145,7 +159,7 @@ statement! {
          JOIN (SELECT endpoint_id, count(*) AS taken FROM leased GROUP BY 1) t ON t.endpoint_id = h.id \
          WHERE g.endpoint_id = h.id AND (g.is_open OR w.max_in_flight IS NOT NULL OR w.max_per_second IS NOT NULL)) \
      SELECT l.event_id, l.endpoint_id, l.lease, l.attempts, d.webhook_id, b.body, e.url, e.secrets, e.secret_ends, \
-         e.access, e.schedule_s, r.has_gate, l.lane \
+         e.access, e.schedule_s, r.has_failed, r.is_open, l.lane \
      FROM leased l JOIN ready r ON r.id = l.endpoint_id JOIN deliveries d ON d.event_id = l.event_id AND d.endpoint_id = l.endpoint_id \
      JOIN bodies b ON b.event_id = l.event_id AND b.format = d.format JOIN endpoints e ON e.id = l.endpoint_id"
 }
@@ -169,7 +183,8 @@ pub async fn lease(conn: &AsyncPgConnection, request: &LeaseRequest<'_>) -> Quer
         Ends,
         Option<Vec<u8>>,
         Option<Vec<i32>>,
-        bool,
+        Option<bool>,
+        Option<bool>,
         Option<String>,
     );
     let statement = Lease {
@@ -198,7 +213,8 @@ pub async fn lease(conn: &AsyncPgConnection, request: &LeaseRequest<'_>) -> Quer
             secret_ends,
             access,
             schedule_s,
-            has_gate,
+            has_failed,
+            is_open,
             lane,
         ) = row;
         let (endpoint_id, target) = match targets.get(&id) {
@@ -210,7 +226,8 @@ pub async fn lease(conn: &AsyncPgConnection, request: &LeaseRequest<'_>) -> Quer
             }
         };
         let (attempts, body) = (attempts.unsigned_abs(), Bytes::from(body));
-        Ok(Leased { event_id, endpoint_id, lease, attempts, webhook_id, body, target, has_gate, lane })
+        let gate = has_failed.zip(is_open).map(|(has_failed, is_probe)| Gate { has_failed, is_probe });
+        Ok(Leased { event_id, endpoint_id, lease, attempts, webhook_id, body, target, gate, lane })
     };
     rows.into_iter().map(read).collect()
 }
@@ -247,7 +264,7 @@ statement! {
      next AS (SELECT greatest( \
              CASE WHEN g.tokens < 1 AND e.max_per_second IS NOT NULL \
                  THEN g.filled_at + (1 - g.tokens) / e.max_per_second * interval '1 second' END, \
-             CASE WHEN g.rests_until > now() THEN g.rests_until ELSE least( \
+             CASE WHEN greatest(g.asked_until, g.rests_until) > now() THEN greatest(g.asked_until, g.rests_until) ELSE least( \
                  (SELECT due_at FROM due WHERE endpoint_id = e.id AND NOT retry AND due_at > now() \
                      ORDER BY due_at LIMIT 1), \
                  (SELECT due_at FROM due WHERE endpoint_id = e.id AND retry AND due_at > now() \
@@ -267,12 +284,15 @@ pub async fn next_due(conn: &AsyncPgConnection) -> QueryResult<Option<Duration>>
 }
 
 statement! {
+    /// A probe that was not sent leaves the circuit to the next.
     Release {
+        probed: Vec<&'a str> => Array<Text>,
         events: Vec<Uuid> => Array<SqlUuid>,
         endpoints: Vec<&'a str> => Array<Text>,
         leases: Vec<i64> => Array<BigInt>,
     } -> (),
-    "UPDATE due d SET lease = NULL, due_at = now() FROM unnest(?, ?, ?) AS r (event_id, endpoint_id, lease) \
+    "WITH unprobed AS (UPDATE gates SET is_probed = false, rests_until = now() WHERE is_probed AND endpoint_id = ANY(?)) \
+     UPDATE due d SET lease = NULL, due_at = now() FROM unnest(?, ?, ?) AS r (event_id, endpoint_id, lease) \
      WHERE d.event_id = r.event_id AND d.endpoint_id = r.endpoint_id AND d.lease = r.lease"
 }
 
@@ -281,7 +301,9 @@ statement! {
 /// # Errors
 /// As any query.
 pub async fn release(conn: &AsyncPgConnection, unused: &[Leased]) -> QueryResult<()> {
+    let probes = unused.iter().filter(|leased| leased.gate.is_some_and(|gate| gate.is_probe));
     let statement = Release {
+        probed: probes.map(|leased| leased.endpoint_id.as_str()).collect(),
         events: unused.iter().map(|leased| leased.event_id).collect(),
         endpoints: unused.iter().map(|leased| leased.endpoint_id.as_str()).collect(),
         leases: unused.iter().map(|leased| leased.lease).collect(),
@@ -292,10 +314,11 @@ pub async fn release(conn: &AsyncPgConnection, unused: &[Leased]) -> QueryResult
 
 statement! {
     CatchUp { endpoint_id: &'a str => Text } -> (),
-    "UPDATE due SET due_at = now() WHERE endpoint_id = ? AND lease IS NULL AND due_at > now()"
+    "UPDATE due SET due_at = now(), attempts = 0 WHERE endpoint_id = ? AND lease IS NULL AND due_at IS NOT NULL"
 }
 
-/// Makes due at once whatever an endpoint is owed later. Says how many deliveries it is owed.
+/// Makes due at once whatever an endpoint is owed, from the start of the schedule: what held it up was no fault of the
+/// delivery's. Says how many deliveries it is owed.
 ///
 /// # Errors
 /// As any query.

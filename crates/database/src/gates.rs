@@ -41,83 +41,95 @@ pub struct Shown {
     pub succeeded: bool,
     /// How many failed.
     pub failures: i32,
+    /// Whether the probe of its open circuit is one of them.
+    pub probed: bool,
     /// For how long it asked to be left alone; zero if it did not.
     pub rest: Duration,
 }
 
-/// An endpoint that is to be left alone now.
+/// How an endpoint stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Resting {
+pub struct Standing {
     /// Which one.
     pub endpoint_id: EndpointId,
+    /// Whether it is to be left alone now.
+    pub rests: bool,
     /// For how long it has done nothing but fail.
     pub failing_for: Duration,
 }
 
 statement! {
-    /// A success closes the circuit, but does not shorten a pause that was asked for. Rows are locked in the order of their
+    /// So that who notes the first failures beside somebody else finds a row to lock, and adds to what that one notes.
+    Begin { endpoints: Vec<&'a str> => Array<Text> } -> (),
+    "INSERT INTO gates (endpoint_id) SELECT * FROM unnest(?) AS b (endpoint_id) ORDER BY endpoint_id ON CONFLICT DO NOTHING"
+}
+
+statement! {
+    /// A success closes the circuit, but does not shorten a pause that was asked for. Only the probe's own failure is one of a
+    /// probe: what was sent before the circuit opened fails for a while after it. Rows are locked in the order of their
     /// endpoints.
     Note {
         endpoints: Vec<&'a str> => Array<Text>,
         succeeded: Vec<bool> => Array<Bool>,
         failures: Vec<i32> => Array<Integer>,
+        probed: Vec<bool> => Array<Bool>,
         rests: Vec<i64> => Array<BigInt>,
         opens_after: i32 => Integer,
         first_rest: i64 => BigInt,
         longest_rest: i64 => BigInt,
-    } -> (Text, BigInt),
-    "WITH shown AS MATERIALIZED (SELECT * FROM unnest(?, ?, ?, ?) AS s (endpoint_id, succeeded, failures, rest_us)), \
+    } -> (Text, Bool, BigInt),
+    "WITH shown AS MATERIALIZED ( \
+         SELECT * FROM unnest(?, ?, ?, ?, ?) AS s (endpoint_id, succeeded, failures, probed, rest_us)), \
      bounds (opens_after, first_us, longest_us) AS (SELECT ?, ?, ?), \
      locked AS MATERIALIZED (SELECT g.* FROM gates g JOIN shown s USING (endpoint_id) ORDER BY g.endpoint_id FOR UPDATE OF g), \
-     moved AS MATERIALIZED (SELECT s.endpoint_id, \
-             CASE WHEN s.succeeded THEN 0 ELSE coalesce(l.failures, 0) + s.failures END AS failures, \
+     moved AS MATERIALIZED (SELECT l.endpoint_id, s.probed, l.is_open AS was_open, l.rests_until, \
+             CASE WHEN s.succeeded THEN 0 ELSE l.failures + s.failures END AS failures, \
              CASE WHEN s.succeeded THEN NULL ELSE coalesce(l.failing_since, now()) END AS failing_since, \
-             NOT s.succeeded AND coalesce(l.failures, 0) + s.failures >= b.opens_after AS is_open, \
-             CASE WHEN s.succeeded THEN 0 WHEN coalesce(l.is_probed, false) THEN l.openings + 1 \
-                 ELSE coalesce(l.openings, 0) END AS openings, \
-             coalesce(l.is_open, false) AS was_open, coalesce(l.is_probed, false) AS was_probed, \
-             greatest(CASE WHEN s.succeeded AND coalesce(l.is_open, false) THEN 'epoch' \
-                     WHEN coalesce(l.is_probed, false) THEN now() ELSE coalesce(l.rests_until, 'epoch') END, \
-                 CASE WHEN s.rest_us > 0 THEN now() + s.rest_us * interval '1 microsecond' ELSE 'epoch' END) AS rests_until, \
-             b.first_us, b.longest_us \
-         FROM shown s CROSS JOIN bounds b LEFT JOIN locked l USING (endpoint_id)), \
-     timed AS MATERIALIZED (SELECT endpoint_id, failures, failing_since, is_open, openings, \
-             CASE WHEN is_open AND (NOT was_open OR was_probed) THEN greatest(rests_until, \
-                 now() + least(longest_us, first_us * 2.0 ^ least(openings, 20)) * interval '1 microsecond') \
-             ELSE rests_until END AS rests_until FROM moved), \
+             NOT s.succeeded AND l.failures + s.failures >= b.opens_after AS is_open, \
+             l.is_probed AND NOT s.probed AND NOT s.succeeded AS is_probed, \
+             CASE WHEN s.succeeded THEN 0 WHEN s.probed THEN l.openings + 1 ELSE l.openings END AS openings, \
+             greatest(l.asked_until, now() + s.rest_us * interval '1 microsecond') AS asked_until \
+         FROM locked l JOIN shown s USING (endpoint_id) CROSS JOIN bounds b), \
+     timed AS MATERIALIZED (SELECT m.*, CASE WHEN NOT is_open THEN 'epoch' WHEN was_open AND NOT probed THEN rests_until \
+             ELSE now() + least(longest_us, first_us * 2.0 ^ least(openings, 20)) * interval '1 microsecond' END AS until \
+         FROM moved m CROSS JOIN bounds), \
      gone AS (DELETE FROM gates g USING timed t JOIN endpoints e ON e.id = t.endpoint_id \
-         WHERE g.endpoint_id = t.endpoint_id AND t.failures = 0 AND t.rests_until <= now() \
-         AND e.max_in_flight IS NULL AND e.max_per_second IS NULL RETURNING g.endpoint_id), \
-     put AS (INSERT INTO gates AS g (endpoint_id, failures, failing_since, is_open, openings, rests_until) \
-         SELECT endpoint_id, failures, failing_since, is_open, openings, rests_until FROM timed t \
-         WHERE (t.failures > 0 OR t.rests_until > now() OR EXISTS (SELECT FROM locked l WHERE l.endpoint_id = t.endpoint_id)) \
-         AND NOT EXISTS (SELECT FROM gone WHERE gone.endpoint_id = t.endpoint_id) ORDER BY endpoint_id \
-         ON CONFLICT (endpoint_id) DO UPDATE SET failures = excluded.failures, failing_since = excluded.failing_since, \
-             is_open = excluded.is_open, is_probed = false, openings = excluded.openings, \
-             rests_until = excluded.rests_until) \
-     SELECT endpoint_id, (extract(epoch FROM now() - coalesce(failing_since, now())) * 1000000)::bigint FROM timed \
-     WHERE rests_until > now()"
+         WHERE g.endpoint_id = t.endpoint_id AND t.failures = 0 AND t.asked_until <= now() \
+         AND e.max_in_flight IS NULL AND e.max_per_second IS NULL), \
+     kept AS (UPDATE gates g SET failures = t.failures, failing_since = t.failing_since, is_open = t.is_open, \
+             is_probed = t.is_probed, openings = t.openings, asked_until = t.asked_until, rests_until = t.until \
+         FROM timed t JOIN endpoints e ON e.id = t.endpoint_id WHERE g.endpoint_id = t.endpoint_id \
+         AND NOT (t.failures = 0 AND t.asked_until <= now() AND e.max_in_flight IS NULL AND e.max_per_second IS NULL)) \
+     SELECT endpoint_id, greatest(until, asked_until) > now(), \
+         (extract(epoch FROM now() - coalesce(failing_since, now())) * 1000000)::bigint FROM timed"
 }
 
-/// Notes what attempts have shown, each endpoint once. Gives those that are to be left alone now.
+/// Notes what attempts have shown, each endpoint once. Gives what follows for those that have a gate.
 ///
 /// # Errors
 /// As any query.
-pub async fn note(conn: &AsyncPgConnection, shown: &[Shown]) -> QueryResult<Vec<Resting>> {
+pub async fn note(conn: &AsyncPgConnection, shown: &[Shown]) -> QueryResult<Vec<Standing>> {
+    let begun = shown.iter().filter(|shown| shown.failures > 0 || !shown.rest.is_zero());
+    let begin = Begin {
+        endpoints: begun.map(|shown| shown.endpoint_id.as_str()).collect(),
+        lifetime: std::marker::PhantomData,
+    };
+    begin.execute(&mut &*conn).await?;
     let statement = Note {
         endpoints: shown.iter().map(|shown| shown.endpoint_id.as_str()).collect(),
         succeeded: shown.iter().map(|shown| shown.succeeded).collect(),
         failures: shown.iter().map(|shown| shown.failures).collect(),
+        probed: shown.iter().map(|shown| shown.probed).collect(),
         rests: shown.iter().map(|shown| microseconds(shown.rest)).collect(),
         opens_after: OPENS_AFTER,
         first_rest: microseconds(FIRST_REST),
         longest_rest: microseconds(LONGEST_REST),
         lifetime: std::marker::PhantomData,
     };
-    let rows: Vec<(String, i64)> = statement.load(&mut &*conn).await?;
-    let read = |(id, failing_us): (String, i64)| {
+    let rows: Vec<(String, bool, i64)> = statement.load(&mut &*conn).await?;
+    let read = |(id, rests, failing_us): (String, bool, i64)| {
         let endpoint_id = id.parse().map_err(|error: IdError| QueryError::DeserializationError(error.into()))?;
-        Ok(Resting { endpoint_id, failing_for: Duration::from_micros(failing_us.unsigned_abs()) })
+        Ok(Standing { endpoint_id, rests, failing_for: Duration::from_micros(failing_us.unsigned_abs()) })
     };
     rows.into_iter().map(read).collect()
 }
@@ -134,7 +146,7 @@ pub async fn lift(conn: &AsyncPgConnection, endpoint_id: &EndpointId) -> QueryRe
 statement! {
     Lift { endpoint_id: &'a str => Text } -> (),
     "UPDATE gates SET failures = 0, failing_since = NULL, is_open = false, is_probed = false, openings = 0, \
-         rests_until = 'epoch' WHERE endpoint_id = ?"
+         asked_until = 'epoch', rests_until = 'epoch' WHERE endpoint_id = ?"
 }
 
 /// A gate as people look at it.
@@ -143,7 +155,9 @@ statement! {
 pub struct GateRow {
     /// Whether it failed too often in a row: then one delivery at a time is sent, as a probe, until one succeeds.
     pub is_open: bool,
-    /// Nothing is sent before this.
+    /// Nothing is sent before this: it asked for a pause.
+    pub asked_until: DateTime<Utc>,
+    /// Nothing is sent before this: its circuit is open, or a probe is under way.
     pub rests_until: DateTime<Utc>,
     /// Attempts that failed since the last that succeeded.
     pub failures: i32,

@@ -21,10 +21,10 @@ pub fn of<'a>(deliveries: impl Iterator<Item = (&'a str, Option<&'a str>)>) -> B
 }
 
 statement! {
-    /// By their hashes, in the order of these, so that nobody waits in a circle. Two lanes of one hash wait for each other
-    /// now and then, no more.
+    /// By their hashes, in the order of these, so that nobody waits in a circle. There are a thousand different ones, because
+    /// locks have room in Postgres for some ten thousand; two lanes of one hash wait for each other now and then, no more.
     Lock { endpoints: Vec<&'a str> => Array<Text>, names: Vec<&'a str> => Array<Text> } -> (),
-    "SELECT pg_advisory_xact_lock(hash) FROM (SELECT DISTINCT hashtextextended(endpoint_id || ' ' || lane, 0) AS hash \
+    "SELECT pg_advisory_xact_lock(hash) FROM (SELECT DISTINCT hashtextextended(endpoint_id || ' ' || lane, 0) & 1023 AS hash \
      FROM unnest(?, ?) AS l (endpoint_id, lane) ORDER BY hash) locked"
 }
 

@@ -93,6 +93,7 @@ diesel::table! {
 diesel::table! {
     gates (endpoint_id) {
         endpoint_id -> Text,
+        asked_until -> Timestamptz,
         rests_until -> Timestamptz,
         failures -> Integer,
         failing_since -> Nullable<Timestamptz>,

@@ -118,11 +118,20 @@ impl Client {
     pub(crate) async fn send(&self, request: Request<Full<Bytes>>, deadline: Instant, now: DateTime<Utc>) -> Answer {
         let mut seen = Seen::default();
         let (ended, split) = measured(timeout_at(deadline, self.exchange(request, &mut seen))).await;
-        let (outcome, detail) = match ended.unwrap_or(Err((Cause::Timeout, None))) {
-            Ok(status) => (Outcome::of_answer(status, told(&seen.headers, &RETRY_AFTER), now), None),
-            Err((cause, detail)) => (Outcome::Failed(cause), detail),
+        let (answered, cut) = match ended.unwrap_or(Err((Cause::Timeout, None))) {
+            Ok(status) => (Ok(status), None),
+            // What the head says counts though the body was cut off: that it is overloaded, or gone.
+            Err((cause, detail)) => {
+                let declined = seen.status.filter(|status| !status.is_success());
+                let cut = declined.map(|_| format!("the answer's body did not come whole: {cause}"));
+                (declined.ok_or(cause), detail.or(cut))
+            }
         };
-        let detail = detail.or_else(|| explanation(&outcome, &seen.headers));
+        let outcome = match answered {
+            Ok(status) => Outcome::of_answer(status, told(&seen.headers, &RETRY_AFTER), now),
+            Err(cause) => Outcome::Failed(cause),
+        };
+        let detail = cut.or_else(|| explanation(&outcome, &seen.headers));
         Answer { outcome, status: seen.status, head: seen.head, detail, split }
     }
 

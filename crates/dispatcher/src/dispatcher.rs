@@ -23,7 +23,7 @@ use crate::{
     desk::{Desk, release},
     in_flight::{InFlight, Limits, Permit, Rooms},
     outcome::Schedule,
-    recorder::Recorder,
+    recorder::{LINGER, Recorder},
     send::Sender,
     targets::Targets,
 };
@@ -148,25 +148,29 @@ impl Dispatcher {
     /// everything that it sent is recorded.
     pub fn new(database: Database, master: Arc<MasterKey>, settings: Settings, client: Client) -> Self {
         let (ended, results) = unbounded_channel();
+        let (ended_in_lane, results_in_lane) = unbounded_channel();
         let counters = Arc::new(Counters::default());
         let in_flight = InFlight::new(settings.limits());
         let Settings { deadline, poll, batch, .. } = settings;
         let lease = settings.lease();
         let attempter =
             Attempter { targets: Targets::new(master), client, deadline, schedule: settings.schedule.clone() };
-        let sender = Sender { attempter: Arc::new(attempter), ended, counters: counters.clone() };
+        let sender = Sender { attempter: Arc::new(attempter), ended, ended_in_lane, counters: counters.clone() };
         let desk = Desk::new(&settings, in_flight.clone(), sender.clone(), database.clone());
         let look = Arc::new(Notify::new());
-        let recorder = Recorder {
+        let recorder = |ended, linger| Recorder {
             database: database.clone(),
             counters: counters.clone(),
-            ended: results,
+            ended,
             batch,
+            linger,
             disable_after: settings.disable_after,
             desk: desk.clone(),
             look: look.clone(),
         };
-        tokio::spawn(recorder.run());
+        tokio::spawn(recorder(results, LINGER).run());
+        // The next of a lane waits for the record of the one before it.
+        tokio::spawn(recorder(results_in_lane, Duration::ZERO).run());
         Self { database, sender, desk, lease, poll, batch, in_flight, counters, look }
     }
 

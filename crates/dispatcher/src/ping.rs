@@ -31,7 +31,7 @@ pub async fn ping(
         webhook_id: format!("ping_{:032x}", rand::random::<u128>()),
         body: body.into(),
         target: Arc::new(target),
-        has_gate: false,
+        gate: None,
         lane: None,
     };
     attempter.attempt(ping, now).await.0

@@ -11,6 +11,7 @@ use std::{borrow::Borrow, collections::BTreeSet, sync::Arc, time::Duration};
 use database::{
     Database, DatabaseError, QueryError, Trouble,
     attempts::{self, Recorded},
+    due::Gate,
     lanes::{self, Lane},
 };
 use diesel_async::AsyncConnection;
@@ -27,14 +28,14 @@ use crate::{
 };
 
 /// Far below what anybody notices who looks at a delivery, and long enough for dozens of attempts under load.
-const LINGER: Duration = Duration::from_millis(10);
+pub(crate) const LINGER: Duration = Duration::from_millis(10);
 
 /// What a task that sent a delivery hands over. The channel needs no bound: there are no more of these than permits.
 pub(crate) struct Ended {
     pub(crate) recorded: Recorded,
     pub(crate) outcome: Outcome,
-    /// Whether its endpoint has a gate.
-    pub(crate) has_gate: bool,
+    /// The gate of its endpoint, if that has one.
+    pub(crate) gate: Option<Gate>,
     /// Given back when this is dropped.
     pub(crate) _permit: Permit,
 }
@@ -51,6 +52,8 @@ pub(crate) struct Recorder {
     pub(crate) ended: UnboundedReceiver<Ended>,
     /// How many attempts one statement records.
     pub(crate) batch: usize,
+    /// How long it waits for more, before it writes.
+    pub(crate) linger: Duration,
     /// An endpoint that has done nothing but fail for so long is disabled.
     pub(crate) disable_after: Duration,
     pub(crate) desk: Desk,
@@ -86,14 +89,14 @@ impl Recorder {
                 for (endpoint_id, reason) in &followed.disabled {
                     warn!(endpoint.id = %endpoint_id, "{endpoint_id} is disabled: {reason}");
                 }
-                self.desk.leave(&followed.resting);
+                self.desk.leave(&followed.left_alone);
             }
             Err(away) => warn!(
                 error = &away as &dyn std::error::Error,
                 "how endpoints stand cannot be noted; the next attempts will show it again"
             ),
         }
-        if batch.iter().any(|ended| ended.has_gate || ended.recorded.lane.is_some()) {
+        if batch.iter().any(|ended| ended.gate.is_some() || ended.recorded.lane.is_some()) {
             self.look.notify_one();
         }
     }
@@ -109,7 +112,7 @@ impl Recorder {
     /// Adds what comes within a moment, where there is room for more.
     async fn linger(&mut self, batch: &mut Vec<Ended>) {
         if batch.len() < self.batch {
-            tokio::time::sleep(LINGER).await;
+            tokio::time::sleep(self.linger).await;
         }
         while batch.len() < self.batch
             && let Ok(ended) = self.ended.try_recv()

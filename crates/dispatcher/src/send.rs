@@ -15,6 +15,8 @@ use crate::{attempt::Attempter, counters::Counters, desk::Desk, in_flight::Permi
 pub(crate) struct Sender {
     pub(crate) attempter: Arc<Attempter>,
     pub(crate) ended: UnboundedSender<Ended>,
+    /// What has a lane has a recorder of its own: it waits for whoever else holds the lane.
+    pub(crate) ended_in_lane: UnboundedSender<Ended>,
     pub(crate) counters: Arc<Counters>,
 }
 
@@ -28,13 +30,15 @@ impl Sender {
             drop(permit);
             return desk.send_what_may();
         }
-        let has_gate = leased.has_gate;
+        let gate = leased.gate;
         let (recorded, outcome) = self.attempter.attempt(leased, Utc::now()).await;
         fail_point!("dispatcher-after-answer");
         permit.answered();
         desk.send_what_may();
         self.counters.count(&outcome);
-        if self.ended.send(Ended { recorded, outcome, has_gate, _permit: permit }).is_err() {
+        let ended = Ended { recorded, outcome, gate, _permit: permit };
+        let recorder = if ended.recorded.lane.is_some() { &self.ended_in_lane } else { &self.ended };
+        if recorder.send(ended).is_err() {
             error!("the recorder is gone; a delivery will be sent again");
         }
     }

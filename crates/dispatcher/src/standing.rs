@@ -8,20 +8,24 @@ use std::{collections::BTreeMap, time::Duration};
 
 use database::{
     Connection, QueryError, endpoints,
-    gates::{self, Resting, Shown},
+    gates::{self, Shown, Standing},
 };
 use diesel_async::AsyncConnection;
 use vocabulary::EndpointId;
 
-use crate::{notice, outcome::Outcome, recorder::Ended};
+use crate::{
+    notice,
+    outcome::{Cause, Outcome},
+    recorder::Ended,
+};
 
 /// What followed for endpoints.
 #[derive(Debug, Default)]
 pub(crate) struct Followed {
     /// To be left alone now.
-    pub(crate) resting: Vec<EndpointId>,
-    /// Disabled, and why.
-    pub(crate) disabled: Vec<(EndpointId, String)>,
+    pub(crate) left_alone: Vec<EndpointId>,
+    /// Disabled just now, and why.
+    pub(crate) disabled: BTreeMap<EndpointId, String>,
 }
 
 /// Notes what a batch of attempts has shown, and draws the consequences.
@@ -30,54 +34,69 @@ pub(crate) async fn note(
     ended: &[Ended],
     disable_after: Duration,
 ) -> Result<Followed, QueryError> {
-    let mut followed = Followed::default();
+    let (mut followed, mut hopeless) = (Followed::default(), BTreeMap::new());
     let shown = shown(ended);
     if !shown.is_empty() {
-        for Resting { endpoint_id, failing_for } in gates::note(conn, &shown).await? {
+        for Standing { endpoint_id, rests, failing_for } in gates::note(conn, &shown).await? {
             if failing_for >= disable_after {
-                let reason = format!("every attempt has failed for {} hours", failing_for.as_secs() / 3600);
-                followed.disabled.push((endpoint_id.clone(), reason));
+                let hours = failing_for.as_secs() / 3600;
+                hopeless.insert(endpoint_id.clone(), format!("every attempt has failed for {hours} hours"));
             }
-            followed.resting.push(endpoint_id);
+            followed.left_alone.extend(rests.then_some(endpoint_id));
         }
     }
-    for ended in ended.iter().filter(|ended| ended.outcome.is_gone()) {
-        let reason = "it answered 410: gone".to_owned();
-        followed.disabled.push((ended.recorded.endpoint_id.clone(), reason));
-    }
-    for (endpoint_id, reason) in &followed.disabled {
-        disable(conn, endpoint_id, reason).await?;
+    let gone = ended.iter().filter(|ended| ended.outcome.is_gone());
+    hopeless.extend(gone.map(|ended| (ended.recorded.endpoint_id.clone(), "it answered 410: gone".to_owned())));
+    for (endpoint_id, reason) in hopeless {
+        if disable(conn, &endpoint_id, &reason).await? {
+            followed.left_alone.push(endpoint_id.clone());
+            followed.disabled.insert(endpoint_id, reason);
+        }
     }
     Ok(followed)
 }
 
-/// Whether a batch shows anything that is to be noted.
+/// Whether a batch may show anything that is to be noted.
 pub(crate) fn is_news(ended: &[Ended]) -> bool {
-    ended.iter().any(|ended| ended.has_gate || ended.outcome != Outcome::Delivered)
+    ended.iter().any(|ended| ended.outcome != Outcome::Delivered || ended.is_known_to_fail())
 }
 
-/// Only what the gates do not know yet: an endpoint that succeeds and has none is not heard of there.
+impl Ended {
+    fn is_known_to_fail(&self) -> bool {
+        self.gate.is_some_and(|gate| gate.has_failed)
+    }
+
+    /// A key that we lack says nothing of the endpoint: other dispatchers may have it.
+    fn is_our_fault(&self) -> bool {
+        matches!(self.outcome, Outcome::Failed(Cause::Secret | Cause::Access))
+    }
+}
+
+/// What is news of each endpoint: one that succeeds, and is not known to fail, is none.
 fn shown(ended: &[Ended]) -> Vec<Shown> {
     let mut by_endpoint: BTreeMap<&EndpointId, (Shown, bool)> = BTreeMap::new();
-    for Ended { recorded, outcome, has_gate, .. } in ended {
-        let endpoint_id = recorded.endpoint_id.clone();
-        let nothing = Shown { endpoint_id, succeeded: false, failures: 0, rest: Duration::ZERO };
-        let (shown, gated) = by_endpoint.entry(&recorded.endpoint_id).or_insert((nothing, false));
-        let succeeded = *outcome == Outcome::Delivered;
+    for ended in ended.iter().filter(|ended| !ended.is_our_fault()) {
+        let endpoint_id = ended.recorded.endpoint_id.clone();
+        let nothing = Shown { endpoint_id, succeeded: false, failures: 0, probed: false, rest: Duration::ZERO };
+        let (shown, is_known) = by_endpoint.entry(&ended.recorded.endpoint_id).or_insert((nothing, false));
+        let succeeded = ended.outcome == Outcome::Delivered;
         shown.succeeded |= succeeded;
         shown.failures += i32::from(!succeeded);
-        shown.rest = shown.rest.max(outcome.rest());
-        *gated |= has_gate;
+        shown.probed |= !succeeded && ended.gate.is_some_and(|gate| gate.is_probe);
+        shown.rest = shown.rest.max(ended.outcome.rest());
+        *is_known |= ended.is_known_to_fail();
     }
-    let is_known = |(shown, gated): &(Shown, bool)| !gated && shown.succeeded && shown.rest.is_zero();
-    by_endpoint.into_values().filter(|known| !is_known(known)).map(|(shown, _)| shown).collect()
+    let is_news = |(shown, is_known): &(Shown, bool)| *is_known || !shown.succeeded || !shown.rest.is_zero();
+    by_endpoint.into_values().filter(is_news).map(|(shown, _)| shown).collect()
 }
 
-/// Disables an endpoint that is enabled still, and tells its account: together, so that nobody is cut off unheard.
-async fn disable(conn: &mut Connection, endpoint_id: &EndpointId, reason: &str) -> Result<(), QueryError> {
+/// Disables an endpoint that is enabled still, and tells its account: together, so that nobody is cut off unheard. Says
+/// whether it was enabled.
+async fn disable(conn: &mut Connection, endpoint_id: &EndpointId, reason: &str) -> Result<bool, QueryError> {
     conn.transaction(async |conn| {
-        let Some(account) = endpoints::disable(conn, endpoint_id, reason).await? else { return Ok(()) };
-        notice::tell_disabled(conn, &account, endpoint_id, reason).await
+        let Some(account) = endpoints::disable(conn, endpoint_id, reason).await? else { return Ok(false) };
+        notice::tell_disabled(conn, &account, endpoint_id, reason).await?;
+        Ok(true)
     })
     .await
 }

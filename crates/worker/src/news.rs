@@ -195,7 +195,7 @@ impl<'a> News<'a> {
             webhook_id: owed.webhook_id.as_str().to_owned(),
             body: owed.new.body(owed.to.format).clone(),
             target: owed.to.target.clone(),
-            has_gate: false,
+            gate: None,
             lane: None,
         };
         owed.iter().filter(|owed| owed.has_place).map(leased).collect()

@@ -1,23 +1,22 @@
-//! What stands between the fleet and an endpoint that fails, or that allows no more: the same for all dispatchers, and gone
-//! as soon as it has done its work.
+//! What stands between the fleet and an endpoint that fails: the same for all dispatchers, and gone as soon as it has done
+//! its work.
 
 use std::{sync::Arc, time::Duration};
 
-use database::due::{self, LeaseRequest, Room};
+use database::{
+    due,
+    gates::{self, Shown},
+};
+use diesel_async::SimpleAsyncConnection;
 use dispatcher::notice::ENDPOINT_DISABLED;
 use futures::future::join_all;
-use tokio::sync::{Barrier, Notify};
-use tokio_util::sync::CancellationToken;
-use vocabulary::Terms;
+use tokio::sync::Barrier;
+use vocabulary::{MasterKey, Terms};
 
 use crate::{
-    customer::Customer,
-    setting::{Setting, dispatch_all},
+    customer::{Customer, saying},
+    setting::{Setting, begin, dispatch_all},
 };
-
-fn terms() -> Terms {
-    Terms::of("*".parse().unwrap())
-}
 
 /// An endpoint, `bot`, that has failed ten times in a row, and one more that is owed to it.
 async fn with_open_circuit(customer: &Customer) -> Setting {
@@ -29,12 +28,14 @@ async fn with_open_circuit(customer: &Customer) -> Setting {
 }
 
 async fn rest_is_over(setting: &Setting) {
-    setting.execute("UPDATE gates SET rests_until = now()").await;
+    setting.execute("UPDATE gates SET rests_until = now(), asked_until = now()").await;
 }
 
 /// For how long `bot` rests, in seconds.
 async fn rest(setting: &Setting) -> i64 {
-    setting.number("SELECT ceil(extract(epoch FROM rests_until - now()))::bigint FROM gates").await
+    setting
+        .number("SELECT ceil(extract(epoch FROM greatest(rests_until, asked_until) - now()))::bigint FROM gates")
+        .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -233,74 +234,6 @@ async fn a_probe_of_which_nothing_is_heard_is_followed_by_another() {
     assert_eq!(setting.lease().await.len(), 1);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_whole_fleet_sends_no_more_at_once_than_an_endpoint_allows() {
-    let gate = Arc::new(Notify::new());
-    let customer = Customer::waiting_for(&gate).await;
-    let setting = Setting::new().await;
-    setting.add_endpoint_with("bot", &customer.url, &Terms { max_in_flight: Some(2), ..terms() }).await;
-    setting.owe_many("bot", 20).await;
-    let stop = CancellationToken::new();
-    let run = || tokio::spawn(setting.dispatcher().run(Arc::new(Notify::new()), stop.clone()));
-    let fleet = [run(), run(), run()];
-
-    for answered in 0..20 {
-        let received = customer.has_received((answered + 2).min(20)).await.len();
-        assert!(received - answered <= 2, "{received} were sent when {answered} were answered");
-        gate.notify_one();
-    }
-
-    while setting.number("SELECT count(*) FROM due").await > 0 {
-        tokio::task::yield_now().await;
-    }
-    stop.cancel();
-    for dispatcher in fleet {
-        dispatcher.await.unwrap();
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn leases_taken_at_the_same_instant_stay_within_what_an_endpoint_allows_at_once() {
-    let setting = Setting::new().await;
-    setting.add_endpoint_with("bot", "http://127.0.0.1:9/", &Terms { max_in_flight: Some(3), ..terms() }).await;
-    setting.owe_many("bot", 100).await;
-    let (setting, barrier) = (Arc::new(setting), Arc::new(Barrier::new(8)));
-    let look = || {
-        let (setting, barrier) = (setting.clone(), barrier.clone());
-        tokio::spawn(async move {
-            barrier.wait().await;
-            let room = Room { all: 2, retries: 2 };
-            let request = LeaseRequest { room, per_endpoint: room, busy: &[], lease: Duration::from_secs(60) };
-            due::lease(&setting.database.connection().await.unwrap(), &request).await.unwrap().len()
-        })
-    };
-
-    let at_once: usize = join_all((0..8).map(|_| look())).await.into_iter().map(Result::unwrap).sum();
-    let later = setting.lease().await.len();
-
-    assert!((1..=3).contains(&at_once), "{at_once}");
-    assert_eq!(at_once + later, 3);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_whole_fleet_sends_no_more_per_second_than_an_endpoint_allows() {
-    let setting = Setting::new().await;
-    setting.add_endpoint_with("bot", "http://127.0.0.1:9/", &Terms { max_per_second: Some(2.0), ..terms() }).await;
-    setting.owe_many("bot", 100).await;
-    let a_second_passes = || setting.execute("UPDATE gates SET filled_at = filled_at - interval '1 second'");
-    setting.execute("UPDATE gates SET tokens = 0, filled_at = now()").await;
-
-    let mut leased = vec![setting.lease().await.len()];
-    for _ in 0..3 {
-        a_second_passes().await;
-        leased.push(setting.lease().await.len() + setting.lease().await.len());
-    }
-    setting.execute("UPDATE gates SET filled_at = filled_at - interval '1 hour'").await;
-    leased.push(setting.lease().await.len());
-
-    assert_eq!(leased, [0, 2, 2, 2, 2], "what was not used is not saved up");
-}
-
 /// The loop must not look in vain, nor sleep on: it wakes when there is something to lease again.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dispatcher_is_told_when_an_endpoint_that_rests_or_is_limited_may_be_sent_to_again() {
@@ -314,4 +247,104 @@ async fn a_dispatcher_is_told_when_an_endpoint_that_rests_or_is_limited_may_be_s
 
     assert!((4..=5).contains(&rests.as_secs()), "{rests:?}");
     assert!((9..=10).contains(&limited.as_secs()), "{limited:?}");
+}
+
+fn shown(failures: i32, succeeded: bool, rest: u64) -> Shown {
+    let (endpoint_id, rest) = ("bot".parse().unwrap(), Duration::from_secs(rest));
+    Shown { endpoint_id, succeeded, failures, probed: false, rest }
+}
+
+async fn note(setting: &Setting, shown: Shown) {
+    gates::note(&setting.database.connection().await.unwrap(), &[shown]).await.unwrap();
+}
+
+/// Requests that were under way when the circuit opened go on failing for as long as a deadline.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_sent_before_a_circuit_opened_is_not_taken_for_its_probe() {
+    let setting = with_open_circuit(&Customer::answering(&[500]).await).await;
+    rest_is_over(&setting).await;
+    assert_eq!(setting.lease().await.len(), 1);
+
+    note(&setting, shown(3, false, 0)).await;
+
+    assert_eq!(setting.number("SELECT openings::bigint FROM gates WHERE is_probed").await, 0);
+    assert_eq!(rest(&setting).await, 60, "as long as the lease of the probe");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_who_note_the_first_failures_at_the_same_moment_neither_is_forgotten() {
+    let setting = Arc::new(Setting::with_endpoint("http://127.0.0.1:9/").await);
+    let mut first = begin(&setting.database).await;
+    gates::note(&first, &[shown(12, false, 600)]).await.unwrap();
+
+    let second = tokio::spawn({
+        let setting = setting.clone();
+        async move { note(&setting, shown(1, false, 0)).await }
+    });
+    while setting.number("SELECT count(*) FROM pg_locks WHERE NOT granted").await == 0 {
+        tokio::task::yield_now().await;
+    }
+    first.batch_execute("COMMIT").await.unwrap();
+    second.await.unwrap();
+
+    let row =
+        setting.rows("SELECT failures, is_open, asked_until > now() + interval '590 s' FROM gates").await.remove(0);
+    assert_eq!((row.get(0), row.get(1), row.get(2)), (13, true, true));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_success_closes_the_circuit_and_does_not_shorten_the_pause_that_was_asked_for() {
+    let setting = Setting::with_endpoint("http://127.0.0.1:9/").await;
+    note(&setting, shown(12, false, 120)).await;
+
+    note(&setting, shown(0, true, 0)).await;
+
+    let row =
+        setting.rows("SELECT failures, is_open, asked_until > now() + interval '110 s' FROM gates").await.remove(0);
+    assert_eq!((row.get(0), row.get(1), row.get(2)), (0, false, true));
+}
+
+/// With little traffic ten failures in a row may take weeks.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_that_seldom_gets_anything_is_disabled_after_five_days_of_failures_too() {
+    let customer = Customer::answering(&[500]).await;
+    let setting = Setting::with_endpoint(&customer.url).await;
+    setting.owe("bot", "1").await;
+    dispatch_all(&mut setting.dispatcher()).await;
+
+    setting.execute("UPDATE gates SET failing_since = now() - interval '6 days'").await;
+    setting.pauses_are_over().await;
+    dispatch_all(&mut setting.dispatcher()).await;
+
+    assert_eq!(setting.number("SELECT count(*) FROM endpoints WHERE NOT enabled").await, 1);
+}
+
+/// Error pages are long, and servers that are down cut them off.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_head_of_an_answer_says_counts_though_its_body_is_too_large() {
+    let (address, _server) = saying(b"HTTP/1.1 503 No\r\nretry-after: 600\r\ncontent-length: 9\r\n\r\ncut").await;
+    let setting = Setting::with_endpoint(&format!("http://{address}/")).await;
+    setting.owe("bot", "1").await;
+
+    dispatch_all(&mut setting.dispatcher()).await;
+
+    assert_eq!(setting.attempts().await, [("status".to_owned(), Some(503))]);
+    assert_eq!(rest(&setting).await, 600);
+}
+
+/// Another dispatcher may have the key: the endpoint has done nothing wrong.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dispatcher_that_lacks_the_master_key_opens_no_circuit_for_the_others() {
+    let customer = Customer::content().await;
+    let mut setting = Setting::with_endpoint(&customer.url).await;
+    setting.owe_many("bot", 12).await;
+    let right = std::mem::replace(&mut setting.master, Arc::new(MasterKey::parse(&MasterKey::generate()).unwrap()));
+    dispatch_all(&mut setting.dispatcher()).await;
+    assert_eq!(setting.number("SELECT count(*) FROM attempts WHERE outcome = 'secret'").await, 12);
+
+    setting.master = right;
+    setting.pauses_are_over().await;
+    dispatch_all(&mut setting.dispatcher()).await;
+
+    assert_eq!(customer.received().len(), 12);
 }

@@ -167,3 +167,28 @@ async fn the_audit_names_a_lane_in_which_nothing_is_due() {
 
     assert!(setting.breaches().await.contains(&check));
 }
+
+/// Whoever holds a lane holds up what is recorded of it, and nothing else.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lane_that_somebody_holds_keeps_nothing_else_from_being_recorded() {
+    let (ordered, other) = (Customer::content().await, Customer::content().await);
+    let setting = Setting::with_endpoint(&ordered.url).await;
+    setting.add_endpoint("other", &other.url).await;
+    owe(&setting, "anna", &["1"]).await;
+    let mut holding = begin(&setting.database).await;
+    database::lanes::lock(&holding, &[("bot", "anna")].into()).await.unwrap();
+    let mut dispatcher = setting.dispatcher();
+    dispatcher.dispatch_due().await.unwrap();
+    ordered.has_received(1).await;
+
+    setting.owe_many("other", 100).await;
+    dispatcher.dispatch_due().await.unwrap();
+    while setting.number("SELECT count(*) FROM deliveries WHERE state = 'delivered'").await == 0 {
+        tokio::task::yield_now().await;
+    }
+
+    assert_eq!(setting.number("SELECT count(*) FROM due WHERE lane = 'anna'").await, 1);
+    holding.batch_execute("ROLLBACK").await.unwrap();
+    dispatcher.settled().await;
+    assert_eq!(setting.number("SELECT count(*) FROM due WHERE lane = 'anna'").await, 0);
+}

@@ -170,7 +170,7 @@ impl Setting {
 
     /// The pauses before all retries are over, and nobody rests.
     pub(crate) async fn pauses_are_over(&self) {
-        self.execute("UPDATE due SET due_at = now() WHERE lease IS NULL AND due_at IS NOT NULL; UPDATE gates SET rests_until = now()").await;
+        self.execute("UPDATE due SET due_at = now() WHERE lease IS NULL AND due_at IS NOT NULL; UPDATE gates SET rests_until = now(), asked_until = now()").await;
     }
 
     pub(crate) async fn record(&self, attempts: &[Recorded]) {

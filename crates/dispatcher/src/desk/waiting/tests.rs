@@ -24,7 +24,7 @@ fn leased(endpoint_id: &str, body: &'static str) -> Leased {
         webhook_id: "msg_1".to_owned(),
         body: body.into(),
         target: Arc::new(Target::default()),
-        has_gate: false,
+        gate: None,
         lane: None,
     }
 }
