@@ -1,4 +1,4 @@
-//! What people look at of one event beside its own row: its message, its body, its attempts.
+//! What people look at of one event beside its own row: its message, its attempts.
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::{
     QueryResult,
     events::EventRow,
-    schema::{attempts, bodies, due, messages, receipts},
+    schema::{attempts, due, messages, receipts},
 };
 
 /// An HTTP request that was made for a delivery, and what came of it.
@@ -45,14 +45,6 @@ pub async fn attempts_of(conn: &AsyncPgConnection, event_id: Uuid) -> QueryResul
         .select(AttemptRow::as_select())
         .load(&mut &*conn)
         .await
-}
-
-/// What customers are told of an event; `None` where it owes nobody anything.
-///
-/// # Errors
-/// As any query.
-pub async fn body_of(conn: &AsyncPgConnection, event_id: Uuid) -> QueryResult<Option<Vec<u8>>> {
-    bodies::table.find((event_id, "full")).select(bodies::body).first(&mut &*conn).await.optional()
 }
 
 /// A message as it stands.

@@ -3,7 +3,7 @@
 use anyhow::{Context as _, bail, ensure};
 use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
-use database::{AsyncPgConnection, deliveries, events, listing};
+use database::{AsyncPgConnection, bodies, deliveries, events, listing};
 use serde::Serialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -166,7 +166,7 @@ struct Moment {
 impl Story {
     async fn of(conn: &AsyncPgConnection, event: events::EventRow) -> anyhow::Result<Self> {
         let body: Option<Value> =
-            listing::body_of(conn, event.id).await?.and_then(|body| serde_json::from_slice(&body).ok());
+            bodies::find(conn, event.id, "full").await?.and_then(|body| serde_json::from_slice(&body).ok());
         let named = body.as_ref().and_then(|body| body.pointer("/data/message/id")?.as_str()?.parse::<Uuid>().ok());
         let wanted = deliveries::Wanted { event_id: Some(event.id), ..deliveries::Wanted::default() };
         let story = Self {
