@@ -5,6 +5,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use anyhow::Context;
 use axum::{Router, http::StatusCode, routing::get};
 use clap::ValueEnum;
+use console::{Console, Token};
 use database::{Database, due::Leased};
 use dispatcher::{AllowedPrivate, Client, Dispatcher, Guard};
 use futures::{FutureExt, future::BoxFuture};
@@ -30,6 +31,13 @@ pub enum Role {
     Worker,
     /// Sends what they owe.
     Dispatcher,
+    /// The operator's API.
+    Console,
+}
+
+impl Role {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Producer, Self::Worker, Self::Dispatcher, Self::Console];
 }
 
 /// Where the stores are, and what the stages need to know.
@@ -43,6 +51,8 @@ pub struct Settings {
     pub prefix: String,
     /// Where HTTP is served: `/hooks` of a producer, `/healthz` of every role.
     pub listen: SocketAddr,
+    /// What a console needs, which does not start without it.
+    pub console: Option<ConsoleSettings>,
     /// Opens the secrets.
     pub master_key: SecretString,
     /// Private networks that endpoints may be in.
@@ -55,14 +65,27 @@ pub struct Settings {
     pub dispatcher: dispatcher::Settings,
 }
 
+/// What a console needs to know.
+#[derive(Clone)]
+pub struct ConsoleSettings {
+    /// Where it serves HTTP.
+    pub listen: SocketAddr,
+    /// What requests to it must show.
+    pub token: Token,
+}
+
 /// Connections to Postgres of one stage, beside those for the transactions of a worker: for the sources, and what the
 /// dispatcher leases, records, gives back.
 const CONNECTIONS: usize = 4;
+/// Clients of the console at one time, streams among them.
+const CONSOLE_CONNECTIONS: usize = 256;
 
 /// Stages that run.
 pub struct Stages {
     /// Where HTTP is served.
     pub address: SocketAddr,
+    /// Where the console serves HTTP, where there is one.
+    pub console: Option<SocketAddr>,
     /// The producer, where there is one.
     pub producer: Option<Producer>,
     /// What the worker has done, where there is one.
@@ -99,17 +122,19 @@ impl Stages {
 /// # Errors
 /// When a setting is wrong or the address cannot be listened on. A store that is away is no error: the stages wait for it.
 pub async fn start(settings: &Settings, roles: &[Role], stop: CancellationToken) -> anyhow::Result<Stages> {
-    let listener = TcpListener::bind(settings.listen)
-        .await
-        .with_context(|| format!("cannot listen on {}: choose another LATCHHOOK_LISTEN", settings.listen))?;
+    let listener = listen(settings.listen, "LATCHHOOK_LISTEN").await?;
     let mut stages = Stages {
         address: listener.local_addr()?,
+        console: None,
         producer: None,
         worker: None,
         dispatcher: None,
         tasks: TaskTracker::new(),
         runtimes: Vec::new(),
     };
+    if roles.contains(&Role::Console) {
+        stages.start_console(settings, roles, &stop).await?;
+    }
     let wake = Arc::new(Notify::new());
     let mut desk: Option<Arc<dyn worker::Desk>> = None;
     if roles.contains(&Role::Dispatcher) {
@@ -129,7 +154,39 @@ pub async fn start(settings: &Settings, roles: &[Role], stop: CancellationToken)
     Ok(stages)
 }
 
+async fn listen(address: SocketAddr, setting: &str) -> anyhow::Result<TcpListener> {
+    let listener = TcpListener::bind(address).await;
+    listener.with_context(|| format!("cannot listen on {address}: choose another {setting}"))
+}
+
 impl Stages {
+    /// Before the stages, so that one without a token starts nothing.
+    async fn start_console(
+        &mut self,
+        settings: &Settings,
+        roles: &[Role],
+        stop: &CancellationToken,
+    ) -> anyhow::Result<()> {
+        let advice = "LATCHHOOK_API_TOKEN is not set, and the console needs one: make one and keep it \
+                      (head -c 32 /dev/urandom | base64)";
+        let ConsoleSettings { listen: address, token } = settings.console.clone().context(advice)?;
+        let listener = listen(address, "LATCHHOOK_CONSOLE_LISTEN").await?;
+        self.console = Some(listener.local_addr()?);
+        let runtime = self.runtime(Role::Console, roles.len())?;
+        let _entered = runtime.enter();
+        let listener = TcpListener::from_std(listener.into_std()?)?;
+        let database = Database::for_stages(&settings.database_url, CONNECTIONS)?;
+        let master = Arc::new(master(settings)?);
+        let console = Console::new(database, master, token, console::Settings::default(), stop.clone());
+        let limits = ConnectionLimits { connections: CONSOLE_CONNECTIONS, ..ConnectionLimits::default() };
+        let (limits, stop) = (limits.within_open_files(), stop.clone());
+        let serving = async move {
+            producer::serve(listener, console::router(console), limits, stop).await;
+        };
+        self.tasks.spawn_on(serving, &runtime);
+        Ok(())
+    }
+
     /// Gives the desk where a worker beside it can hand over what it commits.
     fn start_dispatcher(
         &mut self,
