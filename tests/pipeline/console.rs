@@ -5,6 +5,8 @@
 
 #[path = "console/door.rs"]
 mod door;
+#[path = "console/listen.rs"]
+mod listen;
 #[path = "console/order.rs"]
 mod order;
 #[path = "console/setting.rs"]

@@ -21,6 +21,7 @@ mod endpoint;
 mod enqueue;
 mod events;
 mod failure;
+mod listen;
 mod migrate;
 mod output;
 mod quarantine;
@@ -70,6 +71,7 @@ enum Command {
     Events(events::Command),
     #[command(subcommand)]
     Deliveries(deliveries::Command),
+    Listen(listen::Listen),
     #[command(subcommand)]
     Quarantine(quarantine::Command),
     Audit(audit::Audit),
@@ -126,6 +128,7 @@ impl Command {
             Self::Endpoint(command) => endpoint::run(command, context).await,
             Self::Events(command) => events::run(command, context).await,
             Self::Deliveries(command) => deliveries::run(command, context).await,
+            Self::Listen(listen) => listen.run(context).await,
             Self::Quarantine(command) => quarantine::run(command, context).await,
             Self::Audit(audit) => audit.run(context).await,
             Self::Doctor => doctor::run(context).await,
