@@ -64,7 +64,8 @@ async fn what_is_committed_reaches_the_developers_server_and_the_terminal_shows_
     let good = server.got.recv().await.unwrap();
     pipeline.receive(a_text("wamid.2", "trouble")).await;
     let bad = server.got.recv().await.unwrap();
-    listening.says(" ms", 2).await;
+    listening.says("200 in ", 1).await;
+    listening.says("500 in ", 1).await;
 
     let said = listening.stop().await;
     assert!(said.contains(&format!("message_created  {good}  200 in ")), "{said}");
