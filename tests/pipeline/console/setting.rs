@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 /// What the API wants to be shown.
 pub(crate) const TOKEN: &str = "the-token-of-the-tests";
 /// Longer than anything here takes, on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A console that serves.
 pub(crate) struct Setting {
@@ -87,14 +87,17 @@ impl Stream {
         }
     }
 
-    /// The next delivery.
+    /// The next delivery, however many signs of life come before it.
     pub(crate) async fn delivery(&mut self) -> Copied {
-        loop {
-            let line = self.line().await.expect("the stream goes on");
-            if line.get("heartbeat").is_none() {
-                return Copied(serde_json::from_value(line).unwrap());
+        let delivery = async {
+            loop {
+                let line = self.line().await.expect("the stream goes on");
+                if line.get("heartbeat").is_none() {
+                    return Copied(serde_json::from_value(line).unwrap());
+                }
             }
-        }
+        };
+        timeout(PATIENCE, delivery).await.expect("a delivery in time")
     }
 
     /// The keys of the next deliveries, in their order.
