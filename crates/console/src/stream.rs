@@ -45,6 +45,8 @@ enum StreamError {
     Open(#[from] OpenError),
     #[error("the endpoint's secrets cannot sign")]
     Secret(#[from] SigningSecretError),
+    #[error("the endpoint has no secret that signs")]
+    NoSecret,
 }
 
 /// Answers with a stream that ends with the console, or with the connection.
@@ -116,7 +118,7 @@ impl Stream {
                 }
             };
             if self.spoke.elapsed() >= self.console.settings().heartbeat_every {
-                break ndjson(&json!({ "heartbeat": Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true) }));
+                break ndjson(&json!({ "heartbeat": Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true) }));
             }
             sleep(pause).await;
         };
@@ -143,7 +145,8 @@ impl Stream {
     }
 }
 
-/// What signs at `now`: looked up for each line, because secrets are rotated while streams are open.
+/// What signs at `now`; `None` where there is no such endpoint. Looked up for each line, because secrets are rotated while
+/// streams are open.
 async fn secrets(
     console: &Console,
     conn: &database::AsyncPgConnection,
@@ -151,6 +154,9 @@ async fn secrets(
     now: DateTime<Utc>,
 ) -> Result<Option<Vec<SigningSecret>>, StreamError> {
     let Some(texts) = endpoints::signing(conn, console.master(), endpoint, now).await? else { return Ok(None) };
+    if texts.is_empty() {
+        return Err(StreamError::NoSecret);
+    }
     Ok(Some(texts.iter().map(SigningSecret::parse).collect::<Result<_, _>>()?))
 }
 

@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use console::{Console, Line, Settings, Token};
 use http::{HeaderMap, Request, Response, StatusCode, header::AUTHORIZATION};
 use http_body_util::{BodyExt, Empty};
@@ -30,6 +31,12 @@ pub(crate) struct Setting {
 impl Setting {
     pub(crate) async fn new() -> Self {
         Self::with(Settings { look_every: Duration::from_millis(10), ..Settings::default() }).await
+    }
+
+    /// A console that shows all the time that it lives.
+    pub(crate) async fn lively() -> Self {
+        let quick = Duration::from_millis(1);
+        Self::with(Settings { look_every: quick, heartbeat_every: quick, ..Settings::default() }).await
     }
 
     /// A console with settings of its own, served as the binary does.
@@ -98,6 +105,18 @@ impl Stream {
             }
         };
         timeout(PATIENCE, delivery).await.expect("a delivery in time")
+    }
+
+    /// Sees it look, from now on, and find nothing: a sign of life that was made later, which others may have been before on
+    /// their way, and one after that.
+    pub(crate) async fn looks_in_vain(&mut self) {
+        let now = Utc::now();
+        let mut line = self.line().await.unwrap();
+        while line["heartbeat"].as_str().expect("no delivery").parse::<DateTime<Utc>>().unwrap() <= now {
+            line = self.line().await.unwrap();
+        }
+        let next = self.line().await.unwrap();
+        assert!(next.get("heartbeat").is_some(), "{next}");
     }
 
     /// The keys of the next deliveries, in their order.

@@ -1,7 +1,5 @@
 //! What a stream says: all that the endpoint is owed from now on, as it would be sent.
 
-use std::time::Duration;
-
 use chrono::Utc;
 use console::Settings;
 use dispatcher::signing::{SigningSecret, verify};
@@ -101,9 +99,21 @@ async fn a_secret_that_is_rotated_while_a_stream_is_open_signs_what_comes_next()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_streamed_unsigned() {
+    let setting = Setting::lively().await;
+    let mut stream = setting.stream("bot").await;
+
+    setting.pipeline.execute("UPDATE endpoints SET secret_ends = ARRAY[now() - interval '1 second']").await;
+    setting.pipeline.receive(a_text("wamid.1", "hello")).await;
+    stream.looks_in_vain().await;
+    setting.pipeline.execute("UPDATE endpoints SET secret_ends = '{}'").await;
+
+    assert_eq!(stream.keys(1).await, ["wamid.1"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_stream_without_deliveries_shows_that_it_lives() {
-    let quick = Duration::from_millis(1);
-    let setting = Setting::with(Settings { look_every: quick, heartbeat_every: quick, ..Settings::default() }).await;
+    let setting = Setting::lively().await;
     let mut stream = setting.stream("bot").await;
 
     let lines = [stream.line().await.unwrap(), stream.line().await.unwrap()];

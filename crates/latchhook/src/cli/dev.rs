@@ -81,16 +81,7 @@ async fn serve(context: &mut Context<'_>, data_dir: &Path, mut listen: Listen, t
     let servers = PrivateServers::start(data_dir)?;
     database::migrate(&servers.database_url()).await?;
     use_servers(context, &servers)?;
-    let token_is_kept = listen.api_token.is_none();
-    let token_file = servers.directory().join("api.token");
-    if token_is_kept {
-        listen.api_token = Some(kept(&token_file, Token::generate)?);
-    }
-    let token = if token_is_kept {
-        format!(" LATCHHOOK_API_TOKEN=\"$(cat '{}')\"", token_file.display())
-    } else {
-        String::new()
-    };
+    let token = make_token(&mut listen, servers.directory())?;
     let settings = Settings { console: listen.console()?, ..run::settings(context, listen.listen, tuning)? };
     context.note(&format!(
         "in another terminal: export DATABASE_URL='{}' REDIS_URL='{}' LATCHHOOK_MASTER_KEY=\"$(cat '{}')\"{token} \
@@ -100,6 +91,16 @@ async fn serve(context: &mut Context<'_>, data_dir: &Path, mut listen: Listen, t
         key_file(servers.directory()).display(),
     ));
     run::until_told_to_stop(context, &settings, &Role::ALL).await
+}
+
+/// Makes a token for the console's API if none is given; says what to export of it in another terminal.
+fn make_token(listen: &mut Listen, directory: &Path) -> anyhow::Result<String> {
+    if listen.token().is_some() {
+        return Ok(String::new());
+    }
+    let path = directory.join("api.token");
+    listen.api_token = Some(kept(&path, Token::generate)?);
+    Ok(format!(" LATCHHOOK_API_TOKEN=\"$(cat '{}')\"", path.display()))
 }
 
 /// Points the settings at private servers; makes a master key beside them if none is given.

@@ -52,11 +52,14 @@ impl Run {
 }
 
 impl Listen {
+    /// What is given; a variable that is set to nothing is not set.
+    pub(super) fn token(&self) -> Option<&SecretString> {
+        self.api_token.as_ref().filter(|token| !token.expose_secret().is_empty())
+    }
+
     /// What a console needs; `None` where no token is given.
     pub(super) fn console(&self) -> anyhow::Result<Option<ConsoleSettings>> {
-        // A variable that is set to nothing is not set.
-        let given = self.api_token.as_ref().filter(|token| !token.expose_secret().is_empty());
-        let token = given.map(Token::parse).transpose().context("LATCHHOOK_API_TOKEN cannot be used")?;
+        let token = self.token().map(Token::parse).transpose().context("LATCHHOOK_API_TOKEN cannot be used")?;
         Ok(token.map(|token| ConsoleSettings { listen: self.console_listen, token }))
     }
 }
