@@ -1,11 +1,12 @@
 //! The stages in one process: which of them, over which stores, until when.
 
+mod console;
+
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use axum::{Router, http::StatusCode, routing::get};
 use clap::ValueEnum;
-use console::{Console, Token};
 use database::{Database, due::Leased};
 use dispatcher::{AllowedPrivate, Client, Dispatcher, Guard};
 use futures::{FutureExt, future::BoxFuture};
@@ -21,6 +22,8 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use vocabulary::{EndpointId, MasterKey};
 use worker::{Sources, Worker};
+
+pub use self::console::ConsoleSettings;
 
 /// Which stages a process runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -65,20 +68,9 @@ pub struct Settings {
     pub dispatcher: dispatcher::Settings,
 }
 
-/// What a console needs to know.
-#[derive(Clone)]
-pub struct ConsoleSettings {
-    /// Where it serves HTTP.
-    pub listen: SocketAddr,
-    /// What requests to it must show.
-    pub token: Token,
-}
-
 /// Connections to Postgres of one stage, beside those for the transactions of a worker: for the sources, and what the
 /// dispatcher leases, records, gives back.
 const CONNECTIONS: usize = 4;
-/// Clients of the console at one time, streams among them.
-const CONSOLE_CONNECTIONS: usize = 256;
 
 /// Stages that run.
 pub struct Stages {
@@ -160,33 +152,6 @@ async fn listen(address: SocketAddr, setting: &str) -> anyhow::Result<TcpListene
 }
 
 impl Stages {
-    /// Before the stages, so that one without a token starts nothing.
-    async fn start_console(
-        &mut self,
-        settings: &Settings,
-        roles: &[Role],
-        stop: &CancellationToken,
-    ) -> anyhow::Result<()> {
-        let advice = "LATCHHOOK_API_TOKEN is not set, and the console needs one: make one and keep it \
-                      (head -c 32 /dev/urandom | base64)";
-        let ConsoleSettings { listen: address, token } = settings.console.clone().context(advice)?;
-        let listener = listen(address, "LATCHHOOK_CONSOLE_LISTEN").await?;
-        self.console = Some(listener.local_addr()?);
-        let runtime = self.runtime(Role::Console, roles.len())?;
-        let _entered = runtime.enter();
-        let listener = TcpListener::from_std(listener.into_std()?)?;
-        let database = Database::for_stages(&settings.database_url, CONNECTIONS)?;
-        let master = Arc::new(master(settings)?);
-        let console = Console::new(database, master, token, console::Settings::default(), stop.clone());
-        let limits = ConnectionLimits { connections: CONSOLE_CONNECTIONS, ..ConnectionLimits::default() };
-        let (limits, stop) = (limits.within_open_files(), stop.clone());
-        let serving = async move {
-            producer::serve(listener, console::router(console), limits, stop).await;
-        };
-        self.tasks.spawn_on(serving, &runtime);
-        Ok(())
-    }
-
     /// Gives the desk where a worker beside it can hand over what it commits.
     fn start_dispatcher(
         &mut self,
