@@ -8,7 +8,7 @@ use console::Line;
 use futures::Stream;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{
-    Request, Response, StatusCode,
+    Request, Response, StatusCode, Uri,
     body::Incoming,
     header::{AUTHORIZATION, HeaderValue},
 };
@@ -55,7 +55,7 @@ pub(super) enum StreamError {
 pub(super) struct Api {
     client: Client,
     at: HttpUrl,
-    url: String,
+    stream: Uri,
     bearer: HeaderValue,
 }
 
@@ -83,7 +83,8 @@ impl Api {
         let mut bearer = bearer.context("LATCHHOOK_API_TOKEN holds what no header can carry")?;
         bearer.set_sensitive(true);
         let url = format!("{}/v1/endpoints/{endpoint}/stream", at.to_string().trim_end_matches('/'));
-        Ok(Self { client: client()?, at: at.clone(), url, bearer })
+        let stream = url.parse().with_context(|| format!("{at} is no address of an API"))?;
+        Ok(Self { client: client()?, at: at.clone(), stream, bearer })
     }
 
     /// Asks for the stream.
@@ -91,8 +92,9 @@ impl Api {
     /// # Errors
     /// When it is refused, or the console is away.
     pub(super) async fn connect(&self) -> Result<impl Stream<Item = Result<Line, StreamError>>, StreamError> {
-        let request = Request::get(&self.url).header(AUTHORIZATION, &self.bearer).body(Full::<Bytes>::default());
-        let request = request.map_err(|_| StreamError::NotALine(self.at.clone()))?;
+        let mut request = Request::new(Full::<Bytes>::default());
+        *request.uri_mut() = self.stream.clone();
+        request.headers_mut().insert(AUTHORIZATION, self.bearer.clone());
         let response =
             timeout(ANSWER_WITHIN, self.client.request(request)).await.map_err(|_| StreamError::Silent)??;
         if response.status() != StatusCode::OK {
