@@ -75,3 +75,22 @@ fn the_page_of_faults_names_a_test_or_a_gap_for_every_row_but_one() {
 
     assert_eq!((rows.len(), bare), (25 + 8 + 21, vec!["| C14 "]));
 }
+
+/// The programs that a page shows: each behind a link to its file, in a block of its own.
+fn shown_on(page: &str) -> Vec<(&str, &str)> {
+    let links = page.split("](../").skip(1).filter_map(|rest| rest.split_once(")\n\n```"));
+    links.filter_map(|(file, rest)| Some((file, rest.split_once('\n')?.1.split_once("```\n")?.0))).collect()
+}
+
+#[test]
+fn the_page_for_receivers_shows_the_programs_that_are_tested() {
+    let page = fs::read_to_string(root().join("docs/receiving.md")).unwrap();
+
+    let shown = shown_on(&page);
+
+    assert_eq!(shown.len(), fs::read_dir(root().join("tests/receivers")).unwrap().count());
+    for (file, text) in shown {
+        let program = fs::read_to_string(root().join(file)).unwrap();
+        assert!(text == program, "docs/receiving.md shows another {file} than the one that is tested");
+    }
+}

@@ -22,7 +22,7 @@ use crate::Pipeline;
 const PATIENCE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// `latchhook run`; killed when dropped.
+/// A process, most often `latchhook run`; killed when dropped.
 #[derive(Debug)]
 pub struct Process {
     child: Child,
@@ -36,9 +36,8 @@ impl Process {
     /// # Panics
     /// When it does not run, or was not built with its kill points.
     pub async fn start(pipeline: &Pipeline, roles: &str, fate: Option<(&str, &str)>, arguments: &[&str]) -> Self {
-        let dir = ScratchDir::new().unwrap();
-        let log = File::create(dir.path().join("log")).unwrap();
-        let child = Command::new(binary())
+        let mut command = Command::new(binary());
+        command
             .args(["run", "--listen=127.0.0.1:0", "--allow-private-endpoints=127.0.0.0/8"])
             .arg(format!("--roles={roles}"))
             .args(arguments)
@@ -47,24 +46,43 @@ impl Process {
             .env("LATCHHOOK_PREFIX", &pipeline.test_redis.prefix)
             .env("LATCHHOOK_MASTER_KEY", pipeline.master_key.expose_secret())
             .env("LATCHHOOK_LOG", "warn")
-            .envs(fate)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let mut process = Self { child, dir };
+            .envs(fate);
         // One that has much to do at once may be dead before we look.
-        process.until(|process| process.log().contains("listens on") || process.ended().is_some()).await;
+        let process = Self::spawn(command, "listens on").await;
         let is_armed = process.log().contains("latchhook::kill_points");
         assert_eq!(is_armed, fate.is_some(), "built without kill points: build with ./justw test, which has them");
         process
     }
 
+    /// Starts any command, and waits until it has said these words, or has ended.
+    ///
+    /// # Panics
+    /// When there is no such program.
+    pub async fn spawn(mut command: Command, words: &str) -> Self {
+        let dir = ScratchDir::new().unwrap();
+        let log = File::create(dir.path().join("log")).unwrap();
+        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        let child =
+            command.spawn().unwrap_or_else(|error| panic!("{:?} cannot be run: {error}", command.get_program()));
+        let mut process = Self { child, dir };
+        process.until(|process| process.log().contains(words) || process.ended().is_some()).await;
+        process
+    }
+
+    /// Waits until it has said these words so often.
+    pub async fn says(&mut self, words: &str, times: usize) {
+        self.until(|process| process.log().matches(words).count() >= times).await;
+    }
+
     /// Where it serves HTTP.
     pub fn address(&self) -> SocketAddr {
+        self.address_behind("listens on http://")
+    }
+
+    /// The address that it said behind these words.
+    pub fn address_behind(&self, words: &str) -> SocketAddr {
         let log = self.log();
-        let (_, rest) = log.split_once("listens on http://").expect("it said where it listens");
+        let (_, rest) = log.split_once(words).expect("it said where it listens");
         rest.lines().next().unwrap().parse().unwrap()
     }
 
@@ -77,6 +95,12 @@ impl Process {
     pub async fn was_killed(&mut self) {
         self.until(|process| process.ended().is_some()).await;
         assert_eq!(self.ended().unwrap().signal(), Some(Signal::KILL.as_raw()), "{}", self.log());
+    }
+
+    /// Waits until it has ended.
+    pub async fn ends(&mut self) -> ExitStatus {
+        self.until(|process| process.ended().is_some()).await;
+        self.ended().unwrap()
     }
 
     /// How it ended, if it has.

@@ -1,12 +1,15 @@
 //! `bodies`: what customers are told of an event, once per event and format.
 
 use bytes::Bytes;
-use diesel::sql_types::{Array, Binary, Text, Uuid as SqlUuid};
+use diesel::{
+    prelude::*,
+    sql_types::{Array, Binary, Text, Uuid as SqlUuid},
+};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 use vocabulary::Format;
 
-use crate::QueryResult;
+use crate::{QueryResult, schema::bodies};
 
 statement! {
     Insert {
@@ -29,4 +32,12 @@ pub async fn insert(conn: &AsyncPgConnection, bodies: &[(Uuid, Format, Bytes)]) 
         lifetime: std::marker::PhantomData,
     };
     statement.execute(&mut &*conn).await.map(drop)
+}
+
+/// What an event's deliveries of one format say; `None` where it has no such body.
+///
+/// # Errors
+/// As any query.
+pub async fn find(conn: &AsyncPgConnection, event_id: Uuid, format: &str) -> QueryResult<Option<Vec<u8>>> {
+    bodies::table.find((event_id, format)).select(bodies::body).first(&mut &*conn).await.optional()
 }

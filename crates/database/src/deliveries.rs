@@ -24,9 +24,11 @@ use crate::{
 };
 
 mod causes;
+mod told;
 mod wanted;
 
 pub use causes::{Cause, causes};
+pub use told::{Told, told};
 pub use wanted::{DeliveryRow, Place, Wanted, list, page};
 
 /// An event owed to an endpoint.

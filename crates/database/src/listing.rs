@@ -1,16 +1,15 @@
-//! What people look at of one event beside its own row: its message, its body, its attempts.
+//! What people look at of one event beside its own row: its message, its attempts.
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde::Serialize;
 use uuid::Uuid;
-use vocabulary::Format;
 
 use crate::{
     QueryResult,
     events::EventRow,
-    schema::{attempts, bodies, due, messages, receipts},
+    schema::{attempts, due, messages, receipts},
 };
 
 /// An HTTP request that was made for a delivery, and what came of it.
@@ -54,14 +53,6 @@ pub async fn attempts_of(conn: &AsyncPgConnection, event_id: Uuid) -> QueryResul
         .select(AttemptRow::as_select())
         .load(&mut &*conn)
         .await
-}
-
-/// What is told of an event in a format; `None` where there is no such event, or nobody asked for it in that format.
-///
-/// # Errors
-/// As any query.
-pub async fn body_of(conn: &AsyncPgConnection, event_id: Uuid, format: Format) -> QueryResult<Option<Vec<u8>>> {
-    bodies::table.find((event_id, format.as_str())).select(bodies::body).first(&mut &*conn).await.optional()
 }
 
 /// A message as it stands.

@@ -7,6 +7,7 @@ use diesel::{
     sql_types::{Array, BigInt, Text},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use vocabulary::EndpointId;
 
 use crate::QueryResult;
 
@@ -66,6 +67,22 @@ pub async fn advance(conn: &AsyncPgConnection, to: &BTreeMap<&str, i64>) -> Quer
     let (sources, to) = to.iter().map(|(source, last)| (*source, *last)).unzip();
     let statement = Advance { sources, to, lifetime: std::marker::PhantomData };
     statement.execute(&mut &*conn).await.map(drop)
+}
+
+statement! {
+    /// The account's sources, and the one of what latchhook itself tells it ([`vocabulary::SourceId::of_notices`]).
+    OfAccount { endpoint: &'a str => Text } -> (Text, BigInt),
+    "SELECT q.source_id, q.last FROM source_sequences q, endpoints e \
+     WHERE e.id = ? AND q.source_id IN (SELECT id FROM sources WHERE account_id = e.account_id \
+         UNION ALL SELECT 'latchhook:' || e.account_id) ORDER BY q.source_id"
+}
+
+/// The last number of each source whose events an endpoint may be owed. A source that never had one is absent.
+///
+/// # Errors
+/// As any query.
+pub async fn of_account(conn: &AsyncPgConnection, endpoint: &EndpointId) -> QueryResult<Vec<(String, i64)>> {
+    OfAccount { endpoint: endpoint.as_str(), lifetime: std::marker::PhantomData }.load(&mut &*conn).await
 }
 
 pub(crate) fn next_revision() -> SqlLiteral<BigInt> {

@@ -1,5 +1,7 @@
 //! The stages in one process: which of them, over which stores, until when.
 
+mod console;
+
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context;
@@ -21,6 +23,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use vocabulary::{EndpointId, MasterKey};
 use worker::{Sources, Worker};
 
+pub use self::console::ConsoleSettings;
+
 /// Which stages a process runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Role {
@@ -30,6 +34,13 @@ pub enum Role {
     Worker,
     /// Sends what they owe.
     Dispatcher,
+    /// The operator's API.
+    Console,
+}
+
+impl Role {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Producer, Self::Worker, Self::Dispatcher, Self::Console];
 }
 
 /// Where the stores are, and what the stages need to know.
@@ -43,6 +54,8 @@ pub struct Settings {
     pub prefix: String,
     /// Where HTTP is served: `/hooks` of a producer, `/healthz` of every role.
     pub listen: SocketAddr,
+    /// What a console needs, which does not start without it.
+    pub console: Option<ConsoleSettings>,
     /// Opens the secrets.
     pub master_key: SecretString,
     /// Private networks that endpoints may be in.
@@ -63,6 +76,8 @@ const CONNECTIONS: usize = 4;
 pub struct Stages {
     /// Where HTTP is served.
     pub address: SocketAddr,
+    /// Where the console serves HTTP, where there is one.
+    pub console: Option<SocketAddr>,
     /// The producer, where there is one.
     pub producer: Option<Producer>,
     /// What the worker has done, where there is one.
@@ -99,17 +114,19 @@ impl Stages {
 /// # Errors
 /// When a setting is wrong or the address cannot be listened on. A store that is away is no error: the stages wait for it.
 pub async fn start(settings: &Settings, roles: &[Role], stop: CancellationToken) -> anyhow::Result<Stages> {
-    let listener = TcpListener::bind(settings.listen)
-        .await
-        .with_context(|| format!("cannot listen on {}: choose another LATCHHOOK_LISTEN", settings.listen))?;
+    let listener = listen(settings.listen, "LATCHHOOK_LISTEN").await?;
     let mut stages = Stages {
         address: listener.local_addr()?,
+        console: None,
         producer: None,
         worker: None,
         dispatcher: None,
         tasks: TaskTracker::new(),
         runtimes: Vec::new(),
     };
+    if roles.contains(&Role::Console) {
+        stages.start_console(settings, roles, &stop).await?;
+    }
     let wake = Arc::new(Notify::new());
     let mut desk: Option<Arc<dyn worker::Desk>> = None;
     if roles.contains(&Role::Dispatcher) {
@@ -127,6 +144,11 @@ pub async fn start(settings: &Settings, roles: &[Role], stop: CancellationToken)
         });
     }
     Ok(stages)
+}
+
+async fn listen(address: SocketAddr, setting: &str) -> anyhow::Result<TcpListener> {
+    let listener = TcpListener::bind(address).await;
+    listener.with_context(|| format!("cannot listen on {address}: choose another {setting}"))
 }
 
 impl Stages {

@@ -10,6 +10,7 @@ use std::{
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
+use console::Token;
 use secrecy::{ExposeSecret, SecretString};
 use vocabulary::MasterKey;
 
@@ -20,7 +21,7 @@ use super::{
 };
 use crate::{
     dev::{self, DATA_DIR, PrivateServers},
-    run::Role,
+    run::{Role, Settings},
 };
 
 /// What `dev` may deliver to if nobody says otherwise: this machine.
@@ -64,7 +65,7 @@ impl Dev {
     /// Runs it. Says what the process is to end with.
     pub(super) async fn run(self, context: &mut Context<'_>) -> anyhow::Result<u8> {
         match self.command {
-            None => serve(context, &self.data_dir, &self.listen, &self.tuning).await.map(|()| 0),
+            None => serve(context, &self.data_dir, self.listen, &self.tuning).await.map(|()| 0),
             Some(Command::Exec { data_dir, scratch, command }) => {
                 let servers = if scratch { PrivateServers::scratch()? } else { PrivateServers::start(&data_dir)? };
                 database::migrate(&servers.database_url()).await?;
@@ -76,19 +77,30 @@ impl Dev {
     }
 }
 
-async fn serve(context: &mut Context<'_>, data_dir: &Path, listen: &Listen, tuning: &Tuning) -> anyhow::Result<()> {
+async fn serve(context: &mut Context<'_>, data_dir: &Path, mut listen: Listen, tuning: &Tuning) -> anyhow::Result<()> {
     let servers = PrivateServers::start(data_dir)?;
     database::migrate(&servers.database_url()).await?;
     use_servers(context, &servers)?;
-    let settings = run::settings(context, listen.listen, tuning)?;
+    let token = make_token(&mut listen, servers.directory())?;
+    let settings = Settings { console: listen.console()?, ..run::settings(context, listen.listen, tuning)? };
     context.note(&format!(
-        "in another terminal: export DATABASE_URL='{}' REDIS_URL='{}' LATCHHOOK_MASTER_KEY=\"$(cat '{}')\" \
+        "in another terminal: export DATABASE_URL='{}' REDIS_URL='{}' LATCHHOOK_MASTER_KEY=\"$(cat '{}')\"{token} \
          LATCHHOOK_ALLOW_PRIVATE_ENDPOINTS='{LOOPBACK}'",
         servers.database_url(),
         servers.redis_url(),
         key_file(servers.directory()).display(),
     ));
-    run::until_told_to_stop(context, &settings, &[Role::Producer, Role::Worker, Role::Dispatcher]).await
+    run::until_told_to_stop(context, &settings, &Role::ALL).await
+}
+
+/// Makes a token for the console's API if none is given; says what to export of it in another terminal.
+fn make_token(listen: &mut Listen, directory: &Path) -> anyhow::Result<String> {
+    if listen.token().is_some() {
+        return Ok(String::new());
+    }
+    let path = directory.join("api.token");
+    listen.api_token = Some(kept(&path, Token::generate)?);
+    Ok(format!(" LATCHHOOK_API_TOKEN=\"$(cat '{}')\"", path.display()))
 }
 
 /// Points the settings at private servers; makes a master key beside them if none is given.
@@ -100,7 +112,7 @@ pub(super) fn use_servers(context: &mut Context<'_>, servers: &PrivateServers) -
         settings.allow_private_endpoints = Some(LOOPBACK.parse()?);
     }
     if settings.master_key.is_none() {
-        settings.master_key = Some(kept_key(servers.directory())?);
+        settings.master_key = Some(kept(&key_file(servers.directory()), MasterKey::generate)?);
     }
     Ok(())
 }
@@ -109,15 +121,14 @@ fn key_file(directory: &Path) -> PathBuf {
     directory.join("master.key")
 }
 
-/// The key of this directory's data: made once, readable by its owner alone.
-fn kept_key(directory: &Path) -> anyhow::Result<SecretString> {
-    let path = key_file(directory);
-    if let Ok(key) = fs::read_to_string(&path) {
-        return Ok(key.trim().into());
+/// A secret of this directory: made once, readable by its owner alone.
+fn kept(path: &Path, make: impl FnOnce() -> SecretString) -> anyhow::Result<SecretString> {
+    if let Ok(secret) = fs::read_to_string(path) {
+        return Ok(secret.trim().into());
     }
-    let key = MasterKey::generate();
-    let cannot = || format!("cannot keep a master key in {}", path.display());
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).with_context(cannot)?;
-    file.write_all(key.expose_secret().as_bytes()).with_context(cannot)?;
-    Ok(key)
+    let secret = make();
+    let cannot = || format!("cannot keep a secret in {}", path.display());
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).with_context(cannot)?;
+    file.write_all(secret.expose_secret().as_bytes()).with_context(cannot)?;
+    Ok(secret)
 }

@@ -3,7 +3,7 @@
 use anyhow::{Context as _, bail, ensure};
 use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
-use database::{AsyncPgConnection, deliveries, events, listing};
+use database::{AsyncPgConnection, bodies, deliveries, events, listing};
 use serde::Serialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -181,7 +181,7 @@ struct Moment {
 }
 
 async fn body_of(conn: &AsyncPgConnection, event_id: Uuid, format: Format) -> anyhow::Result<Option<Value>> {
-    Ok(listing::body_of(conn, event_id, format).await?.and_then(|body| serde_json::from_slice(&body).ok()))
+    Ok(bodies::find(conn, event_id, format.as_str()).await?.and_then(|body| serde_json::from_slice(&body).ok()))
 }
 
 impl Story {

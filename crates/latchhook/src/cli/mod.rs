@@ -21,6 +21,7 @@ mod endpoint;
 mod enqueue;
 mod events;
 mod failure;
+mod listen;
 mod master_key;
 mod migrate;
 mod output;
@@ -74,6 +75,7 @@ enum Command {
     Events(events::Command),
     #[command(subcommand)]
     Deliveries(deliveries::Command),
+    Listen(listen::Listen),
     #[command(subcommand)]
     Quarantine(quarantine::Command),
     Audit(audit::Audit),
@@ -131,6 +133,7 @@ impl Command {
             Self::MasterKey(command) => master_key::run(command, context).await,
             Self::Events(command) => events::run(command, context).await,
             Self::Deliveries(command) => deliveries::run(command, context).await,
+            Self::Listen(listen) => listen.run(context).await,
             Self::Quarantine(command) => quarantine::run(command, context).await,
             Self::Audit(audit) => audit.run(context).await,
             Self::Doctor => doctor::run(context).await,

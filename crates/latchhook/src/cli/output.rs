@@ -58,6 +58,12 @@ impl<'a> Output<'a> {
         self.write(&text)
     }
 
+    /// One JSON object on a line of its own: what comes one after the other.
+    pub(crate) fn line<T: Serialize>(&mut self, value: &T) -> anyhow::Result<()> {
+        let text = serde_json::to_string(value)?;
+        self.write(&text)
+    }
+
     /// Text for people: without anything that a terminal would obey.
     pub(crate) fn text(&mut self, text: &str) -> anyhow::Result<()> {
         let text: String = text.chars().map(|char| if is_harmless(char) { char } else { '\u{fffd}' }).collect();

@@ -2,13 +2,15 @@
 
 use std::net::SocketAddr;
 
+use anyhow::Context as _;
 use clap::Args;
-use secrecy::ExposeSecret;
+use console::Token;
+use secrecy::{ExposeSecret, SecretString};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::{context::Context, tuning::Tuning};
-use crate::run::{self, Role, Settings};
+use crate::run::{self, ConsoleSettings, Role, Settings};
 
 /// Run the stages: SIGTERM drains, a second one ends
 #[derive(Debug, Args)]
@@ -30,17 +32,39 @@ pub(super) struct Listen {
     /// Where /hooks (producer) and /healthz (every role) are served
     #[arg(long, env = "LATCHHOOK_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     pub(super) listen: SocketAddr,
+
+    /// Where the operator's API (console) is served
+    #[arg(long, env = "LATCHHOOK_CONSOLE_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:8081")]
+    console_listen: SocketAddr,
+
+    /// What requests to the operator's API must show: 16 characters or more
+    #[arg(long, env = "LATCHHOOK_API_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    pub(super) api_token: Option<SecretString>,
 }
 
 impl Run {
     /// Runs it.
     pub(super) async fn run(self, context: &mut Context<'_>) -> anyhow::Result<()> {
-        let settings = settings(context, self.listen.listen, &self.tuning)?;
+        let settings =
+            Settings { console: self.listen.console()?, ..settings(context, self.listen.listen, &self.tuning)? };
         until_told_to_stop(context, &settings, &self.roles).await
     }
 }
 
-/// What the stages need to know, from the settings of the command line.
+impl Listen {
+    /// What is given; a variable that is set to nothing is not set.
+    pub(super) fn token(&self) -> Option<&SecretString> {
+        self.api_token.as_ref().filter(|token| !token.expose_secret().is_empty())
+    }
+
+    /// What a console needs; `None` where no token is given.
+    pub(super) fn console(&self) -> anyhow::Result<Option<ConsoleSettings>> {
+        let token = self.token().map(Token::parse).transpose().context("LATCHHOOK_API_TOKEN cannot be used")?;
+        Ok(token.map(|token| ConsoleSettings { listen: self.console_listen, token }))
+    }
+}
+
+/// What the stages need to know, from the settings of the command line; a console is not among them.
 pub(super) fn settings(context: &Context<'_>, listen: SocketAddr, tuning: &Tuning) -> anyhow::Result<Settings> {
     context.master_key()?;
     let given = &context.settings;
@@ -49,6 +73,7 @@ pub(super) fn settings(context: &Context<'_>, listen: SocketAddr, tuning: &Tunin
         redis_url: context.redis_url()?.to_owned(),
         prefix: given.prefix.clone(),
         listen,
+        console: None,
         master_key: given.master_key.as_ref().map(|key| key.expose_secret().into()).unwrap_or_default(),
         allow_private: given.allow_private_endpoints.clone().unwrap_or_default(),
         producer: tuning.producer(),
@@ -69,6 +94,9 @@ pub(super) async fn until_told_to_stop(
     let mut interrupts = signal(SignalKind::interrupt())?;
     let stop = CancellationToken::new();
     let stages = run::start(settings, roles, stop.clone()).await?;
+    if let Some(console) = stages.console {
+        context.note(&format!("the console is on http://{console}"));
+    }
     context.note(&format!("latchhook listens on http://{}", stages.address));
     tokio::select! { _ = terminations.recv() => {} _ = interrupts.recv() => {} }
     context.note("latchhook drains; a second signal ends it at once");

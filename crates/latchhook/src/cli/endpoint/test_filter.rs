@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, ensure};
 use clap::Args;
-use database::{endpoints, listing};
+use database::{bodies, endpoints};
 use serde::Serialize;
 use uuid::Uuid;
 use vocabulary::{Answer, Condition, EndpointId, Filter, Format, View};
@@ -77,7 +77,7 @@ impl TestFilter {
 }
 
 async fn body_of(context: &Context<'_>, event: Uuid) -> anyhow::Result<Vec<u8>> {
-    let body = listing::body_of(&*context.postgres().await?, event, Format::Full).await?;
+    let body = bodies::find(&*context.postgres().await?, event, Format::Full.as_str()).await?;
     body.ok_or_else(|| wrong(format!("there is no event {event}: latchhook events list names them")))
 }
 
