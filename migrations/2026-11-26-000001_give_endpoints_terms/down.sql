@@ -1,3 +1,7 @@
+-- Without its end a secret would sign for ever: what has ended, or is about to, goes.
+UPDATE endpoints SET secrets = ARRAY(SELECT s.secret FROM unnest(secrets, secret_ends) AS s (secret, ends)
+    WHERE s.secret IS NOT NULL AND s.ends IS NULL);
+
 ALTER TABLE deliveries DROP COLUMN format;
 
 ALTER TABLE endpoints

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
 use crate::{
@@ -28,6 +28,9 @@ pub struct AttemptRow {
     pub http_status: Option<i16>,
     /// More about a failure.
     pub detail: Option<String>,
+    /// The first bytes of the answer's body.
+    #[serde(serialize_with = "as_text")]
+    pub response_head: Option<Vec<u8>>,
     /// When it began.
     pub started_at: DateTime<Utc>,
     /// How long it took, in µs.
@@ -40,6 +43,11 @@ pub struct AttemptRow {
     pub tls_us: Option<i32>,
     /// From there to the head of the answer.
     pub first_byte_us: Option<i32>,
+}
+
+/// What is no UTF-8 in it is replaced: it is to be looked at.
+fn as_text<S: Serializer>(bytes: &Option<Vec<u8>>, serializer: S) -> Result<S::Ok, S::Error> {
+    bytes.as_deref().map(String::from_utf8_lossy).serialize(serializer)
 }
 
 /// All attempts of an event's deliveries, in the order in which they began.

@@ -59,6 +59,7 @@ pub struct Access {
 
 /// A certificate and its private key, in PEM.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ClientCertificate {
     /// The certificate itself first, then those that lead to a root.
     pub chain: String,
@@ -205,7 +206,7 @@ impl Access {
 }
 
 fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), AccessError> {
-    let unsendable = || AccessError::Header(name.to_owned());
+    let unsendable = || AccessError::Header(name.split_whitespace().next().unwrap_or_default().to_owned());
     let read: HeaderName = name.parse().map_err(|_| unsendable())?;
     if RESERVED.contains(&read.as_str()) || RESERVED_PREFIXES.iter().any(|prefix| read.as_str().starts_with(prefix)) {
         return Err(AccessError::Reserved(name.to_owned()));

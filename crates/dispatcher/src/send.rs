@@ -8,7 +8,14 @@ use fail::fail_point;
 use tokio::{sync::mpsc::UnboundedSender, time::Instant};
 use tracing::{error, warn};
 
-use crate::{attempt::Attempter, counters::Counters, desk::Desk, in_flight::Permit, recorder::Ended};
+use crate::{
+    attempt::Attempter,
+    counters::Counters,
+    desk::Desk,
+    in_flight::Permit,
+    outcome::{Cause, Outcome},
+    recorder::Ended,
+};
 
 /// Sends deliveries. Cheap to clone.
 #[derive(Clone)]
@@ -33,6 +40,10 @@ impl Sender {
         let gate = leased.gate;
         let (recorded, outcome) = self.attempter.attempt(leased, Utc::now()).await;
         fail_point!("dispatcher-after-answer");
+        if let (Outcome::Failed(cause @ (Cause::Secret | Cause::Access)), Some(detail)) = (&outcome, &recorded.detail) {
+            let id = &recorded.endpoint_id;
+            error!(endpoint.id = %id, "nothing can be sent to {id} ({cause}): {detail}; see latchhook master-key status");
+        }
         permit.answered();
         desk.send_what_may();
         self.counters.count(&outcome);

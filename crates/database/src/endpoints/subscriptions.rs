@@ -5,6 +5,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use diesel::sql_types::{Array, Binary, Bool, Integer, Nullable, Text, Timestamptz};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use tracing::warn;
 use vocabulary::{EndpointId, EventTypes, Filter, Format, OrderedBy};
 
 use super::Target;
@@ -43,6 +44,15 @@ pub struct Subscription {
     pub ordered_by: Option<OrderedBy>,
     /// Where to, and what signs it.
     pub target: Arc<Target>,
+}
+
+/// A filter of a later version, or of somebody else's hand, is no reason to stop the account's events: what cannot be read is
+/// wanted.
+fn readable(endpoint: &str, filter: &str) -> Option<Filter> {
+    let read = filter.parse::<Filter>();
+    let warn =
+        |error: &_| warn!(endpoint.id = endpoint, "{endpoint} is told everything: its filter cannot be read: {error}");
+    read.inspect_err(warn).ok()
 }
 
 /// Who may want the events of these sources: the endpoints of their accounts.
@@ -86,7 +96,7 @@ pub async fn subscriptions(conn: &AsyncPgConnection, source_ids: &[&str]) -> Res
             source_id,
             endpoint_id: id.parse()?,
             event_types: EventTypes::from_names(names)?,
-            filter: filter.map(|filter| filter.parse()).transpose()?,
+            filter: filter.and_then(|filter| readable(&id, &filter)),
             format: format.parse()?,
             may_be_handed_over,
             ordered_by: ordered_by.map(|name| name.parse()).transpose()?,

@@ -41,8 +41,9 @@ pub(super) struct Thoroughness {
 const PARTS: [f64; 3] = [0.25, 0.5, 0.8];
 /// A pipeline that has nearly nothing to do.
 const IDLE_RATE: f64 = 10.0;
-/// Where neighbours are moved in: with them each event is owed three times.
+/// Where neighbours are moved in: with them each event is owed three times. Long enough for requests that hang to time out.
 const FAIR_PART: f64 = 0.1;
+const FAIR_HOLDS: u32 = 3;
 /// Connections, plans and caches are there after so small a part of the events.
 const WARM_UP_PART: u64 = 20;
 /// How long what is in flight may take to quieten before nothing is measured.
@@ -176,7 +177,7 @@ pub(super) async fn run(
         run.at_rates = scene.at_rates(run.events_per_second, thoroughness.hold).await?;
         run.idle_cpu = scene.idle(thoroughness.hold).await?;
         run.refusal = scene.refusal(who).await?;
-        run.fairness = scene.fairness(who, run.events_per_second, thoroughness.hold).await?;
+        run.fairness = scene.fairness(who, run.events_per_second, thoroughness.hold * FAIR_HOLDS).await?;
     }
     let Scene { stores, subject, redis, mut expected, mut wrong, .. } = scene;
     subject.stop().await;

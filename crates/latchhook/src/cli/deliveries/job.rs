@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use database::{
-    AsyncPgConnection, QueryResult,
+    AsyncPgConnection, QueryResult, Trouble,
     deliveries::{self, Wanted},
     retries::{self, RetryRow},
+    trouble,
 };
 use diesel_async::AsyncConnection;
 use serde_json::json;
@@ -19,6 +20,9 @@ use super::{
 
 /// How often somebody who waits for the next chunk looks whether the retry was cancelled.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// A chunk takes about as long.
+const HELD_FOR: Duration = Duration::from_millis(100);
 
 /// What became of one step.
 enum Step {
@@ -45,13 +49,26 @@ pub(super) async fn work(
     let (actor, mut percent) = (actor(), percent_of(&retry));
     let ended = loop {
         let stays = || format!("retry {id} stays as it is; to go on: latchhook deliveries retries resume {id}");
-        match step(conn, id, &wanted, &actor).await.with_context(stays)? {
+        match patiently(conn, async |conn| step(conn, id, &wanted, &actor).await).await.with_context(stays)? {
             Step::Took(retry) => report(context, &retry, &mut percent),
             Step::Early(left) => sleep(left.min(LOOK_EVERY)).await,
             Step::Ended(retry) => break retry,
         }
     };
     context.out.object(&json!({"retry": id, "state": ended.state, "wanted": ended.wanted, "due": ended.due}))
+}
+
+/// Again, for as long as others hold what it needs: somebody who takes a chunk, or dispatchers.
+pub(super) async fn patiently<T>(
+    conn: &mut AsyncPgConnection,
+    mut transaction: impl AsyncFnMut(&mut AsyncPgConnection) -> QueryResult<T>,
+) -> QueryResult<T> {
+    loop {
+        match transaction(conn).await {
+            Err(held) if trouble(&held) == Trouble::Contention => sleep(HELD_FOR).await,
+            done => return done,
+        }
+    }
 }
 
 /// The one transaction: whoever is killed in it has made nothing due.

@@ -71,15 +71,18 @@ async fn find(conn: &AsyncPgConnection, id: i64) -> anyhow::Result<RetryRow> {
 
 async fn cancel(context: &mut Context<'_>, conn: &mut AsyncPgConnection, id: i64) -> anyhow::Result<()> {
     let (actor, target) = (actor(), id.to_string());
-    let cancelled = conn.transaction(async |conn| {
-        let cancelled = retries::end(conn, id, "cancelled").await?;
-        if cancelled.is_some() {
-            let action = "deliveries retries cancel";
-            audit_log::record(conn, &audit_log::Deed { actor: &actor, action, target: &target, detail: "" }).await?;
-        }
-        database::QueryResult::Ok(cancelled)
-    });
-    match cancelled.await? {
+    let deed = audit_log::Deed { actor: &actor, action: "deliveries retries cancel", target: &target, detail: "" };
+    let cancel = async |conn: &mut AsyncPgConnection| {
+        let cancelled = conn.transaction(async |conn| {
+            let cancelled = retries::end(conn, id, "cancelled").await?;
+            if cancelled.is_some() {
+                audit_log::record(conn, &deed).await?;
+            }
+            database::QueryResult::Ok(cancelled)
+        });
+        cancelled.await
+    };
+    match job::patiently(conn, cancel).await? {
         Some(RetryRow { state, wanted, due, .. }) => {
             context.out.object(&json!({"retry": id, "state": state, "wanted": wanted, "due": due}))
         }

@@ -98,6 +98,9 @@ async fn retry_named(
         "none of these is a delivery that is {}: latchhook deliveries list shows them",
         wanted.states.join(" or ")
     );
+    let is_there = |id: &&String| rows.iter().any(|row| row.webhook_id == **id);
+    let missing: Vec<_> = wanted.webhook_ids.iter().filter(|id| !is_there(id)).map(String::as_str).collect();
+    ensure!(missing.is_empty(), "no delivery that is {} has the id {}", wanted.states.join(" or "), missing.join(", "));
     if dry_run {
         context.note(&format!("would make {} deliveries due", rows.len()));
         return context.out.list(&COLUMNS, &rows);

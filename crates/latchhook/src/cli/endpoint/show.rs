@@ -3,6 +3,7 @@
 use anyhow::Context as _;
 use clap::Args;
 use database::{endpoints, gates, listing};
+use dispatcher::Schedule;
 use serde_json::{Value, json};
 use vocabulary::EndpointId;
 
@@ -52,6 +53,9 @@ impl Show {
             endpoint["gives_up_after_s"] = json!(gives_up_after.at_least.as_secs_f64());
             endpoint["gives_up_after_at_most_s"] = json!(gives_up_after.at_most.as_secs_f64());
             return context.out.json(&endpoint);
+        }
+        if schedule == Schedule(Vec::new()) {
+            endpoint["schedule_s"] = json!("none");
         }
         let (after, at_most) = (readable(gives_up_after.at_least), readable(gives_up_after.at_most));
         endpoint["gives_up_after"] = json!(format!("{after}; with jitter {at_most} at most"));
