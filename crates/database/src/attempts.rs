@@ -2,6 +2,10 @@
 //!
 //! Recording is where a delivery's state moves (drawn in `deliveries.rs` and `due.rs`), by three rules: an attempt that is
 //! already here changes nothing, a success always counts, a failure counts only under the lease that is still the current one.
+//!
+//! Rows of `due` are found by their events, whatever the planner thinks of it: `ANY(ARRAY(…))` bounds the scan whichever table
+//! is read first, and `endpoint_id || ''` is what no index has. Where Postgres was told in a quiet moment that `due` is empty,
+//! all plans are equally good to it, and it compares each attempt with all that is due: seconds for a few hundred.
 
 use std::{borrow::Borrow, collections::HashSet, time::Duration};
 
@@ -157,11 +161,13 @@ statement! {
      new AS MATERIALIZED (SELECT g.event_id, g.endpoint_id, g.lease, g.next, g.pause_us, \
              bool_or(g.next = 'delivered') OVER (PARTITION BY g.event_id, g.endpoint_id) AS delivered \
          FROM given g JOIN inserted USING (event_id, endpoint_id, lease)), \
-     gone AS (DELETE FROM due d USING new n WHERE d.event_id = n.event_id AND d.endpoint_id = n.endpoint_id \
+     gone AS (DELETE FROM due d USING new n WHERE d.event_id = n.event_id AND d.endpoint_id || '' = n.endpoint_id \
+         AND d.event_id = ANY(ARRAY(SELECT event_id FROM new)) \
          AND (n.delivered OR n.next = 'abandoned' AND d.lease = n.lease) RETURNING n.event_id, n.endpoint_id), \
      later AS (UPDATE due d SET lease = NULL, due_at = now() + n.pause_us * interval '1 microsecond', \
              attempts = d.attempts + 1 \
-         FROM new n WHERE d.event_id = n.event_id AND d.endpoint_id = n.endpoint_id \
+         FROM new n WHERE d.event_id = n.event_id AND d.endpoint_id || '' = n.endpoint_id \
+         AND d.event_id = ANY(ARRAY(SELECT event_id FROM new)) \
          AND d.lease = n.lease AND n.next = 'retry' AND NOT n.delivered), \
      ruled AS (SELECT event_id, endpoint_id, count(lease) AS requests, bool_or(delivered) AS delivered, bool_or(gone) AS gone \
          FROM (SELECT event_id, endpoint_id, lease, delivered, false AS gone FROM new \
@@ -198,7 +204,8 @@ statement! {
          response_head, started_at, duration_us, dns_us, connect_us, tls_us, first_byte_us) \
          SELECT event_id, endpoint_id, lease, webhook_id, body_hash, 'delivered', http_status, response_head, started_at, \
              duration_us, dns_us, connect_us, tls_us, first_byte_us FROM new RETURNING 1), \
-     gone AS (DELETE FROM due d USING new n WHERE d.event_id = n.event_id AND d.endpoint_id = n.endpoint_id \
+     gone AS (DELETE FROM due d USING new n WHERE d.event_id = n.event_id AND d.endpoint_id || '' = n.endpoint_id \
+         AND d.event_id = ANY(ARRAY(SELECT event_id FROM new)) \
          AND (SELECT count(*) FROM inserted) >= 0 RETURNING 1) \
      UPDATE deliveries d SET attempts = d.attempts + 1, state = 'delivered', \
          finished_at = CASE WHEN d.state = 'delivered' THEN d.finished_at ELSE now() END \

@@ -106,7 +106,7 @@ statement! {
         states: &'a [&'a str] => Array<Text>,
     } -> (SqlUuid, Text),
     "WITH wanted AS MATERIALIZED (SELECT * FROM unnest(?, ?) AS w (event_id, endpoint_id)), \
-     locked AS MATERIALIZED (SELECT u.event_id FROM due u JOIN wanted USING (event_id, endpoint_id) \
+     locked AS MATERIALIZED (SELECT u.event_id FROM due u JOIN wanted w ON u.event_id = w.event_id AND u.endpoint_id || '' = w.endpoint_id \
          ORDER BY u.event_id, u.endpoint_id FOR UPDATE OF u), \
      ordered AS MATERIALIZED (SELECT d.event_id FROM deliveries d JOIN wanted USING (event_id, endpoint_id) \
          WHERE (SELECT count(*) FROM locked) >= 0 ORDER BY d.event_id, d.endpoint_id FOR UPDATE OF d), \

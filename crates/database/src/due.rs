@@ -294,7 +294,7 @@ statement! {
     } -> (),
     "WITH unprobed AS (UPDATE gates SET is_probed = false, rests_until = now() WHERE is_probed AND endpoint_id = ANY(?)) \
      UPDATE due d SET lease = NULL, due_at = now() FROM unnest(?, ?, ?) AS r (event_id, endpoint_id, lease) \
-     WHERE d.event_id = r.event_id AND d.endpoint_id = r.endpoint_id AND d.lease = r.lease"
+     WHERE d.event_id = r.event_id AND d.endpoint_id || '' = r.endpoint_id AND d.lease = r.lease"
 }
 
 /// Gives back leases under which nothing was sent: due at once, for whoever comes first.

@@ -146,7 +146,9 @@ fn last_status() -> _ {
 
 #[auto_type]
 fn its_due() -> _ {
-    due::table.filter(due::event_id.eq(deliveries::event_id)).filter(due::endpoint_id.eq(deliveries::endpoint_id))
+    due::table
+        .filter(due::event_id.eq(deliveries::event_id))
+        .filter(due::endpoint_id.concat("").eq(deliveries::endpoint_id))
 }
 
 #[auto_type]
