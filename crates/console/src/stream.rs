@@ -153,7 +153,9 @@ async fn secrets(
     endpoint: &EndpointId,
     now: DateTime<Utc>,
 ) -> Result<Option<Vec<SigningSecret>>, StreamError> {
-    let Some(texts) = endpoints::signing(conn, console.master(), endpoint, now).await? else { return Ok(None) };
+    let Some(texts) = endpoints::secrets::signing(conn, console.master(), endpoint, now).await? else {
+        return Ok(None);
+    };
     if texts.is_empty() {
         return Err(StreamError::NoSecret);
     }

@@ -15,13 +15,15 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
-use diesel::sql_types::{Array, BigInt, Binary, Bool, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Binary, Bool, Integer, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 use vocabulary::{EndpointId, IdError};
 
-use crate::{QueryError, QueryResult, endpoints::Target};
+use crate::{
+    QueryError, QueryResult,
+    endpoints::{Target, TargetColumns},
+};
 
 /// How many deliveries may be taken, or how many more fit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,8 +99,7 @@ statement! {
         busy_rooms: Vec<i64> => Array<BigInt>,
         busy_retries: Vec<i64> => Array<BigInt>,
     } -> (
-        SqlUuid, Text, BigInt, Integer, Text, Binary, Text, Array<Binary>, Array<Nullable<Timestamptz>>, Nullable<Binary>,
-        Nullable<Array<Integer>>, Nullable<Bool>, Nullable<Bool>, Nullable<Text>
+        SqlUuid, Text, BigInt, Integer, Text, Binary, TargetColumns, Nullable<Bool>, Nullable<Bool>, Nullable<Text>
     ),
     "WITH RECURSIVE asked (room, retries, each, each_retries, lease_us) AS (SELECT ?, ?, ?, ?, ?), \
      busy (id, room, retries) AS (SELECT * FROM unnest(?, ?, ?)), \
@@ -171,23 +172,7 @@ statement! {
 /// # Errors
 /// As any query.
 pub async fn lease(conn: &AsyncPgConnection, request: &LeaseRequest<'_>) -> QueryResult<Vec<Leased>> {
-    type Ends = Vec<Option<DateTime<Utc>>>;
-    type Row = (
-        Uuid,
-        String,
-        i64,
-        i32,
-        String,
-        Vec<u8>,
-        String,
-        Vec<Vec<u8>>,
-        Ends,
-        Option<Vec<u8>>,
-        Option<Vec<i32>>,
-        Option<bool>,
-        Option<bool>,
-        Option<String>,
-    );
+    type Row = (Uuid, String, i64, i32, String, Vec<u8>, Target, Option<bool>, Option<bool>, Option<String>);
     let statement = Lease {
         room: count(request.room.all),
         retry_room: count(request.room.retries),
@@ -201,28 +186,12 @@ pub async fn lease(conn: &AsyncPgConnection, request: &LeaseRequest<'_>) -> Quer
     };
     let rows: Vec<Row> = statement.load(&mut &*conn).await?;
     let mut targets: HashMap<String, (EndpointId, Arc<Target>)> = HashMap::new();
-    let read = |row: Row| {
-        let (
-            event_id,
-            id,
-            lease,
-            attempts,
-            webhook_id,
-            body,
-            url,
-            secrets,
-            secret_ends,
-            access,
-            schedule_s,
-            has_failed,
-            is_open,
-            lane,
-        ) = row;
+    let read = |(event_id, id, lease, attempts, webhook_id, body, target, has_failed, is_open, lane): Row| {
         let (endpoint_id, target) = match targets.get(&id) {
             Some(known) => known.clone(),
             None => {
                 let endpoint = id.parse().map_err(|error: IdError| QueryError::DeserializationError(error.into()))?;
-                let known = (endpoint, Arc::new(Target { url, secrets, secret_ends, access, schedule_s }));
+                let known = (endpoint, Arc::new(target));
                 targets.entry(id).or_insert(known).clone()
             }
         };

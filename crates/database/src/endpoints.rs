@@ -6,7 +6,10 @@ mod subscriptions;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use diesel::prelude::*;
+use diesel::{
+    prelude::*,
+    sql_types::{Array, Binary, Integer, Nullable, Text, Timestamptz},
+};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use secrecy::{ExposeSecret, SecretString};
 use vocabulary::{AccountId, EndpointId, Filter, IdError, MasterKey, OrderedBy, SourceId, Terms};
@@ -153,24 +156,9 @@ pub async fn enabled_of(conn: &AsyncPgConnection, account: &AccountId) -> QueryR
     enabled.order(endpoints::id).select(EndpointRow::as_select()).load(&mut &*conn).await
 }
 
-/// The secrets of an endpoint that sign at `now`; `None` where there is no such endpoint.
-///
-/// # Errors
-/// As any query, or when a secret does not open.
-pub async fn signing(
-    conn: &AsyncPgConnection,
-    master: &MasterKey,
-    id: &EndpointId,
-    now: DateTime<Utc>,
-) -> Result<Option<Vec<SecretString>>, OpenError> {
-    type Row = (Vec<Vec<u8>>, Vec<Option<DateTime<Utc>>>);
-    let query = endpoints::table.find(id.as_str()).select((endpoints::secrets, endpoints::secret_ends));
-    let row: Option<Row> = query.first(&mut &*conn).await.optional()?;
-    let Some((sealed, ends)) = row else { return Ok(None) };
-    let ends = ends.into_iter().chain(std::iter::repeat(None));
-    let in_force = sealed.into_iter().zip(ends).filter(|(_, ends)| ends.is_none_or(|ends| ends > now));
-    open_secrets(master, id.as_str(), &in_force.map(|(sealed, _)| sealed).collect::<Vec<_>>()).map(Some)
-}
+/// The columns of a [`Target`], in its order.
+pub(crate) type TargetColumns =
+    (Text, Array<Binary>, Array<Nullable<Timestamptz>>, Nullable<Binary>, Nullable<Array<Integer>>);
 
 /// Where an endpoint's deliveries go, how, and what signs them.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Queryable, Selectable)]

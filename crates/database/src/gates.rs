@@ -91,15 +91,13 @@ statement! {
              greatest(l.asked_until, now() + s.rest_us * interval '1 microsecond') AS asked_until \
          FROM locked l JOIN shown s USING (endpoint_id) CROSS JOIN bounds b), \
      timed AS MATERIALIZED (SELECT m.*, CASE WHEN NOT is_open THEN 'epoch' WHEN was_open AND NOT probed THEN rests_until \
-             ELSE now() + least(longest_us, first_us * 2.0 ^ least(openings, 20)) * interval '1 microsecond' END AS until \
-         FROM moved m CROSS JOIN bounds), \
-     gone AS (DELETE FROM gates g USING timed t JOIN endpoints e ON e.id = t.endpoint_id \
-         WHERE g.endpoint_id = t.endpoint_id AND t.failures = 0 AND t.asked_until <= now() \
-         AND e.max_in_flight IS NULL AND e.max_per_second IS NULL), \
+             ELSE now() + least(longest_us, first_us * 2.0 ^ least(openings, 20)) * interval '1 microsecond' END AS until, \
+             failures = 0 AND asked_until <= now() AND max_in_flight IS NULL AND max_per_second IS NULL AS is_idle \
+         FROM moved m CROSS JOIN bounds JOIN endpoints e ON e.id = m.endpoint_id), \
+     gone AS (DELETE FROM gates g USING timed t WHERE g.endpoint_id = t.endpoint_id AND t.is_idle), \
      kept AS (UPDATE gates g SET failures = t.failures, failing_since = t.failing_since, is_open = t.is_open, \
              is_probed = t.is_probed, openings = t.openings, asked_until = t.asked_until, rests_until = t.until \
-         FROM timed t JOIN endpoints e ON e.id = t.endpoint_id WHERE g.endpoint_id = t.endpoint_id \
-         AND NOT (t.failures = 0 AND t.asked_until <= now() AND e.max_in_flight IS NULL AND e.max_per_second IS NULL)) \
+         FROM timed t WHERE g.endpoint_id = t.endpoint_id AND NOT t.is_idle) \
      SELECT endpoint_id, greatest(until, asked_until) > now(), \
          (extract(epoch FROM now() - coalesce(failing_since, now())) * 1000000)::bigint FROM timed"
 }
@@ -110,11 +108,11 @@ statement! {
 /// As any query.
 pub async fn note(conn: &AsyncPgConnection, shown: &[Shown]) -> QueryResult<Vec<Standing>> {
     let begun = shown.iter().filter(|shown| shown.failures > 0 || !shown.rest.is_zero());
-    let begin = Begin {
-        endpoints: begun.map(|shown| shown.endpoint_id.as_str()).collect(),
-        lifetime: std::marker::PhantomData,
-    };
-    begin.execute(&mut &*conn).await?;
+    let begun: Vec<_> = begun.map(|shown| shown.endpoint_id.as_str()).collect();
+    if !begun.is_empty() {
+        let begin = Begin { endpoints: begun, lifetime: std::marker::PhantomData };
+        begin.execute(&mut &*conn).await?;
+    }
     let statement = Note {
         endpoints: shown.iter().map(|shown| shown.endpoint_id.as_str()).collect(),
         succeeded: shown.iter().map(|shown| shown.succeeded).collect(),

@@ -7,7 +7,7 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use database::endpoints::{Target, open_access, open_secrets};
+use database::endpoints::{Target, open_access, open_secrets, secrets::in_force};
 use http::{HeaderMap, Uri, uri::Scheme};
 use rustls::sign::CertifiedKey;
 use vocabulary::{EndpointId, MasterKey};
@@ -54,9 +54,7 @@ impl Opened {
     /// # Errors
     /// When all have ended. An unsigned request would be no delivery, so nothing is sent.
     pub(crate) fn secrets(&self, now: DateTime<Utc>) -> Result<Vec<&SigningSecret>, Unsent> {
-        let ends = self.target.secret_ends.iter().copied().chain(std::iter::repeat(None));
-        let signing = self.secrets.iter().zip(ends).filter(|(_, ends)| ends.is_none_or(|ends| now < ends));
-        let signing: Vec<_> = signing.map(|(secret, _)| secret).collect();
+        let signing: Vec<_> = in_force(&self.secrets, &self.target.secret_ends, now).collect();
         if signing.is_empty() {
             return Err((Cause::Secret, ALL_ENDED.to_owned()));
         }

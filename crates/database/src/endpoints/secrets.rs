@@ -11,7 +11,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use secrecy::{ExposeSecret, SecretString};
 use vocabulary::{EndpointId, MasterKey};
 
-use super::place;
+use super::{open_secrets, place};
 use crate::{
     QueryError, QueryResult,
     error::{OpenError, open_text},
@@ -73,6 +73,34 @@ impl From<QueryError> for RotateError {
 pub async fn list(conn: &AsyncPgConnection, id: &EndpointId) -> QueryResult<Vec<Kept>> {
     let row = endpoints::table.find(id.as_str()).select((endpoints::secrets, endpoints::secret_ends));
     Ok(kept(row.first(&mut &*conn).await?))
+}
+
+/// Of secrets that stand in the order of an endpoint's, those that sign at `now`: a secret has ended from its end on, and one
+/// of which no end is known never ends.
+pub fn in_force<T>(
+    secrets: impl IntoIterator<Item = T>,
+    ends: &[Option<DateTime<Utc>>],
+    now: DateTime<Utc>,
+) -> impl Iterator<Item = T> {
+    let ends = ends.iter().copied().chain(std::iter::repeat(None));
+    secrets.into_iter().zip(ends).filter(move |(_, ends)| ends.is_none_or(|ends| now < ends)).map(|(secret, _)| secret)
+}
+
+/// The secrets of an endpoint that sign at `now`; `None` where there is no such endpoint.
+///
+/// # Errors
+/// As any query, or when a secret does not open.
+pub async fn signing(
+    conn: &AsyncPgConnection,
+    master: &MasterKey,
+    id: &EndpointId,
+    now: DateTime<Utc>,
+) -> Result<Option<Vec<SecretString>>, OpenError> {
+    type Row = (Vec<Vec<u8>>, Vec<Option<DateTime<Utc>>>);
+    let query = endpoints::table.find(id.as_str()).select((endpoints::secrets, endpoints::secret_ends));
+    let row: Option<Row> = query.first(&mut &*conn).await.optional()?;
+    let Some((sealed, ends)) = row else { return Ok(None) };
+    open_secrets(master, id.as_str(), &in_force(sealed, &ends, now).collect::<Vec<_>>()).map(Some)
 }
 
 /// Gives an endpoint a new secret. Locks the row, so it belongs in a transaction. Says how many secrets it has now.

@@ -2,20 +2,18 @@
 
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
-use diesel::sql_types::{Array, Binary, Bool, Integer, Nullable, Text, Timestamptz};
+use diesel::sql_types::{Array, Bool, Nullable, Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use tracing::warn;
 use vocabulary::{EndpointId, EventTypes, Filter, Format, OrderedBy};
 
-use super::Target;
+use super::{Target, TargetColumns};
 use crate::error::OpenError;
 
 statement! {
     /// Disabled endpoints too: what they are owed is held, not dropped.
     Subscriptions { source_ids: &'a [&'a str] => Array<Text> } -> (
-        Text, Text, Array<Text>, Nullable<Text>, Text, Bool, Nullable<Text>, Text, Array<Binary>,
-        Array<Nullable<Timestamptz>>, Nullable<Binary>, Nullable<Array<Integer>>
+        Text, Text, Array<Text>, Nullable<Text>, Text, Bool, Nullable<Text>, TargetColumns
     ),
     "SELECT s.id, e.id, e.event_types, e.filter, e.format, \
          e.enabled AND e.ordered_by IS NULL AND NOT EXISTS (SELECT FROM gates g WHERE g.endpoint_id = e.id), e.ordered_by, \
@@ -61,37 +59,9 @@ fn readable(endpoint: &str, filter: &str) -> Option<Filter> {
 /// As any query, or when a row holds what latchhook would not have written.
 pub async fn subscriptions(conn: &AsyncPgConnection, source_ids: &[&str]) -> Result<Vec<Subscription>, OpenError> {
     let query = Subscriptions { source_ids, lifetime: std::marker::PhantomData };
-    type Ends = Vec<Option<DateTime<Utc>>>;
-    type Row = (
-        String,
-        String,
-        Vec<String>,
-        Option<String>,
-        String,
-        bool,
-        Option<String>,
-        String,
-        Vec<Vec<u8>>,
-        Ends,
-        Option<Vec<u8>>,
-        Option<Vec<i32>>,
-    );
+    type Row = (String, String, Vec<String>, Option<String>, String, bool, Option<String>, Target);
     let rows: Vec<Row> = query.load(&mut &*conn).await?;
-    let read = |row: Row| {
-        let (
-            source_id,
-            id,
-            names,
-            filter,
-            format,
-            may_be_handed_over,
-            ordered_by,
-            url,
-            secrets,
-            secret_ends,
-            access,
-            schedule_s,
-        ) = row;
+    let read = |(source_id, id, names, filter, format, may_be_handed_over, ordered_by, target): Row| {
         Ok(Subscription {
             source_id,
             endpoint_id: id.parse()?,
@@ -100,7 +70,7 @@ pub async fn subscriptions(conn: &AsyncPgConnection, source_ids: &[&str]) -> Res
             format: format.parse()?,
             may_be_handed_over,
             ordered_by: ordered_by.map(|name| name.parse()).transpose()?,
-            target: Arc::new(Target { url, secrets, secret_ends, access, schedule_s }),
+            target: Arc::new(target),
         })
     };
     rows.into_iter().map(read).collect()

@@ -18,9 +18,9 @@ use vocabulary::{MasterKey, Terms};
 use super::{customer::Customer, histogram::Latency, stores::Stores};
 
 /// How many retries fall due at once.
-const RETRIES: u64 = 10_000;
+pub(super) const RETRIES: u64 = 10_000;
 /// How many of the neighbours want each event.
-const WANT_EACH: u64 = 2;
+pub(super) const WANT_EACH: u64 = 2;
 /// The account of the endpoint that is measured, and of those who want the same events.
 const ACCOUNT: &str = "bench";
 
@@ -91,16 +91,6 @@ impl Neighbours {
         let owe = OWE.replace(":retries", &RETRIES.to_string());
         stores.postgres.batch_execute(&owe).await.context("retries cannot be owed")?;
         Ok(Self { hanging: tokio::spawn(hold(listener)), recovering })
-    }
-
-    /// What is owed to them, and to the endpoint that is measured, for so many events.
-    pub(super) fn owed(&self, events: u64) -> u64 {
-        events * WANT_EACH
-    }
-
-    /// What they were owed when they came.
-    pub(super) fn retries(&self) -> u64 {
-        RETRIES
     }
 
     /// How many retries have come.

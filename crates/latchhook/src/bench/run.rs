@@ -20,7 +20,7 @@ use super::{
     customer::Customer,
     histogram::Latency,
     judge::{self, Expected},
-    neighbours::{self, Fairness, Neighbours},
+    neighbours::{self, Fairness, Neighbours, RETRIES, WANT_EACH},
     preload,
     refusal::{self, Refusal},
     stores::Stores,
@@ -259,9 +259,9 @@ impl Scene<'_> {
         let alone = self.flood("alone", events, Some(rate)).await?.heard.latency;
         let mut neighbours = Neighbours::move_in(&self.stores, &self.master).await?;
         let Flood { sent, heard, .. } = self.flood("beside", events, Some(rate)).await?;
-        self.expected.events += neighbours.retries();
-        self.expected.raw_events += neighbours.retries();
-        self.expected.deliveries += neighbours.owed(sent.distinct) + neighbours.retries();
+        self.expected.events += RETRIES;
+        self.expected.raw_events += RETRIES;
+        self.expected.deliveries += sent.distinct * WANT_EACH + RETRIES;
         let retried = neighbours.retried().await?;
         Ok(Some(Fairness { rate, alone, beside: heard.latency, retried }))
     }
