@@ -11,7 +11,7 @@ mod redis;
 
 pub use self::{
     pipeline::{MessageSeen, Pipeline, a_reaction, a_status, a_text, raw_event, text, whatsapp},
-    postgres::{TestDatabase, database},
+    postgres::{TestDatabase, database, rows_read},
     process::{Process, binary},
     redis::{PrivateRedis, TestRedis, private_redis, private_redis_with, redis},
 };

@@ -110,6 +110,23 @@ async fn connect(url: &str) -> AsyncPgConnection {
     AsyncPgConnection::establish(url).await.expect("Postgres takes connections")
 }
 
+#[derive(diesel::QueryableByName)]
+struct Read {
+    #[diesel(sql_type = diesel::sql_types::BigInt)]
+    rows: i64,
+}
+
+/// How many rows of a table the transaction has read so far.
+///
+/// # Panics
+/// When Postgres does not say.
+pub async fn rows_read(connection: &AsyncPgConnection, table: &str) -> i64 {
+    let read = "SELECT idx_tup_fetch + seq_tup_read AS rows FROM pg_stat_xact_user_tables WHERE relname = $1";
+    let read = diesel::sql_query(read).bind::<diesel::sql_types::Text, _>(table);
+    let read: Read = read.get_result(&mut &*connection).await.expect("statistics");
+    read.rows
+}
+
 impl Drop for TestDatabase {
     fn drop(&mut self) {
         let command = format!("DROP DATABASE {} WITH (FORCE)", self.name);

@@ -18,6 +18,8 @@ mod doctor;
 mod looking;
 #[path = "cli/master_key.rs"]
 mod master_key;
+#[path = "cli/pages.rs"]
+mod pages;
 #[path = "cli/ping.rs"]
 mod ping;
 #[path = "cli/repair.rs"]

@@ -92,7 +92,7 @@ impl Customer {
     /// Sends what was delivered once more, under its id: as after an answer that was lost.
     async fn is_sent_all_again(&self) {
         let connection = self.pipeline.database.connection().await.unwrap();
-        let rows = deliveries::list(&connection, &deliveries::Wanted::default(), 10).await.unwrap();
+        let rows = deliveries::list(&connection, &deliveries::Wanted::default(), 10, |_| ()).await.unwrap();
         deliveries::make_due(&connection, &rows, &["delivered"]).await.unwrap();
         self.is_sent_what_is_due().await;
     }

@@ -24,12 +24,14 @@ use crate::{
 };
 
 mod causes;
+mod pages;
 mod told;
 mod wanted;
 
 pub use causes::{Cause, causes};
+pub use pages::{LOOKED_AT, Page, Place, list, page};
 pub use told::{Told, told};
-pub use wanted::{DeliveryRow, Place, Wanted, list, page};
+pub use wanted::{DeliveryRow, Wanted, find};
 
 /// An event owed to an endpoint.
 #[derive(Debug, Clone)]

@@ -23,7 +23,7 @@ use serde_json::Value;
 
 use crate::{
     QueryResult,
-    deliveries::{DeliveryRow, Place, Wanted},
+    deliveries::{Place, Wanted},
     due::microseconds,
     schema::retries,
 };
@@ -73,6 +73,19 @@ pub struct NewRetry<'a> {
     pub wanted: i64,
 }
 
+/// What was done in a transaction.
+#[derive(Debug)]
+pub struct Chunk {
+    /// So many deliveries, which came next of those wanted, were dealt with.
+    pub taken: usize,
+    /// So many of them were made due.
+    pub due: usize,
+    /// After which place the next chunk begins: what stands before it is dealt with, or not wanted. `None`: nothing is left.
+    pub last: Option<Place>,
+    /// How long the next chunk has to wait.
+    pub pause: Duration,
+}
+
 impl RetryRow {
     /// Whether there may be more to do.
     pub fn is_running(&self) -> bool {
@@ -88,7 +101,7 @@ impl RetryRow {
         Ok(Wanted { as_of: Some(self.created_at), ..wanted })
     }
 
-    /// The last delivery that was dealt with.
+    /// The last delivery that was dealt with, or passed over.
     pub fn last(&self) -> Option<Place> {
         Some(Place { event_id: self.last_event_id?, endpoint_id: self.last_endpoint_id.clone()? })
     }
@@ -141,19 +154,13 @@ pub async fn hold(conn: &AsyncPgConnection, id: i64) -> QueryResult<(RetryRow, D
     Ok((row, Duration::from_micros(microseconds.unsigned_abs())))
 }
 
-/// Writes down that these deliveries, which come next, were dealt with, and `due` of them made due. The next chunk may be
-/// taken `pause` after this one, or after the moment from which on this one might have been.
+/// Writes a chunk down. The next may be taken `pause` after this one, or after the moment from which on this one might have
+/// been.
 ///
 /// # Errors
 /// As any query.
-pub async fn advance(
-    conn: &AsyncPgConnection,
-    id: i64,
-    rows: &[DeliveryRow],
-    due: usize,
-    pause: Duration,
-) -> QueryResult<RetryRow> {
-    let (last, taken) = (rows.last().map(DeliveryRow::place), rows.len());
+pub async fn advance(conn: &AsyncPgConnection, id: i64, chunk: Chunk) -> QueryResult<RetryRow> {
+    let Chunk { taken, due, last, pause } = chunk;
     let next_at = sql::<Timestamptz>("greatest(next_at, now()) + interval '1 microsecond' * ")
         .bind::<Double, _>(microseconds(pause) as f64);
     diesel::update(retries::table.find(id))

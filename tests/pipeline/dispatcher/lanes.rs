@@ -132,7 +132,7 @@ async fn what_is_retried_by_hand_waits_for_its_turn_in_its_lane() {
 
     let wanted = database::deliveries::Wanted { states: vec!["abandoned".to_owned()], ..Default::default() };
     let connection = setting.database.connection().await.unwrap();
-    let rows = database::deliveries::list(&connection, &wanted, 10).await.unwrap();
+    let rows = database::deliveries::list(&connection, &wanted, 10, |_| ()).await.unwrap();
     let due = database::deliveries::make_due(&connection, &rows, &["abandoned"]).await.unwrap();
     setting.pauses_are_over().await;
     dispatch_all(&mut setting.dispatcher()).await;

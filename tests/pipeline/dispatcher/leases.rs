@@ -9,11 +9,12 @@ use database::{
 };
 use dispatcher::Settings;
 use futures::future::join_all;
+use tests::rows_read;
 use tokio::{sync::Barrier, time::timeout};
 
 use crate::{
     customer::Customer,
-    setting::{Setting, begin, dispatch_all, rows_read},
+    setting::{Setting, begin, dispatch_all},
 };
 
 const RETRY: Next = Next::Retry { after: Duration::from_secs(60) };

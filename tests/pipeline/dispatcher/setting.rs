@@ -210,20 +210,6 @@ pub(crate) async fn begin(database: &Database) -> database::Connection {
     connection
 }
 
-#[derive(diesel::QueryableByName)]
-struct Read {
-    #[diesel(sql_type = diesel::sql_types::BigInt)]
-    rows: i64,
-}
-
-/// How many rows of a table the transaction has read so far.
-pub(crate) async fn rows_read(connection: &database::AsyncPgConnection, table: &str) -> i64 {
-    let read = "SELECT idx_tup_fetch + seq_tup_read AS rows FROM pg_stat_xact_user_tables WHERE relname = $1";
-    let read = diesel::sql_query(read).bind::<diesel::sql_types::Text, _>(table);
-    let read: Read = diesel_async::RunQueryDsl::get_result(read, &mut &*connection).await.unwrap();
-    read.rows
-}
-
 /// Everything that is due, and what follows from it, until nothing is.
 pub(crate) async fn dispatch_all(dispatcher: &mut Dispatcher) -> usize {
     let mut sent = 0;

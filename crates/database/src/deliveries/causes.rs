@@ -3,14 +3,15 @@
 use std::{cmp::Reverse, collections::BTreeMap};
 
 use chrono::{DateTime, Utc};
-use diesel_async::AsyncPgConnection;
+use diesel::prelude::*;
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde::Serialize;
 
-use super::wanted::{DeliveryRow, Wanted, page};
-use crate::QueryResult;
-
-/// So many rows are read by one statement.
-const PAGE: i64 = 10_000;
+use super::{
+    pages::{Look, Order},
+    wanted::{Wanted, last_outcome, last_status},
+};
+use crate::{QueryResult, schema::deliveries};
 
 /// Deliveries to one endpoint whose last attempts came to the same.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -29,43 +30,46 @@ pub struct Cause {
     pub newest: DateTime<Utc>,
 }
 
+/// What the last attempt of a delivery to an endpoint came to: a word, and what was answered.
+type Same = (String, Option<String>, Option<i16>);
+
 impl Cause {
-    fn of(row: &DeliveryRow) -> Self {
-        Self {
-            endpoint_id: row.endpoint_id.clone(),
-            outcome: row.outcome.clone(),
-            http_status: row.http_status,
-            count: 0,
-            oldest: row.created_at,
-            newest: row.created_at,
-        }
+    fn of((endpoint_id, outcome, http_status): Same, created_at: DateTime<Utc>) -> Self {
+        Self { endpoint_id, outcome, http_status, count: 0, oldest: created_at, newest: created_at }
     }
 
-    fn add(&mut self, row: &DeliveryRow) {
+    fn add(&mut self, created_at: DateTime<Utc>) {
         self.count += 1;
-        self.oldest = self.oldest.min(row.created_at);
-        self.newest = self.newest.max(row.created_at);
+        self.oldest = self.oldest.min(created_at);
+        self.newest = self.newest.max(created_at);
     }
 }
 
-/// What is wanted, by endpoint and cause, the largest group first.
+/// What is wanted, by endpoint and cause, the largest group first. `looked` hears of each page how many it held.
 ///
-/// Reads every delivery that is wanted, by pages, so that no statement runs long; two rows of `attempts` for each. In
-/// memory there is a page, and a row for each group.
+/// Looks through everything that may be wanted, page by page, so that no statement runs long; two rows of `attempts` for each
+/// that is. In memory there is a page, and a row for each group. Each page is counted as of the moment in which it is read.
 ///
 /// # Errors
 /// As any query.
-pub async fn causes(conn: &AsyncPgConnection, wanted: &Wanted) -> QueryResult<Vec<Cause>> {
-    let (mut causes, mut after) = (BTreeMap::new(), None);
+pub async fn causes(
+    conn: &AsyncPgConnection,
+    wanted: &Wanted,
+    mut looked: impl FnMut(usize),
+) -> QueryResult<Vec<Cause>> {
+    let (mut causes, mut after) = (BTreeMap::<Same, Cause>::new(), None);
     loop {
-        let rows = page(conn, wanted, after.as_ref(), PAGE).await?;
-        for row in &rows {
-            let same = (row.endpoint_id.clone(), row.outcome.clone(), row.http_status);
-            causes.entry(same).or_insert_with(|| Cause::of(row)).add(row);
+        let look = Look::at(conn, wanted, Order::Forwards, after.as_ref()).await?;
+        let same = (deliveries::endpoint_id, last_outcome(), last_status());
+        let rows = look.matching().select((same, deliveries::created_at)).load(&mut &*conn).await?;
+        for (same, created_at) in rows {
+            let cause = causes.entry(same).or_insert_with_key(|same| Cause::of(same.clone(), created_at));
+            cause.add(created_at);
         }
-        match rows.last() {
-            Some(last) => after = Some(last.place()),
-            None => break,
+        looked(look.len());
+        after = look.next();
+        if after.is_none() {
+            break;
         }
     }
     let mut causes: Vec<_> = causes.into_values().collect();

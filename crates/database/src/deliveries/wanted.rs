@@ -108,22 +108,6 @@ pub struct Wanted {
     pub as_of: Option<DateTime<Utc>>,
 }
 
-/// Where a delivery stands among all.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
-    /// What is owed.
-    pub event_id: Uuid,
-    /// To whom.
-    pub endpoint_id: String,
-}
-
-impl DeliveryRow {
-    /// Where it stands.
-    pub fn place(&self) -> Place {
-        Place { event_id: self.event_id, endpoint_id: self.endpoint_id.clone() }
-    }
-}
-
 /// One row of `attempts`, by its key: lease numbers only grow.
 #[auto_type]
 fn last_attempt() -> _ {
@@ -135,12 +119,12 @@ fn last_attempt() -> _ {
 }
 
 #[auto_type]
-fn last_outcome() -> _ {
+pub(super) fn last_outcome() -> _ {
     last_attempt().select(attempts::outcome).single_value()
 }
 
 #[auto_type]
-fn last_status() -> _ {
+pub(super) fn last_status() -> _ {
     last_attempt().select(attempts::http_status).single_value()
 }
 
@@ -181,8 +165,12 @@ fn is_held() -> _ {
     exists(its_due()).and(exists(its_endpoint().filter(endpoints::enabled.eq(false))))
 }
 
-fn matching(wanted: &Wanted) -> IntoBoxed<'_, deliveries::table, Pg> {
-    let mut query = in_states(deliveries::table.into_boxed(), &wanted.states);
+/// Says what is wanted, and not how it is found.
+pub(super) fn matching(wanted: &Wanted) -> IntoBoxed<'_, deliveries::table, Pg> {
+    let mut query = deliveries::table.into_boxed();
+    if !wanted.states.is_empty() {
+        query = query.filter(deliveries::state.eq_any(&wanted.states));
+    }
     if !wanted.webhook_ids.is_empty() {
         query = query.filter(deliveries::webhook_id.eq_any(&wanted.webhook_ids));
     }
@@ -211,60 +199,14 @@ fn matching(wanted: &Wanted) -> IntoBoxed<'_, deliveries::table, Pg> {
     query
 }
 
-/// What is abandoned is found by its index, and what is pending by `due`: both say once more what the state says.
-fn in_states<'a>(
-    query: IntoBoxed<'a, deliveries::table, Pg>,
-    states: &'a [String],
-) -> IntoBoxed<'a, deliveries::table, Pg> {
-    match states {
-        [] => query,
-        [state] if state == "abandoned" => {
-            query.filter(deliveries::abandoned_at.is_not_null()).filter(deliveries::state.eq(state))
-        }
-        [state] if state == "pending" => query.filter(exists(its_due())).filter(deliveries::state.eq(state)),
-        several => query.filter(deliveries::state.eq_any(several)),
-    }
-}
-
-/// The newest `limit` deliveries of those wanted, the newest first.
-///
-/// Abandoned and pending ones are found without reading the others. Anything else reads deliveries from the newest on until
-/// there are enough.
+/// All of those wanted, by one statement: for an event that is named, or for webhook ids. Of an event they are found by key.
+/// Webhook ids are hashes that stand in no index: for them alone every delivery is read.
 ///
 /// # Errors
 /// As any query.
-pub async fn list(conn: &AsyncPgConnection, wanted: &Wanted, limit: i64) -> QueryResult<Vec<DeliveryRow>> {
+pub async fn find(conn: &AsyncPgConnection, wanted: &Wanted) -> QueryResult<Vec<DeliveryRow>> {
     matching(wanted)
         .order((deliveries::event_id.desc(), deliveries::endpoint_id))
-        .limit(limit)
-        .select(DeliveryRow::as_select())
-        .load(&mut &*conn)
-        .await
-}
-
-/// The next `limit` deliveries of those wanted after a place, in the order of places.
-///
-/// Costs what it reads of the abandoned or pending ones (up to the `limit`-th that matches), and two rows of `attempts` for
-/// each that is looked at.
-///
-/// # Errors
-/// As any query.
-pub async fn page(
-    conn: &AsyncPgConnection,
-    wanted: &Wanted,
-    after: Option<&Place>,
-    limit: i64,
-) -> QueryResult<Vec<DeliveryRow>> {
-    let mut query = matching(wanted);
-    if let Some(Place { event_id, endpoint_id }) = after {
-        let same_event = deliveries::event_id.eq(event_id).and(deliveries::endpoint_id.gt(endpoint_id));
-        // The first is what the index is entered by; the second passes over what is there already.
-        query = query.filter(deliveries::event_id.ge(event_id));
-        query = query.filter(deliveries::event_id.gt(event_id).or(same_event));
-    }
-    query
-        .order((deliveries::event_id, deliveries::endpoint_id))
-        .limit(limit)
         .select(DeliveryRow::as_select())
         .load(&mut &*conn)
         .await

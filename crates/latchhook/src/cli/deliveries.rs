@@ -1,7 +1,7 @@
 //! `latchhook deliveries`: what is owed to endpoints, and making it due again.
 //!
 //! The cast: [`look`] shows it, [`filter`] says which of it, [`retry`] makes some due again, [`job`] many of them, chunk by
-//! chunk, and [`retries`] is where a person looks after that.
+//! chunk, and [`retries`] is where a person looks after that. [`progress`] is said where there are millions to look at.
 
 use clap::Subcommand;
 use database::{AsyncPgConnection, audit_log, deliveries};
@@ -9,6 +9,7 @@ use database::{AsyncPgConnection, audit_log, deliveries};
 mod filter;
 mod job;
 mod look;
+mod progress;
 mod retries;
 mod retry;
 

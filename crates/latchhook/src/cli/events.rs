@@ -145,7 +145,7 @@ impl Replay {
         let event = self.which.find(&conn).await?;
         let endpoint_id = self.endpoint.as_ref().map(ToString::to_string);
         let wanted = deliveries::Wanted { event_id: Some(event.id), endpoint_id, ..deliveries::Wanted::default() };
-        let rows = deliveries::list(&conn, &wanted, i64::MAX).await?;
+        let rows = deliveries::find(&conn, &wanted).await?;
         ensure!(!rows.is_empty(), "event {} owes nothing there: no endpoint wanted it when it was recorded", event.id);
         if self.dry_run {
             context.note(&format!("would make {} deliveries due", rows.len()));
@@ -189,7 +189,7 @@ impl Story {
         let body = body_of(conn, event.id, Format::Full).await?;
         let named = body.as_ref().and_then(|body| body.pointer("/data/message/id")?.as_str()?.parse::<Uuid>().ok());
         let wanted = deliveries::Wanted { event_id: Some(event.id), ..deliveries::Wanted::default() };
-        let deliveries = deliveries::list(conn, &wanted, i64::MAX).await?;
+        let deliveries = deliveries::find(conn, &wanted).await?;
         let story = Self {
             raw_event: format!("{}-{}", event.incarnation, event.number),
             receipt: listing::receipt_of(conn, &event).await?,

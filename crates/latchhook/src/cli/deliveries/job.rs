@@ -16,6 +16,7 @@ use tokio::time::sleep;
 use super::{
     super::context::{Context, actor},
     TOGETHER, Word, make_due_together,
+    progress::Progress,
 };
 
 /// How often somebody who waits for the next chunk looks whether the retry was cancelled.
@@ -26,8 +27,8 @@ const HELD_FOR: Duration = Duration::from_millis(100);
 
 /// What became of one step.
 enum Step {
-    /// A chunk was taken.
-    Took(RetryRow),
+    /// A chunk was taken, of so many deliveries that were looked at.
+    Took(RetryRow, usize),
     /// It is too early for the next one, by so much.
     Early(Duration),
     /// There is none: it is done or cancelled.
@@ -46,11 +47,11 @@ pub(super) async fn work(
         "retry {id} of {} deliveries; if it is interrupted: latchhook deliveries retries resume {id}, or cancel {id}",
         retry.wanted
     ));
-    let (actor, mut percent) = (actor(), percent_of(&retry));
+    let (actor, mut percent, mut progress) = (actor(), percent_of(&retry), Progress::default());
     let ended = loop {
         let stays = || format!("retry {id} stays as it is; to go on: latchhook deliveries retries resume {id}");
         match patiently(conn, async |conn| step(conn, id, &wanted, &actor).await).await.with_context(stays)? {
-            Step::Took(retry) => report(context, &retry, &mut percent),
+            Step::Took(retry, looked_at) => report(context, &retry, &mut percent, progress.looked(looked_at)),
             Step::Early(left) => sleep(left.min(LOOK_EVERY)).await,
             Step::Ended(retry) => break retry,
         }
@@ -86,20 +87,18 @@ async fn step(conn: &mut AsyncPgConnection, id: i64, wanted: &Wanted, actor: &st
     step.await
 }
 
-/// Looks for one delivery more than it takes, so that a retry is done with its last chunk and not a pause later.
+/// Takes what is wanted of the next page. Where that is nothing, the next page may be looked at at once.
 async fn take_chunk(conn: &AsyncPgConnection, retry: &RetryRow, wanted: &Wanted, actor: &str) -> QueryResult<Step> {
-    let most = chunk(retry.per_second);
-    let mut rows = deliveries::page(conn, wanted, retry.last().as_ref(), i64::from(most) + 1).await?;
-    let is_last = rows.len() <= most.into();
-    rows.truncate(most.into());
+    let page = deliveries::page(conn, wanted, retry.last().as_ref(), chunk(retry.per_second).into()).await?;
     let states: Vec<_> = wanted.states.iter().map(String::as_str).collect();
     let word = Word { actor, action: "deliveries retry", detail: &format!("retry {}", retry.id) };
-    let due = make_due_together(conn, &word, &rows, &states).await?;
-    let pause = retry.per_second.map_or(Duration::ZERO, |rate| Duration::from_secs_f64(rows.len() as f64 / rate));
-    let retry = retries::advance(conn, retry.id, &rows, due, pause).await?;
+    let due = make_due_together(conn, &word, &page.rows, &states).await?;
+    let (taken, is_last) = (page.rows.len(), page.next.is_none());
+    let pause = retry.per_second.map_or(Duration::ZERO, |rate| Duration::from_secs_f64(taken as f64 / rate));
+    let retry = retries::advance(conn, retry.id, retries::Chunk { taken, due, last: page.next, pause }).await?;
     Ok(match is_last {
         true => Step::Ended(retries::end(conn, retry.id, "done").await?.unwrap_or(retry)),
-        false => Step::Took(retry),
+        false => Step::Took(retry, page.looked_at),
     })
 }
 
@@ -108,12 +107,13 @@ fn chunk(per_second: Option<f64>) -> u16 {
     per_second.map_or(TOGETHER, |rate| rate.clamp(1.0, TOGETHER.into()) as u16)
 }
 
-/// A line for each part in a hundred, at most.
-fn report(context: &Context<'_>, retry: &RetryRow, percent: &mut i64) {
-    let now = percent_of(retry);
-    if now != *percent {
-        *percent = now;
-        context.note(&format!("{now} %: {} of {} taken, {} made due", retry.taken, retry.wanted, retry.due));
+/// A line for each part in a hundred, at most; and where hardly any are wanted, for each of many that were looked at.
+fn report(context: &Context<'_>, retry: &RetryRow, percent: &mut i64, looked_at: Option<usize>) {
+    let before = std::mem::replace(percent, percent_of(retry));
+    if before != *percent || looked_at.is_some() {
+        let looked_at = looked_at.map(|deliveries| format!(", {deliveries} looked at")).unwrap_or_default();
+        let RetryRow { taken, wanted, due, .. } = retry;
+        context.note(&format!("{percent} %: {taken} of {wanted} taken, {due} made due{looked_at}"));
     }
 }
 

@@ -2,11 +2,15 @@
 
 use anyhow::ensure;
 use clap::Args;
-use database::deliveries;
+use database::{
+    AsyncPgConnection,
+    deliveries::{self, Cause, Wanted},
+};
 
 use super::{
     super::{context::Context, schedule::FleetSchedule},
     filter::{Filter, State},
+    progress::Progress,
 };
 
 /// What is shown of each, to people.
@@ -49,7 +53,9 @@ impl List {
     pub(super) async fn run(self, context: &mut Context<'_>) -> anyhow::Result<()> {
         let conn = context.postgres().await?;
         self.filter.must_name_what_is_there(&conn).await?;
-        let rows = deliveries::list(&conn, &self.filter.wanted(context)?, self.limit.into()).await?;
+        let (wanted, mut progress) = (self.filter.wanted(context)?, Progress::default());
+        let looked = |more| progress.note(context, more);
+        let rows = deliveries::list(&conn, &wanted, self.limit as usize, looked).await?;
         let rows: Vec<_> = rows.into_iter().map(|row| self.schedule.foresee(row)).collect();
         context.out.list(&COLUMNS, &rows)
     }
@@ -59,9 +65,20 @@ impl Summary {
     pub(super) async fn run(self, context: &mut Context<'_>) -> anyhow::Result<()> {
         let state = self.filter.state.unwrap_or(State::Abandoned);
         ensure!(state != State::Delivered, "what is delivered has no cause: --state is abandoned or pending");
-        let wanted = deliveries::Wanted { states: vec![state.as_str().to_owned()], ..self.filter.wanted(context)? };
+        let wanted = Wanted { states: vec![state.as_str().to_owned()], ..self.filter.wanted(context)? };
         let conn = context.postgres().await?;
         self.filter.must_name_what_is_there(&conn).await?;
-        context.out.list(&CAUSE, &deliveries::causes(&conn, &wanted).await?)
+        let causes = count(context, &conn, &wanted).await?;
+        context.out.list(&CAUSE, &causes)
     }
+}
+
+/// Counts by endpoint and cause, and says how far it got.
+pub(super) async fn count(
+    context: &Context<'_>,
+    conn: &AsyncPgConnection,
+    wanted: &Wanted,
+) -> anyhow::Result<Vec<Cause>> {
+    let mut progress = Progress::default();
+    Ok(deliveries::causes(conn, wanted, |more| progress.note(context, more)).await?)
 }
