@@ -27,6 +27,8 @@ mod latency;
 mod leases;
 #[path = "dispatcher/limits.rs"]
 mod limits;
+#[path = "dispatcher/master_key.rs"]
+mod master_key;
 #[path = "dispatcher/promises.rs"]
 mod promises;
 #[path = "dispatcher/schedules.rs"]

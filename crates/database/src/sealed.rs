@@ -21,6 +21,11 @@ impl SealedRow {
         under.max().unwrap_or(SealedUnder::First)
     }
 
+    /// Whether something in it is sealed under a key that is not named. What is damaged is no matter of keys.
+    pub fn lacks_key_of(&self, master: &MasterKey) -> bool {
+        self.secrets.iter().chain(&self.other).any(|value| master.lacks_key_of(value))
+    }
+
     /// The row under the first key; `None` when it is so already.
     pub(crate) fn reseal(&self, master: &MasterKey, place: &str) -> Result<Option<Self>, SealError> {
         let anew = |sealed: &Vec<u8>| master.reseal(place, sealed);

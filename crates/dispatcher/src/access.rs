@@ -96,6 +96,14 @@ pub enum AccessError {
     /// The chain is no PEM, or holds none.
     #[error("the client certificate cannot be read: a PEM file that begins with the certificate itself")]
     Certificate,
+    /// Its time is over.
+    #[error("the client certificate ended at {0}, and servers refuse it: get a new one from whoever issued it")]
+    Ended(DateTime<Utc>),
+    /// Its time has not come.
+    #[error(
+        "the client certificate begins at {0}, and servers refuse it before: give it then, or see whether this clock is right"
+    )]
+    NotYet(DateTime<Utc>),
     /// The key is no PEM, or encrypted.
     #[error("the client certificate's key cannot be read: a PEM file with one private key, not encrypted")]
     Key,
@@ -150,6 +158,16 @@ impl Access {
         self.read(is_https).map(drop)
     }
 
+    /// Checks an access that is newly given: as [`Access::check`], and that its certificate is good at `now`. One that ends
+    /// later is no matter of this: it is shown as it is, and the server decides.
+    ///
+    /// # Errors
+    /// Names what is wrong.
+    pub fn check_given(&self, url: &str, now: DateTime<Utc>) -> Result<(), AccessError> {
+        self.check(url)?;
+        self.client_certificate.as_ref().map_or(Ok(()), |pair| pair.must_be_good_at(now))
+    }
+
     /// Whether it asks for nothing.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
@@ -171,8 +189,8 @@ impl Access {
 
     /// What people may see of it.
     pub fn shown(&self) -> AccessShown {
-        let first = self.client_certificate.as_ref().and_then(|pair| pair.certificates().ok()?.into_iter().next());
-        let certificate = first.and_then(|der| Certificate::from_der(&der).ok()).map(|read| read.tbs_certificate);
+        let own = self.client_certificate.as_ref().and_then(|pair| own(&pair.certificates().ok()?).ok());
+        let certificate = own.map(|read| read.tbs_certificate);
         let expires = |read: &x509_cert::TbsCertificate| DateTime::from(read.validity.not_after.to_system_time());
         AccessShown {
             headers: self.headers.iter().map(|(name, _)| name.clone()).collect(),
@@ -238,12 +256,32 @@ impl ClientCertificate {
             return Err(AccessError::TooLong);
         }
         let chain = self.certificates()?;
-        let first = chain.first().ok_or(AccessError::Certificate)?;
-        Certificate::from_der(first).map_err(|_| AccessError::Certificate)?;
+        own(&chain)?;
         let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).map_err(|_| AccessError::Key)?;
         let provider = rustls::crypto::ring::default_provider();
         CertifiedKey::from_der(chain, key, &provider).map(Arc::new).map_err(AccessError::Pair)
     }
+
+    /// The certificate itself: who checks a chain may find another way to a root than the one that is sent.
+    fn must_be_good_at(&self, now: DateTime<Utc>) -> Result<(), AccessError> {
+        let validity = own(&self.certificates()?)?.tbs_certificate.validity;
+        let [begins, ends] =
+            [validity.not_before, validity.not_after].map(|time| DateTime::from(time.to_system_time()));
+        // It is good at both of them, too (RFC 5280, 4.1.2.5).
+        if now > ends {
+            return Err(AccessError::Ended(ends));
+        }
+        if now < begins {
+            return Err(AccessError::NotYet(begins));
+        }
+        Ok(())
+    }
+}
+
+/// The certificate that a chain begins with.
+fn own(chain: &[CertificateDer<'_>]) -> Result<Certificate, AccessError> {
+    let first = chain.first().ok_or(AccessError::Certificate)?;
+    Certificate::from_der(first).map_err(|_| AccessError::Certificate)
 }
 
 impl fmt::Debug for Access {

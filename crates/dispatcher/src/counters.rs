@@ -30,7 +30,7 @@ pub struct CountersSnapshot {
     pub recorded: u64,
     /// Leases dropped before the first byte, because too little of them was left.
     pub late: u64,
-    /// Leases given back unused, at shutdown.
+    /// Leases given back unused: at shutdown, or for want of a master key.
     pub released: u64,
     /// Attempts that Postgres refused to record, whatever was tried; their deliveries are sent again after the lease.
     pub unrecorded: u64,

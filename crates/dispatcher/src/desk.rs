@@ -112,11 +112,16 @@ impl Desk {
             return self.give_up(deliveries);
         }
         fail_point!("dispatcher-after-lease");
-        self.0.sender.counters.handed_over.add(deliveries.len());
+        let Sender { counters, foreign, .. } = &self.0.sender;
+        counters.handed_over.add(deliveries.len());
+        let closed = foreign.note(&deliveries, Instant::now());
         for leased in deliveries {
             waiting.queue(leased, ends);
         }
+        let left = waiting.take_all(&closed);
         drop(waiting);
+        counters.released.add(left.len());
+        self.give_up(left);
         self.send_what_may();
     }
 
@@ -134,23 +139,17 @@ impl Desk {
         }
         drop(waiting);
         self.0.freed.notify_one();
-        if !late.is_empty() {
-            sender.counters.late.add(late.len());
-            self.give_up(late);
-        }
+        sender.counters.late.add(late.len());
+        self.give_up(late);
     }
 
     /// Gives leases back that nothing is sent under, for whoever leases next.
     fn give_up(&self, deliveries: Vec<Leased>) {
+        if deliveries.is_empty() {
+            return;
+        }
         let database = self.0.database.clone();
-        self.0.runtime.spawn(async move {
-            if let Err(away) = release(&database, &deliveries).await {
-                warn!(
-                    error = &away as &dyn std::error::Error,
-                    "what was handed over is sent once its leases have ended"
-                );
-            }
-        });
+        self.0.runtime.spawn(async move { give_back(&database, &deliveries).await });
     }
 
     /// Sends nothing while somebody looks at the rooms and leases what fits into them: two who look could take the same room.
@@ -160,25 +159,23 @@ impl Desk {
     }
 
     /// Hears what a lease has brought: whether all the room there was, and of which endpoints. Who had no room may have more.
-    pub(crate) fn hear(&self, is_behind: bool, leased: HashSet<EndpointId>, had_room: impl Fn(&EndpointId) -> bool) {
+    pub(crate) fn hear(&self, is_behind: bool, leased: &HashSet<EndpointId>, had_room: impl Fn(&EndpointId) -> bool) {
         let mut waiting = self.waiting();
         waiting.is_behind = is_behind;
         waiting.has_all_permits = leased.is_empty();
         if !is_behind {
             waiting.owing.retain(|endpoint| !had_room(endpoint));
         }
-        waiting.owing.extend(leased);
+        waiting.owing.extend(leased.iter().cloned());
     }
 
     /// Gives back whatever waits for endpoints that are to be left alone. They get places again once they were leased from.
     pub(crate) fn leave(&self, endpoints: &[EndpointId]) {
         let mut waiting = self.waiting();
-        let left: Vec<_> = endpoints.iter().flat_map(|endpoint| waiting.take_all(endpoint)).collect();
+        let left = waiting.take_all(endpoints);
         drop(waiting);
-        if !left.is_empty() {
-            self.0.sender.counters.late.add(left.len());
-            self.give_up(left);
-        }
+        self.0.sender.counters.late.add(left.len());
+        self.give_up(left);
     }
 
     /// Takes nothing more, and hands out what waits.
@@ -211,4 +208,11 @@ pub(crate) async fn release(database: &Database, unused: &[Leased]) -> Result<()
     }
     let connection = database.connection().await?;
     Ok(due::release(&connection, unused).await?)
+}
+
+/// Likewise, for whoever goes on anyhow: what is not given back ends by itself.
+pub(crate) async fn give_back(database: &Database, unused: &[Leased]) {
+    if let Err(away) = release(database, unused).await {
+        warn!(error = &away as &dyn std::error::Error, "leases cannot be given back; they are waited for to end");
+    }
 }

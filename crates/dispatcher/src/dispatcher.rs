@@ -20,7 +20,8 @@ use crate::{
     back_off::BackOff,
     client::Client,
     counters::Counters,
-    desk::{Desk, release},
+    desk::{Desk, give_back, release},
+    foreign::Foreign,
     in_flight::{InFlight, Limits, Permit, Rooms},
     outcome::Schedule,
     recorder::{LINGER, Recorder},
@@ -124,6 +125,15 @@ pub enum DispatchError {
     Query(#[from] QueryError),
 }
 
+/// What a step found due.
+struct Found {
+    taken: Vec<Taken>,
+    /// Of whom something was leased. It is among what was taken, or given back already.
+    endpoints: HashSet<EndpointId>,
+    /// Whether as much is due as there was room for.
+    fills_room: bool,
+}
+
 /// A delivery and the right to send it, until `ends`.
 struct Taken {
     leased: Leased,
@@ -153,9 +163,11 @@ impl Dispatcher {
         let in_flight = InFlight::new(settings.limits());
         let Settings { deadline, poll, batch, .. } = settings;
         let lease = settings.lease();
+        let foreign = Arc::new(Foreign::new(master.clone()));
         let attempter =
             Attempter { targets: Targets::new(master), client, deadline, schedule: settings.schedule.clone() };
-        let sender = Sender { attempter: Arc::new(attempter), ended, ended_in_lane, counters: counters.clone() };
+        let sender =
+            Sender { attempter: Arc::new(attempter), ended, ended_in_lane, counters: counters.clone(), foreign };
         let desk = Desk::new(&settings, in_flight.clone(), sender.clone(), database.clone());
         let look = Arc::new(Notify::new());
         let recorder = |ended, linger| Recorder {
@@ -192,7 +204,7 @@ impl Dispatcher {
     /// When Postgres cannot be asked. Nothing is lost by it.
     pub async fn dispatch_due(&mut self) -> Result<Dispatched, DispatchError> {
         let hold = self.desk.hold();
-        let taken = self.lease_due(&self.in_flight.rooms()).await?;
+        let Found { taken, .. } = self.lease_due(&self.rooms()).await?;
         drop(hold);
         let leased = taken.len();
         self.start(taken);
@@ -239,8 +251,8 @@ impl Dispatcher {
 
     async fn step(&mut self, stop: &CancellationToken) -> Result<Pause, DispatchError> {
         let hold = self.desk.hold();
-        let rooms = self.in_flight.rooms();
-        let taken = self.lease_due(&rooms).await?;
+        let rooms = self.rooms();
+        let Found { taken, endpoints, fills_room } = self.lease_due(&rooms).await?;
         drop(hold);
         if stop.is_cancelled() {
             self.release(taken.into_iter().map(|taken| taken.leased).collect()).await?;
@@ -248,11 +260,10 @@ impl Dispatcher {
         }
         // Without room nobody has looked, and nothing is known of what is due.
         if rooms.all.all > 0 {
-            let is_behind = taken.len() >= rooms.all.all;
             let full = rooms.full();
-            self.desk.hear(is_behind, endpoints_of(&taken), |endpoint| !full.contains(endpoint));
+            self.desk.hear(fills_room, &endpoints, |endpoint| !full.contains(endpoint));
         }
-        if !taken.is_empty() {
+        if !endpoints.is_empty() {
             self.start(taken);
             return Ok(Pause::NONE);
         }
@@ -267,26 +278,47 @@ impl Dispatcher {
         self.in_flight.given_back().await;
     }
 
+    fn rooms(&self) -> Rooms {
+        self.in_flight.rooms().without(self.sender.foreign.closed(Instant::now()))
+    }
+
     /// Takes what there is room for. The lease is counted from before it was asked for, so that it ends here no later than
     /// in Postgres.
-    async fn lease_due(&self, rooms: &Rooms) -> Result<Vec<Taken>, DispatchError> {
+    async fn lease_due(&self, rooms: &Rooms) -> Result<Found, DispatchError> {
         if rooms.all.all == 0 {
-            return Ok(Vec::new());
+            return Ok(Found { taken: Vec::new(), endpoints: HashSet::new(), fills_room: false });
         }
         let connection = self.database.connection().await?;
         let ends = Instant::now() + self.lease;
         let room = Room { all: rooms.all.all.min(self.batch), retries: rooms.all.retries.min(self.batch) };
         let request = LeaseRequest { room, per_endpoint: rooms.per_endpoint, busy: &rooms.busy, lease: self.lease };
         let leased = due::lease(&connection, &request).await?;
+        drop(connection);
         self.counters.leased.add(leased.len());
         if !leased.is_empty() {
             fail_point!("dispatcher-after-lease");
         }
+        let endpoints = leased.iter().map(|leased| leased.endpoint_id.clone()).collect();
+        let fills_room = leased.len() >= rooms.all.all;
         let take = |leased: Leased| {
             let permit = self.in_flight.take(&leased.endpoint_id, leased.attempts > 0);
             Taken { leased, permit, ends }
         };
-        Ok(leased.into_iter().map(take).collect())
+        let taken = self.leave_to_others(leased).await.into_iter().map(take).collect();
+        Ok(Found { taken, endpoints, fills_room })
+    }
+
+    /// Gives back what others have the key for, and hands out the rest.
+    async fn leave_to_others(&self, leased: Vec<Leased>) -> Vec<Leased> {
+        let closed = self.sender.foreign.note(&leased, Instant::now());
+        if closed.is_empty() {
+            return leased;
+        }
+        self.desk.leave(&closed);
+        let (foreign, own): (Vec<_>, _) = leased.into_iter().partition(|leased| closed.contains(&leased.endpoint_id));
+        self.counters.released.add(foreign.len());
+        give_back(&self.database, &foreign).await;
+        own
     }
 
     fn start(&self, taken: Vec<Taken>) {
@@ -299,10 +331,6 @@ impl Dispatcher {
         self.counters.released.add(unused.len());
         release(&self.database, &unused).await
     }
-}
-
-fn endpoints_of(taken: &[Taken]) -> HashSet<EndpointId> {
-    taken.iter().map(|taken| taken.leased.endpoint_id.clone()).collect()
 }
 
 #[cfg(test)]

@@ -87,7 +87,7 @@ pub enum Refusal {
     },
     /// The name has no address.
     #[error("the host does not resolve")]
-    Unresolved(#[source] io::Error),
+    Unresolved(#[source] Arc<io::Error>),
     /// Allowed, but nobody answers.
     #[error("no connection")]
     Connect(#[source] io::Error),
@@ -143,7 +143,7 @@ impl Guard {
         let _part = Part::dns();
         let addresses = self.resolver.ask(name, port).await.map_err(Refusal::Unresolved)?;
         if addresses.is_empty() {
-            return Err(Refusal::Unresolved(io::ErrorKind::NotFound.into()));
+            return Err(Refusal::Unresolved(Arc::new(io::ErrorKind::NotFound.into())));
         }
         Ok(addresses)
     }

@@ -86,7 +86,10 @@ impl Share {
 pub(crate) struct Rooms {
     pub(crate) all: Room,
     pub(crate) per_endpoint: Room,
+    /// Who is being sent to, or has no room for another reason.
     pub(crate) busy: Vec<(EndpointId, Room)>,
+    /// Of these, those that no permit which is given back makes room for.
+    closed: HashSet<EndpointId>,
 }
 
 impl InFlight {
@@ -102,6 +105,7 @@ impl InFlight {
             all: load.room(self.limits, Share::All),
             per_endpoint: Count::default().room(per_endpoint),
             busy: busy.collect(),
+            closed: HashSet::new(),
         }
     }
 
@@ -152,6 +156,15 @@ impl InFlight {
 }
 
 impl Rooms {
+    /// Nothing is to be leased of these endpoints.
+    pub(crate) fn without(mut self, closed: HashSet<EndpointId>) -> Self {
+        const NONE: Room = Room { all: 0, retries: 0 };
+        self.busy.retain(|(id, _)| !closed.contains(id));
+        self.busy.extend(closed.iter().map(|id| (id.clone(), NONE)));
+        self.closed = closed;
+        self
+    }
+
     /// The endpoints of which nothing could have been leased.
     pub(crate) fn full(&self) -> HashSet<&EndpointId> {
         self.busy.iter().filter(|(_, room)| room.all == 0).map(|(id, _)| id).collect()
@@ -160,7 +173,7 @@ impl Rooms {
     /// Whether the want of room may be why something due was not leased.
     pub(crate) fn are_scarce(&self) -> bool {
         let scarce = |room: &Room| room.all == 0 || room.retries == 0;
-        scarce(&self.all) || self.busy.iter().any(|(_, room)| scarce(room))
+        scarce(&self.all) || self.busy.iter().any(|(id, room)| scarce(room) && !self.closed.contains(id))
     }
 }
 
@@ -320,6 +333,18 @@ mod tests {
 
         unrecorded.pop();
         assert_eq!(in_flight.rooms().all, Room { all: 1, retries: 1 });
+    }
+
+    #[test]
+    fn of_who_is_left_alone_nothing_is_leased_and_no_permit_is_waited_for() {
+        let in_flight = in_flight(8, 4);
+        let _permits = ["e1", "e2"].map(|id| in_flight.take(&endpoint(id), false));
+
+        let rooms = in_flight.rooms().without([endpoint("e1"), endpoint("e3")].into());
+
+        assert_eq!(rooms.full(), [&endpoint("e1"), &endpoint("e3")].into());
+        assert_eq!(rooms.busy.len(), 3, "each of them once");
+        assert!(!rooms.are_scarce());
     }
 
     #[tokio::test]

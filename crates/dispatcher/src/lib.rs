@@ -21,6 +21,7 @@ mod connector;
 mod counters;
 mod desk;
 mod dispatcher;
+mod foreign;
 mod guard;
 mod in_flight;
 pub mod notice;

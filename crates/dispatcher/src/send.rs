@@ -12,6 +12,7 @@ use crate::{
     attempt::Attempter,
     counters::Counters,
     desk::Desk,
+    foreign::Foreign,
     in_flight::Permit,
     outcome::{Cause, Outcome},
     recorder::Ended,
@@ -25,6 +26,8 @@ pub(crate) struct Sender {
     /// What has a lane has a recorder of its own: it waits for whoever else holds the lane.
     pub(crate) ended_in_lane: UnboundedSender<Ended>,
     pub(crate) counters: Arc<Counters>,
+    /// What must not come here: whoever leases, or takes what was leased, looks there first.
+    pub(crate) foreign: Arc<Foreign>,
 }
 
 impl Sender {

@@ -66,7 +66,7 @@ impl Ended {
         self.gate.is_some_and(|gate| gate.has_failed)
     }
 
-    /// A key that we lack says nothing of the endpoint: other dispatchers may have it.
+    /// What does not open, or cannot be carried, says nothing of the endpoint: nobody has asked it.
     fn is_our_fault(&self) -> bool {
         matches!(self.outcome, Outcome::Failed(Cause::Secret | Cause::Access))
     }

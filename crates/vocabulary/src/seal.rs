@@ -93,6 +93,12 @@ impl MasterKey {
         }
     }
 
+    /// Whether something is sealed under a key that is none of these: it would not open, by [`SealError::UnknownKey`].
+    pub fn lacks_key_of(&self, sealed: &[u8]) -> bool {
+        let is_sealed = sealed.len() >= HEAD_LEN && sealed[0] == VERSION;
+        is_sealed && self.sealed_under(sealed) == SealedUnder::Unnamed
+    }
+
     /// Seals anew, under the first key, what was sealed for `place`; what is under it already stays as it is.
     ///
     /// # Errors
@@ -199,6 +205,8 @@ mod tests {
         assert_eq!((both.sealed_under(&by_new), both.sealed_under(&by_old)), (SealedUnder::First, SealedUnder::Old));
         assert_eq!((new.sealed_under(&by_new), new.sealed_under(&by_old)), (SealedUnder::First, SealedUnder::Unnamed));
         assert_eq!((new.sealed_under(b""), new.sealed_under(b"\x01abc")), (SealedUnder::Unnamed, SealedUnder::Unnamed));
+        assert!(new.lacks_key_of(&by_old) && !new.lacks_key_of(&by_new) && !both.lacks_key_of(&by_old));
+        assert!(!new.lacks_key_of(b"") && !new.lacks_key_of(b"\x01abcd"), "damaged, under whatever key");
         assert!(by_new.starts_with(&both.mark()) && !by_old.starts_with(&both.mark()));
     }
 }

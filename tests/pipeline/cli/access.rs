@@ -11,10 +11,17 @@ const ADD: &str = "endpoint add --account acme --url https://93.184.216.34/hook 
 
 /// A certificate and its key in files.
 fn certificate(dir: &Path) -> String {
-    let own = rcgen::generate_simple_self_signed(["latchhook.example".to_owned()]).unwrap();
+    certificate_until(dir, 4096)
+}
+
+/// Likewise, good until the first day of a year.
+fn certificate_until(dir: &Path, year: i32) -> String {
+    let own = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(["latchhook.example".to_owned()]).unwrap();
+    params.not_after = rcgen::date_time_ymd(year, 1, 1);
     let (certificate, key) = (dir.join("client.pem"), dir.join("key.pem"));
-    std::fs::write(&certificate, own.cert.pem()).unwrap();
-    std::fs::write(&key, own.signing_key.serialize_pem()).unwrap();
+    std::fs::write(&certificate, params.self_signed(&own).unwrap().pem()).unwrap();
+    std::fs::write(&key, own.serialize_pem()).unwrap();
     format!("--client-cert-file {} --client-key-file {}", certificate.display(), key.display())
 }
 
@@ -117,4 +124,19 @@ async fn what_cannot_be_carried_is_refused_and_leaves_nothing() {
         assert!(failure.contains(what) && !failure.contains("hush"), "{failure}");
     }
     assert_eq!(latchhook.json("endpoint list").await, json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_that_has_ended_is_refused_with_its_date_and_what_was_there_stays() {
+    let (_database, _redis, latchhook) = stores().await;
+    latchhook.json("account add --id acme").await;
+    let dir = latchhook::servers::ScratchDir::new().unwrap();
+    latchhook.json(&format!("{ADD} {}", certificate(dir.path()))).await;
+    let before = kept(&latchhook).await;
+
+    let refused = latchhook.fails(&format!("{ADD} {}", certificate_until(dir.path(), 2020))).await;
+
+    assert!(refused.contains("the client certificate ended at 2020-01-01 00:00:00 UTC"), "{refused}");
+    assert!(refused.contains("get a new one"), "{refused}");
+    assert_eq!(kept(&latchhook).await, before);
 }

@@ -86,7 +86,7 @@ async fn the_status_says_who_needs_an_old_key_and_a_second_rotation_finds_nothin
         before,
         json!({
             "sources": 1, "sources_under_old_keys": 1, "endpoints": 1, "endpoints_under_old_keys": 1,
-            "under_unnamed_keys": 0, "snapshot_under_old_key": true, "old_keys_may_go": false,
+            "under_unnamed_keys": 0, "deliveries_waiting_for_unnamed_keys": 0, "snapshot_under_old_key": true, "old_keys_may_go": false,
         })
     );
     assert_eq!(again, json!({"resealed_sources": 0, "resealed_endpoints": 0, "old_keys_may_go": true}));
@@ -94,7 +94,7 @@ async fn the_status_says_who_needs_an_old_key_and_a_second_rotation_finds_nothin
         after,
         json!({
             "sources": 1, "sources_under_old_keys": 0, "endpoints": 1, "endpoints_under_old_keys": 0,
-            "under_unnamed_keys": 0, "snapshot_under_old_key": false, "old_keys_may_go": true,
+            "under_unnamed_keys": 0, "deliveries_waiting_for_unnamed_keys": 0, "snapshot_under_old_key": false, "old_keys_may_go": true,
         })
     );
     assert_eq!(deeds(&pipeline).await.len(), 2);
@@ -153,6 +153,34 @@ async fn what_no_key_opens_is_named_before_anything_is_sealed_anew() {
     assert!(failure.contains("does not name: source wa, endpoint bot; add that key behind the others"), "{failure}");
     assert_eq!((&status["under_unnamed_keys"], &status["old_keys_may_go"]), (&json!(2), &json!(false)));
     assert_eq!(deeds(&pipeline).await, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deliveries_that_wait_for_a_key_are_counted_by_status_and_named_by_doctor() {
+    let pipeline = Pipeline::new().await;
+    for n in 1..=3 {
+        pipeline.receive(a_text(&format!("wamid.{n}"), "hello")).await;
+    }
+    let (stranger, holder) = (MasterKey::generate(), knowing(&pipeline, &[&pipeline.master_key]));
+    let stranger = knowing(&pipeline, &[&stranger]);
+
+    let counted = [&stranger, &holder].map(|who| who.json("master-key status"));
+    let counted = futures::future::join_all(counted).await;
+    let found = [says(&stranger).await, says(&holder).await];
+
+    let waiting: Vec<_> = counted.iter().map(|it| it["deliveries_waiting_for_unnamed_keys"].clone()).collect();
+    assert_eq!(waiting, [3, 0]);
+    let found = found.map(|checkup| (checkup["verdict"].clone(), checkup["found"].as_str().unwrap().to_owned()));
+    assert_eq!(found[0].0, "fail");
+    assert!(found[0].1.ends_with("deliveries that are owed: 3 to bot"), "{}", found[0].1);
+    assert_eq!(found[1], ("ok".into(), "none does".to_owned()));
+}
+
+/// What doctor says of deliveries that wait.
+async fn says(latchhook: &CommandLine) -> serde_json::Value {
+    let said = latchhook.run("doctor --json").await;
+    let checkups: Vec<serde_json::Value> = serde_json::from_str(&said.out).unwrap();
+    checkups.into_iter().find(|checkup| checkup["check"] == "no delivery waits for a master key").unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

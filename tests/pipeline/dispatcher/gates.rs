@@ -11,7 +11,7 @@ use diesel_async::SimpleAsyncConnection;
 use dispatcher::notice::ENDPOINT_DISABLED;
 use futures::future::join_all;
 use tokio::sync::Barrier;
-use vocabulary::{MasterKey, Terms};
+use vocabulary::Terms;
 
 use crate::{
     customer::{Customer, saying},
@@ -332,17 +332,19 @@ async fn what_the_head_of_an_answer_says_counts_though_its_body_is_too_large() {
     assert_eq!(rest(&setting).await, 600);
 }
 
-/// Another dispatcher may have the key: the endpoint has done nothing wrong.
+/// Nobody has asked it: what is wrong is what is kept here.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dispatcher_that_lacks_the_master_key_opens_no_circuit_for_the_others() {
+async fn a_secret_that_is_damaged_uses_up_attempts_but_opens_no_circuit() {
     let customer = Customer::content().await;
-    let mut setting = Setting::with_endpoint(&customer.url).await;
+    let setting = Setting::with_endpoint(&customer.url).await;
     setting.owe_many("bot", 12).await;
-    let right = std::mem::replace(&mut setting.master, Arc::new(MasterKey::parse(&MasterKey::generate()).unwrap()));
+    setting
+        .execute("UPDATE endpoints SET secrets = secrets || set_byte(secrets[1], 20, 255 - get_byte(secrets[1], 20))")
+        .await;
     dispatch_all(&mut setting.dispatcher()).await;
     assert_eq!(setting.number("SELECT count(*) FROM attempts WHERE outcome = 'secret'").await, 12);
 
-    setting.master = right;
+    setting.execute("UPDATE endpoints SET secrets = secrets[1:1]").await;
     setting.pauses_are_over().await;
     dispatch_all(&mut setting.dispatcher()).await;
 

@@ -165,6 +165,19 @@ pub async fn sealed(conn: &AsyncPgConnection) -> QueryResult<Vec<SealedRow>> {
     endpoints::table.order(endpoints::id).select(SEALED).load(&mut &*conn).await
 }
 
+/// Who waits for a master key that is not named: such endpoints, with how many deliveries each is owed, where it is owed any.
+///
+/// # Errors
+/// As any query.
+pub async fn waiting_for_a_key(conn: &AsyncPgConnection, master: &MasterKey) -> QueryResult<Vec<(String, i64)>> {
+    let mut waiting = Vec::new();
+    for row in sealed(conn).await?.into_iter().filter(|row| row.lacks_key_of(master)) {
+        let (owed, _) = crate::listing::owed_to(conn, &row.id).await?;
+        waiting.extend((owed > 0).then_some((row.id, owed)));
+    }
+    Ok(waiting)
+}
+
 /// Seals anew what an endpoint has under an old master key. Locks the row, so it belongs in a transaction. Says whether
 /// there was anything.
 ///

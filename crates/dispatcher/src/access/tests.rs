@@ -117,6 +117,22 @@ fn a_certificate_needs_its_own_key_and_a_url_with_tls() {
 }
 
 #[test]
+fn a_certificate_is_taken_from_its_first_moment_to_its_last_and_not_before_or_after() {
+    let own = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(["latchhook.example".to_owned()]).unwrap();
+    (params.not_before, params.not_after) = (rcgen::date_time_ymd(2026, 1, 1), rcgen::date_time_ymd(2026, 4, 1));
+    let chain = params.self_signed(&own).unwrap().pem();
+    let access = with_certificate(ClientCertificate { chain, key: own.serialize_pem() });
+    let given_at = |now: &str| access.check_given(URL, now.parse().unwrap());
+
+    assert!(given_at("2026-01-01T00:00:00Z").is_ok() && given_at("2026-04-01T00:00:00Z").is_ok());
+    let refusals = ["2025-12-31T23:59:59Z", "2026-04-01T00:00:01Z"].map(|now| given_at(now).unwrap_err().to_string());
+    assert!(refusals[0].contains("begins at 2026-01-01 00:00:00 UTC"), "{}", refusals[0]);
+    assert!(refusals[1].contains("ended at 2026-04-01 00:00:00 UTC"), "{}", refusals[1]);
+    assert!(access.check(URL).is_ok(), "what is kept already is no matter of this");
+}
+
+#[test]
 fn people_see_names_and_dates_and_never_a_value() {
     let headers = vec![("x-api-key".to_owned(), "hush".to_owned())];
     let access = Access { headers, ..with_certificate(certificate()) };

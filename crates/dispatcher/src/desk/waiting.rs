@@ -163,9 +163,9 @@ impl Waiting {
         late
     }
 
-    /// Takes out all that waits for an endpoint; it gets no place until it was leased from.
-    pub(super) fn take_all(&mut self, endpoint: &EndpointId) -> Vec<Leased> {
-        self.take_out(endpoint, |_| true)
+    /// Takes out all that waits for these endpoints; they get no place until they were leased from.
+    pub(super) fn take_all(&mut self, endpoints: &[EndpointId]) -> Vec<Leased> {
+        endpoints.iter().flat_map(|endpoint| self.take_out(endpoint, |_| true)).collect()
     }
 
     /// Takes an endpoint's deliveries out, from the oldest on, while they are such; it gets no place until it was leased from.

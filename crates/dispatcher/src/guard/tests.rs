@@ -2,6 +2,7 @@
 
 mod dns;
 mod names;
+mod silent;
 
 use super::*;
 

@@ -169,6 +169,7 @@ async fn postgres_checkups(conn: &AsyncPgConnection, facts: &facts::Facts, conte
     ];
     if pending.is_empty() {
         checkups.push(master_key(conn, context).await);
+        checkups.extend(waiting_for_a_key(conn, context).await);
     }
     checkups
 }
@@ -185,6 +186,24 @@ async fn master_key(conn: &AsyncPgConnection, context: &Context<'_>) -> Checkup 
     let remedy =
         "set LATCHHOOK_MASTER_KEY to the key that sealed them; an old one may stand behind a new one, after a comma";
     Checkup::must("the master key opens every secret", is_right, found, remedy)
+}
+
+/// A dispatcher that lacks a key leaves deliveries to others for ever, and no attempt tells of it. Nothing is said where no key
+/// is known: the check before this one does.
+async fn waiting_for_a_key(conn: &AsyncPgConnection, context: &Context<'_>) -> Option<Checkup> {
+    let master = context.master_key().ok()?;
+    let check = "no delivery waits for a master key";
+    let remedy = "give a dispatcher the key that sealed them, behind its first one; if it is lost, give them new secrets \
+                  (endpoint rotate --overlap 0s) and access (endpoint add)";
+    Some(match endpoints::secrets::waiting_for_a_key(conn, &master).await {
+        Ok(waiting) if waiting.is_empty() => Checkup::must(check, true, "none does", remedy),
+        Ok(waiting) => {
+            let named: Vec<_> = waiting.iter().map(|(id, owed)| format!("{owed} to {id}")).collect();
+            let found = format!("LATCHHOOK_MASTER_KEY names no key for deliveries that are owed: {}", named.join(", "));
+            Checkup::must(check, false, found, remedy)
+        }
+        Err(error) => Checkup::must(check, false, super::Failure::from(anyhow::Error::from(error)).to_string(), remedy),
+    })
 }
 
 async fn open_all(conn: &AsyncPgConnection, master: &MasterKey) -> Result<usize, database::OpenError> {

@@ -37,7 +37,7 @@ pub(super) enum Command {
     ///
     /// Keep the old key for as long as you keep backups from before. It may be repeated at any time.
     Rotate,
-    /// Say how many sources and endpoints still need an old key
+    /// Say how many sources and endpoints still need an old key, and how many deliveries wait for one that is not named
     Status,
 }
 
@@ -140,6 +140,8 @@ struct Census {
     endpoints_under_old_keys: usize,
     /// Sources and endpoints that none of the named keys opens.
     under_unnamed_keys: usize,
+    /// Deliveries to such endpoints: they stay due until a dispatcher has the key.
+    deliveries_waiting_for_unnamed_keys: i64,
     /// What producers read in Redis is not sealed under the first key.
     snapshot_under_old_key: bool,
     old_keys_may_go: bool,
@@ -150,6 +152,7 @@ impl Census {
         let holders = holders(change).await?;
         let snapshot = Snapshots::new(&change.redis).sealed_under(&change.master).await?;
         let snapshot_under_old_key = snapshot.is_some_and(|under| under != SealedUnder::First);
+        let waiting = endpoints::secrets::waiting_for_a_key(&change.postgres, &change.master).await?;
         let count = |is_one: &dyn Fn(&Holder) -> bool| holders.iter().filter(|holder| is_one(holder)).count();
         let of = |table| count(&move |holder| holder.table == table);
         let old = |table| count(&move |holder| holder.table == table && holder.needs == SealedUnder::Old);
@@ -159,6 +162,7 @@ impl Census {
             endpoints: of(Table::Endpoints),
             endpoints_under_old_keys: old(Table::Endpoints),
             under_unnamed_keys: count(&|holder| holder.needs == SealedUnder::Unnamed),
+            deliveries_waiting_for_unnamed_keys: waiting.iter().map(|(_, owed)| owed).sum(),
             snapshot_under_old_key,
             old_keys_may_go: !snapshot_under_old_key && count(&|holder| holder.needs != SealedUnder::First) == 0,
         })

@@ -15,22 +15,25 @@ use hickory_resolver::{
         rr::{Name, RData, Record, RecordType},
     },
 };
-use tokio::net::UdpSocket;
+use tokio::{net::UdpSocket, sync::watch};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::resolver::{Addresses, Resolver};
+use crate::resolver::{Addresses, Bounds, Resolver};
 
 /// What the server says of a name.
 #[derive(Clone)]
 pub(crate) enum Answer {
     Addresses(Vec<IpAddr>),
     Alias(&'static str),
+    /// Nothing at all.
+    Silence,
 }
 
 /// The server. What it does not know does not exist.
 pub(crate) struct Dns {
     address: SocketAddr,
     zone: Arc<Mutex<Zone>>,
+    asked: watch::Receiver<usize>,
     _server: AbortOnDropHandle<()>,
 }
 
@@ -38,15 +41,16 @@ pub(crate) struct Dns {
 struct Zone {
     answers: HashMap<String, Answer>,
     /// How often it was asked for the IPv4 addresses of some name.
-    asked: usize,
+    asked: watch::Sender<usize>,
 }
 
 impl Dns {
     pub(crate) async fn start() -> Self {
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        let (address, zone) = (socket.local_addr().unwrap(), Arc::new(Mutex::new(Zone::default())));
+        let (address, zone) = (socket.local_addr().unwrap(), Zone::default());
+        let (asked, zone) = (zone.asked.subscribe(), Arc::new(Mutex::new(zone)));
         let server = tokio::spawn(serve(socket, zone.clone()));
-        Self { address, zone, _server: AbortOnDropHandle::new(server) }
+        Self { address, zone, asked, _server: AbortOnDropHandle::new(server) }
     }
 
     /// From now on these are the addresses of a name.
@@ -59,8 +63,18 @@ impl Dns {
         self.zone.lock().unwrap().answers.insert(format!("{name}."), Answer::Alias(target));
     }
 
+    /// From now on it says nothing when it is asked for a name.
+    pub(crate) fn silence(&self, name: &str) {
+        self.zone.lock().unwrap().answers.insert(format!("{name}."), Answer::Silence);
+    }
+
     pub(crate) fn asked(&self) -> usize {
-        self.zone.lock().unwrap().asked
+        *self.asked.borrow()
+    }
+
+    /// Waits until it was asked so often.
+    pub(crate) async fn has_been_asked(&self, count: usize) {
+        self.asked.clone().wait_for(|asked| *asked >= count).await.unwrap();
     }
 
     /// Keeps nothing, and knows no hosts file.
@@ -74,11 +88,11 @@ impl Dns {
         builder.options_mut().use_hosts_file = ResolveHosts::Never;
         builder.options_mut().ip_strategy = hickory_resolver::config::LookupIpStrategy::Ipv4AndIpv6;
         let resolver = builder.build().unwrap();
-        Resolver::new(move |name, port| -> Addresses {
+        Resolver::new(Bounds::default(), move |name| -> Addresses {
             let resolver = resolver.clone();
             Box::pin(async move {
                 let found = resolver.lookup_ip(name).await.map_err(std::io::Error::other)?;
-                Ok(found.iter().map(|address| SocketAddr::new(address, port)).collect())
+                Ok(found.iter().map(|address| SocketAddr::new(address, 0)).collect())
             })
         })
     }
@@ -90,32 +104,36 @@ async fn serve(socket: UdpSocket, zone: Arc<Mutex<Zone>>) {
         let (len, asker) = socket.recv_from(&mut datagram).await.unwrap();
         let asked = Message::from_vec(&datagram[..len]).unwrap();
         let answer = zone.lock().unwrap().answer(&asked);
-        socket.send_to(&answer.to_vec().unwrap(), asker).await.unwrap();
+        if let Some(answer) = answer {
+            socket.send_to(&answer.to_vec().unwrap(), asker).await.unwrap();
+        }
     }
 }
 
 impl Zone {
-    fn answer(&mut self, asked: &Message) -> Message {
+    fn answer(&mut self, asked: &Message) -> Option<Message> {
         let query = &asked.queries[0];
         let mut message = Message::response(asked.metadata.id, asked.metadata.op_code);
         message.metadata.recursion_desired = true;
         message.metadata.recursion_available = true;
         message.add_query(query.clone());
-        self.asked += usize::from(query.query_type() == RecordType::A);
+        self.asked.send_modify(|asked| *asked += usize::from(query.query_type() == RecordType::A));
         match self.answers.get(&query.name().to_string()) {
+            Some(Answer::Silence) => return None,
             None => message.metadata.response_code = ResponseCode::NXDomain,
             Some(answer) => {
                 let data = answer.data(query.query_type());
                 message.add_answers(data.into_iter().map(|data| Record::from_rdata(query.name().clone(), 0, data)));
             }
         }
-        message
+        Some(message)
     }
 }
 
 impl Answer {
     fn data(&self, wanted: RecordType) -> Vec<RData> {
         match self {
+            Self::Silence => Vec::new(),
             Self::Alias(target) => {
                 let target: Name = target.parse().unwrap();
                 vec![RData::CNAME(hickory_resolver::proto::rr::rdata::CNAME(target))]

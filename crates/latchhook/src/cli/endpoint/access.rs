@@ -3,6 +3,7 @@
 use std::{fs, path::PathBuf};
 
 use anyhow::{Context as _, ensure};
+use chrono::Utc;
 use clap::Args;
 use database::endpoints::{self, Target};
 use dispatcher::{Access, AccessShown, ClientCertificate};
@@ -63,7 +64,7 @@ impl WantedAccess {
         let is_removed = self.no_access;
         let given = self.given()?;
         if is_removed || !given.is_empty() {
-            given.check(url)?;
+            given.check_given(url, Utc::now())?;
             return Ok(Wanted::Given(given));
         }
         let Some((there, sealed)) = there.and_then(|there| Some((there, there.access.as_deref()?))) else {
