@@ -40,9 +40,10 @@ use tracing::warn;
 use vocabulary::EndpointId;
 
 use crate::{
-    dispatcher::{DispatchError, Settings},
+    dispatcher::DispatchError,
     in_flight::{InFlight, Share},
     send::Sender,
+    settings::Settings,
 };
 use waiting::{LONGEST_WAIT, MOVES_WITHIN, Waiting};
 

@@ -22,76 +22,15 @@ use crate::{
     counters::Counters,
     desk::{Desk, give_back, release},
     foreign::Foreign,
-    in_flight::{InFlight, Limits, Permit, Rooms},
-    outcome::Schedule,
+    in_flight::{InFlight, Permit, Rooms},
     recorder::{LINGER, Recorder},
     send::Sender,
+    settings::Settings,
     targets::Targets,
 };
 
-/// How often room that is given back makes the loop look, while one endpoint or all are full.
+/// How often the loop looks for retries, and for what there was no room for: each look has its price.
 const LOOK_AT_MOST_EVERY: Duration = Duration::from_millis(5);
-
-/// What a Postgres records for one process that is as slow as we are ready to bear: a hundredth of what it does on two cores.
-const RECORDED_A_SECOND: f64 = 80.0;
-
-/// How a dispatcher works.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
-    /// Deliveries that this process sends at the same time; fewer where the slack is short, because what is not
-    /// recorded when its lease ends is sent again.
-    pub in_flight: usize,
-    /// Of these, to one endpoint; never more than a quarter of what may be sent.
-    pub per_endpoint: usize,
-    /// Deliveries that one statement leases, and attempts that one records, at most.
-    pub batch: usize,
-    /// What one attempt may take, from the name's resolution to the last byte of the answer.
-    pub deadline: Duration,
-    /// How much longer than the deadline a lease is: the time to record the result before somebody else sends again.
-    pub slack: Duration,
-    /// The longest pause between two looks into `due`, when nobody wakes the loop.
-    pub poll: Duration,
-    /// When failed deliveries are tried again.
-    pub schedule: Schedule,
-    /// An endpoint that has done nothing but fail for so long is disabled, and its account told. What it is owed is held.
-    pub disable_after: Duration,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            in_flight: 256,
-            per_endpoint: 64,
-            batch: 500,
-            deadline: Duration::from_secs(15),
-            slack: Duration::from_secs(15),
-            poll: Duration::from_secs(1),
-            schedule: Schedule::default(),
-            disable_after: Duration::from_secs(5 * 24 * 3600),
-        }
-    }
-}
-
-impl Settings {
-    /// How long a delivery is leased.
-    pub(crate) fn lease(&self) -> Duration {
-        self.deadline + self.slack
-    }
-
-    /// How long what is leased may wait before it is sent: the rest of the slack is for recording what came of it.
-    pub(crate) fn longest_wait(&self) -> Duration {
-        self.slack / 4
-    }
-
-    /// No more is sent and not recorded yet than a slow Postgres records within what a wait leaves of the slack. Else
-    /// leases would end before what came of them is recorded, and others would send again what was delivered.
-    fn limits(&self) -> Limits {
-        let for_recording = (self.slack - self.longest_wait()).as_secs_f64();
-        let unrecorded = (for_recording * RECORDED_A_SECOND).ceil().max(1.0) as usize;
-        let in_flight = self.in_flight.min(unrecorded.div_ceil(2));
-        Limits { in_flight, per_endpoint: self.per_endpoint.min(in_flight.div_ceil(4)), unrecorded }
-    }
-}
 
 /// Leases deliveries, sends them, has the results recorded.
 pub struct Dispatcher {
@@ -143,6 +82,8 @@ struct Taken {
 
 /// What the loop waits for after a step, beside a word from outside.
 struct Pause {
+    /// Whatever is said.
+    at_least: Duration,
     at_most: Duration,
     /// A permit that is given back ends it: the step saw too little room to tell whether more is due.
     for_room: bool,
@@ -150,7 +91,14 @@ struct Pause {
 
 impl Pause {
     /// There may be more to lease.
-    const NONE: Self = Self { at_most: Duration::ZERO, for_room: false };
+    const NONE: Self = Self { at_least: Duration::ZERO, at_most: Duration::ZERO, for_room: false };
+
+    /// Retries have waited for longer than that already, and without it thousands of them were leased as fast as permits
+    /// come back, a handful at a time, while others wait for Postgres.
+    fn after(taken: &[Taken]) -> Self {
+        let are_retries = taken.iter().all(|taken| taken.leased.attempts > 0);
+        Self { at_least: if are_retries { LOOK_AT_MOST_EVERY } else { Duration::ZERO }, ..Self::NONE }
+    }
 }
 
 impl Dispatcher {
@@ -230,9 +178,10 @@ impl Dispatcher {
                 }
                 Err(away) => {
                     error!(error = &away as &dyn std::error::Error, "Postgres is away; dispatching pauses");
-                    Pause { at_most: back_off.next(), for_room: false }
+                    Pause { at_most: back_off.next(), ..Pause::NONE }
                 }
             };
+            sleep(pause.at_least).await;
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = sleep(pause.at_most) => {}
@@ -264,12 +213,13 @@ impl Dispatcher {
             self.desk.hear(fills_room, &endpoints, |endpoint| !full.contains(endpoint));
         }
         if !endpoints.is_empty() {
+            let pause = Pause::after(&taken);
             self.start(taken);
-            return Ok(Pause::NONE);
+            return Ok(pause);
         }
         let connection = self.database.connection().await?;
         let next = due::next_due(&connection).await?.unwrap_or(self.poll);
-        Ok(Pause { at_most: next.min(self.poll), for_room: rooms.are_scarce() })
+        Ok(Pause { at_most: next.min(self.poll), for_room: rooms.are_scarce(), ..Pause::NONE })
     }
 
     /// Room that was given back, after a moment in which more may be: each look for deliveries has its price.
@@ -330,19 +280,5 @@ impl Dispatcher {
     async fn release(&self, unused: Vec<Leased>) -> Result<(), DispatchError> {
         self.counters.released.add(unused.len());
         release(&self.database, &unused).await
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_shorter_the_slack_the_less_is_on_the_way() {
-        let with = |slack| Settings { slack: Duration::from_secs(slack), ..Settings::default() }.limits();
-
-        assert_eq!(with(15), Limits { in_flight: 256, per_endpoint: 64, unrecorded: 900 });
-        assert_eq!(with(2), Limits { in_flight: 60, per_endpoint: 15, unrecorded: 120 });
-        assert_eq!(with(0), Limits { in_flight: 1, per_endpoint: 1, unrecorded: 1 });
     }
 }

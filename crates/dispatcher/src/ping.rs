@@ -7,7 +7,7 @@ use database::{attempts::Recorded, due::Leased, endpoints::Target};
 use uuid::Uuid;
 use vocabulary::{EndpointId, MasterKey};
 
-use crate::{attempt::Attempter, client::Client, dispatcher::Settings, targets::Targets};
+use crate::{attempt::Attempter, client::Client, settings::Settings, targets::Targets};
 
 /// Sends a ping to an endpoint, enabled or not: signed by its secrets, with what its requests carry, within the deadline of
 /// any attempt. Its id begins with `ping_`, so that no customer takes it for a delivery.

@@ -11,8 +11,9 @@ use serde::Serialize;
 
 use super::{
     case::Case,
+    histogram::Latency,
     machine::Machine,
-    neighbours::Fairness,
+    neighbours::Round,
     refusal::Refusal,
     run::{AtRate, Run},
     subject::Subject,
@@ -189,14 +190,22 @@ impl Report {
     fn fairness(&self) -> Vec<String> {
         let measured = self.rows().filter(|row| row.runs[0].fairness.is_some());
         let line = |row: Row<'_>| {
-            let of = |pick: fn(&Fairness) -> f64| row.median(|run| run.fairness.as_ref().map_or(0.0, pick));
-            let (alone, beside) =
-                (of(|fair| fair.alone.p99_us as f64 / 1000.0), of(|fair| fair.beside.p99_us as f64 / 1000.0));
-            let (case, times, rate, retried) =
-                (&row.case.name, beside / alone, of(|fair| fair.rate), of(|fair| fair.retried as f64));
+            let measured = || row.runs.iter().filter_map(|run| run.fairness.as_ref());
+            let rounds = || measured().flat_map(|fair| &fair.rounds);
+            let of = |pick: fn(&Round) -> f64| median(rounds().map(pick).collect());
+            let p99s = |pick: fn(&Round) -> Latency| {
+                let p99s: Vec<_> = rounds().map(|round| format!("{:.1}", pick(round).p99_us as f64 / 1000.0)).collect();
+                p99s.join(", ")
+            };
+            let rate = median(measured().map(|fair| fair.rate).collect());
+            let times = of(|round| round.beside.p99_us as f64) / of(|round| round.alone.p99_us as f64);
             format!(
-                "{case}: beside one that hangs, one that refuses and {retried:.0} retries, p99 at {rate:.0} events/s is \
-                 {times:.2} × what it is alone ({beside:.1} ms against {alone:.1})"
+                "{}: beside one that hangs, one that refuses and {:.0} retries, p99 at {rate:.0} events/s is {times:.2} × what \
+                 it is alone (round by round {} ms against {})",
+                row.case.name,
+                of(|round| round.retried as f64),
+                p99s(|round| round.beside),
+                p99s(|round| round.alone),
             )
         };
         measured.map(line).collect()

@@ -20,7 +20,7 @@ use super::{
     customer::Customer,
     histogram::Latency,
     judge::{self, Expected},
-    neighbours::{self, Fairness, Neighbours, RETRIES, WANT_EACH},
+    neighbours::{self, Fairness, Neighbours, RETRIES, Round, WANT_EACH},
     preload,
     refusal::{self, Refusal},
     stores::Stores,
@@ -43,7 +43,8 @@ const PARTS: [f64; 3] = [0.25, 0.5, 0.8];
 const IDLE_RATE: f64 = 10.0;
 /// Where neighbours are moved in: with them each event is owed three times. Long enough for requests that hang to time out.
 const FAIR_PART: f64 = 0.1;
-const FAIR_HOLDS: u32 = 3;
+const FAIR_HOLDS: u32 = 2;
+const FAIR_ROUNDS: u8 = 3;
 /// Connections, plans and caches are there after so small a part of the events.
 const WARM_UP_PART: u64 = 20;
 /// How long what is in flight may take to quieten before nothing is measured.
@@ -256,14 +257,18 @@ impl Scene<'_> {
         }
         let rate = most * FAIR_PART;
         let events = (rate * hold.as_secs_f64()).ceil() as u64;
-        let alone = self.flood("alone", events, Some(rate)).await?.heard.latency;
-        let mut neighbours = Neighbours::move_in(&self.stores, &self.master).await?;
-        let Flood { sent, heard, .. } = self.flood("beside", events, Some(rate)).await?;
-        self.expected.events += RETRIES;
-        self.expected.raw_events += RETRIES;
-        self.expected.deliveries += sent.distinct * WANT_EACH + RETRIES;
-        let retried = neighbours.retried().await?;
-        Ok(Some(Fairness { rate, alone, beside: heard.latency, retried }))
+        let mut rounds = Vec::new();
+        for round in 0..FAIR_ROUNDS {
+            let alone = self.flood(&format!("alone{round}"), events, Some(rate)).await?.heard.latency;
+            let neighbours = Neighbours::move_in(&self.stores, &self.master, round).await?;
+            let Flood { sent, heard, .. } = self.flood(&format!("beside{round}"), events, Some(rate)).await?;
+            self.expected.events += RETRIES;
+            self.expected.raw_events += RETRIES;
+            self.expected.deliveries += sent.distinct * WANT_EACH + RETRIES;
+            let retried = neighbours.move_out(&self.stores).await?;
+            rounds.push(Round { alone, beside: heard.latency, retried });
+        }
+        Ok(Some(Fairness { rate, rounds }))
     }
 
     /// What is used while nobody sends anything.
