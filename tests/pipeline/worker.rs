@@ -16,6 +16,8 @@ mod kinds;
 mod ordered;
 #[path = "worker/owed.rs"]
 mod owed;
+#[path = "worker/revisions.rs"]
+mod revisions;
 #[path = "worker/selecting.rs"]
 mod selecting;
 #[path = "worker/trouble.rs"]
