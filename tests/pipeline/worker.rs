@@ -4,6 +4,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test says what went wrong by its panic")]
 
+#[path = "worker/book.rs"]
+mod book;
+#[path = "worker/book_races.rs"]
+mod book_races;
 #[path = "worker/claims.rs"]
 mod claims;
 #[path = "worker/duplicates.rs"]

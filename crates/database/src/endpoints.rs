@@ -25,7 +25,7 @@ use crate::{
     schema::{self, endpoints},
 };
 
-pub use subscriptions::{Subscription, subscriptions};
+pub use subscriptions::{Page, Subscription, pages};
 
 /// An endpoint as it is kept, without its secrets: what people may see.
 #[derive(Debug, Clone, Queryable, Selectable)]
