@@ -4,6 +4,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test says what went wrong by its panic")]
 
+#[path = "worker/book.rs"]
+mod book;
+#[path = "worker/book_races.rs"]
+mod book_races;
 #[path = "worker/claims.rs"]
 mod claims;
 #[path = "worker/duplicates.rs"]
@@ -16,6 +20,8 @@ mod kinds;
 mod ordered;
 #[path = "worker/owed.rs"]
 mod owed;
+#[path = "worker/revisions.rs"]
+mod revisions;
 #[path = "worker/selecting.rs"]
 mod selecting;
 #[path = "worker/trouble.rs"]

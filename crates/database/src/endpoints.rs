@@ -1,4 +1,8 @@
 //! `endpoints`: customers' URLs. Secrets go in and come out sealed; this file opens and seals them.
+//!
+//! Whoever changes one gives its account another `endpoints_revision`, by a trigger, and so holds the account's row to COMMIT.
+//! Transactions change an endpoint before they lock anything else, and none changes endpoints of two accounts: whoever waits
+//! for an account has nothing yet that anybody wants who holds it.
 
 pub mod secrets;
 mod subscriptions;
@@ -21,7 +25,7 @@ use crate::{
     schema::{self, endpoints},
 };
 
-pub use subscriptions::{Subscription, subscriptions};
+pub use subscriptions::{Page, Subscription, pages};
 
 /// An endpoint as it is kept, without its secrets: what people may see.
 #[derive(Debug, Clone, Queryable, Selectable)]

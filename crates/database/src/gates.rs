@@ -12,7 +12,10 @@
 //! The lease reads it ([`crate::due::lease`]), so all dispatchers see the same. Healthy endpoints without limits have no row
 //! here, and cost nothing. A circuit uses up no attempts: what waits behind it is tried later, not less often.
 
-use std::time::Duration;
+use std::{
+    collections::{BTreeSet, HashSet},
+    time::Duration,
+};
 
 use chrono::{DateTime, Utc};
 use diesel::{
@@ -145,6 +148,20 @@ statement! {
     Lift { endpoint_id: &'a str => Text } -> (),
     "UPDATE gates SET failures = 0, failing_since = NULL, is_open = false, is_probed = false, openings = 0, \
          asked_until = 'epoch', rests_until = 'epoch' WHERE endpoint_id = ?"
+}
+
+statement! {
+    Gated { accounts: Vec<&'a str> => Array<Text> } -> Text,
+    "SELECT endpoint_id FROM gates WHERE account_id = ANY(?)"
+}
+
+/// Which endpoints of these accounts have a gate.
+///
+/// # Errors
+/// As any query.
+pub async fn gated(conn: &AsyncPgConnection, accounts: &BTreeSet<&str>) -> QueryResult<HashSet<String>> {
+    let statement = Gated { accounts: accounts.iter().copied().collect(), lifetime: std::marker::PhantomData };
+    Ok(statement.load(&mut &*conn).await?.into_iter().collect())
 }
 
 /// A gate as people look at it.

@@ -1,7 +1,7 @@
 //! The tables as diesel sees them; what each column means stands in the migrations.
 
 diesel::table! {
-    accounts (id) { id -> Text, name -> Text, created_at -> Timestamptz, }
+    accounts (id) { id -> Text, name -> Text, created_at -> Timestamptz, endpoints_revision -> Uuid, }
 }
 
 diesel::table! {
@@ -98,6 +98,7 @@ diesel::table! {
         failures -> Integer,
         failing_since -> Nullable<Timestamptz>,
         is_open -> Bool,
+        account_id -> Text,
     }
 }
 

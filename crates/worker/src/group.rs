@@ -14,6 +14,7 @@ use queue::{Claim, Claims, HeldId, Inbound, Owner, Run, Wake, Wanted};
 use tokio::sync::Notify;
 
 use crate::{
+    book::Book,
     counters::Counters,
     desk::Desk,
     pause::Pause,
@@ -35,6 +36,8 @@ pub(crate) struct Bench {
     pub limits: Limits,
     /// Where what is owed goes, if it is sent from this process.
     pub desk: Option<Arc<dyn Desk>>,
+    /// Who may want what, as transactions before this one have read it.
+    pub book: Book,
 }
 
 /// A job that waits for a claim comes back after as long as it has waited already, and this is where that begins and ends:
@@ -169,7 +172,8 @@ impl Bench {
             tracing::warn!(error = &error as &dyn std::error::Error, "Postgres gives no connection: workers pause");
             Trouble::Outage
         })?;
-        transaction::commit(&mut connection, works, chunk, self.desk.as_ref()).await.map_err(|error| {
+        let committing = transaction::commit(&mut connection, works, chunk, self.desk.as_ref(), &self.book);
+        committing.await.map_err(|error| {
             self.counters.transactions_failed.add(1);
             let trouble = database::trouble(&error);
             tracing::warn!(

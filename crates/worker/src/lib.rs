@@ -15,6 +15,7 @@
 //! acknowledged and dropped: its job is deferred, because the holder may die.
 
 mod batcher;
+mod book;
 mod counters;
 mod desk;
 mod fold;

@@ -20,6 +20,7 @@ use uuid::Uuid;
 use vocabulary::{Event, Format, KeyHash, OrderedBy, WebhookId};
 
 use crate::{
+    book::Book,
     desk::Places,
     fold::{Fold, Folded},
     payload::Told,
@@ -80,14 +81,15 @@ impl<'a> News<'a> {
         conn: &AsyncPgConnection,
         fresh: Vec<Fresh<'a>>,
         counters: &HashMap<String, i64>,
+        book: &Book,
     ) -> QueryResult<Self> {
         if fresh.is_empty() {
             return Ok(Self::default());
         }
         let about: Vec<_> = fresh.iter().map(|fresh| (fresh.source(), fresh.event)).collect();
-        let sources: BTreeSet<_> = fresh.iter().map(Fresh::source).collect();
+        let accounts: BTreeSet<_> = fresh.iter().map(|fresh| fresh.raw.account_id.as_str()).collect();
         let (fold, subscriptions, lease) =
-            try_join!(Fold::read(conn, &about), Subscriptions::read(conn, &sources), due::next_lease(conn))?;
+            try_join!(Fold::read(conn, &about), Subscriptions::read(conn, book, &accounts), due::next_lease(conn))?;
         let mut news = Self { fold, subscriptions, lease, ..Self::default() };
         for fresh in fresh {
             let sequence = news.next_number(fresh.source(), counters);
@@ -116,7 +118,7 @@ impl<'a> News<'a> {
         let body: Bytes = told.full(fresh.raw, fresh.event)?.into();
         let mut wanted_by = Vec::new();
         if folded.owed {
-            wanted_by = self.subscriptions.wanting(fresh.source(), &folded.event_type, &body);
+            wanted_by = self.subscriptions.wanting(fresh.raw, &folded.event_type, &body);
         }
         let is_asked_for_thin = wanted_by.iter().any(|to| to.format == Format::Thin);
         let thin_body = is_asked_for_thin.then(|| told.thin(fresh.raw, fresh.event)).transpose()?.map(Bytes::from);
@@ -131,7 +133,7 @@ impl<'a> News<'a> {
             for to in &new.wanted_by {
                 let webhook_id = WebhookId::of(source, &new.fresh.event.key, &to.endpoint_id);
                 let bytes = new.body(to.format).len();
-                let has_place = to.may_be_handed_over && places.set_aside(&to.endpoint_id, bytes);
+                let has_place = self.subscriptions.may_be_handed_over(to) && places.set_aside(&to.endpoint_id, bytes);
                 owed.push(Owed { new, to, webhook_id, has_place });
             }
         }

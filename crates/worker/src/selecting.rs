@@ -5,43 +5,51 @@
 
 use std::{
     cell::LazyCell,
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
 
 use database::{
-    AsyncPgConnection, QueryError, QueryResult,
-    endpoints::{self, Subscription},
+    AsyncPgConnection, QueryResult,
+    endpoints::{Page, Subscription},
+    gates,
 };
+use futures::try_join;
 use vocabulary::View;
 
-/// Who may want to hear of the events of some sources.
+use crate::{book::Book, unpack::RawWork};
+
+/// Who may want to hear of the events of some accounts.
 #[derive(Default)]
 pub(crate) struct Subscriptions {
-    by_source: HashMap<String, Vec<Arc<Subscription>>>,
+    by_account: HashMap<String, Arc<Page>>,
+    /// The endpoints that have a gate.
+    gated: HashSet<String>,
 }
 
 impl Subscriptions {
     /// As they stand in this transaction.
-    pub(crate) async fn read(conn: &AsyncPgConnection, sources: &BTreeSet<&str>) -> QueryResult<Self> {
-        let sources: Vec<_> = sources.iter().copied().collect();
-        let all = endpoints::subscriptions(conn, &sources).await;
-        let mut by_source: HashMap<String, Vec<Arc<Subscription>>> = HashMap::new();
-        for subscription in all.map_err(|error| QueryError::DeserializationError(error.into()))? {
-            by_source.entry(subscription.source_id.clone()).or_default().push(Arc::new(subscription));
-        }
-        Ok(Self { by_source })
+    pub(crate) async fn read(conn: &AsyncPgConnection, book: &Book, accounts: &BTreeSet<&str>) -> QueryResult<Self> {
+        let (by_account, gated) = try_join!(book.read(conn, accounts), gates::gated(conn, accounts))?;
+        Ok(Self { by_account, gated })
     }
 
-    /// Those who want an event of this source and type, told by this full body. A body that is no JSON, which nobody here
-    /// makes, is wanted: nothing is lost for it.
-    pub(crate) fn wanting(&self, source: &str, event_type: &str, body: &[u8]) -> Vec<Arc<Subscription>> {
+    /// Those who want an event of this type, of a source of this account, told by this full body. A body that is no JSON,
+    /// which nobody here makes, is wanted: nothing is lost for it.
+    pub(crate) fn wanting(&self, raw: &RawWork, event_type: &str, body: &[u8]) -> Vec<Arc<Subscription>> {
+        let source = raw.raw_event.source_id.as_str();
+        let hears_of = |to: &Subscription| to.source_ids.as_ref().is_none_or(|ids| ids.iter().any(|id| id == source));
         let view = LazyCell::new(|| View::of(body));
         let says_what_it_must = |to: &Subscription| match &to.filter {
             Some(filter) => view.as_ref().map_or(true, |view| filter.wants(view)),
             None => true,
         };
-        let all = self.by_source.get(source).into_iter().flatten();
-        all.filter(|to| to.event_types.want(event_type) && says_what_it_must(to)).cloned().collect()
+        let all = self.by_account.get(&raw.account_id).into_iter().flat_map(|page| &page.subscriptions);
+        all.filter(|to| to.event_types.want(event_type) && hears_of(to) && says_what_it_must(to)).cloned().collect()
+    }
+
+    /// Whether what an endpoint is owed may be handed over: where there is a gate it is for a lease to decide.
+    pub(crate) fn may_be_handed_over(&self, to: &Subscription) -> bool {
+        to.may_be_handed_over && !self.gated.contains(to.endpoint_id.as_str())
     }
 }

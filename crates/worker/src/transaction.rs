@@ -31,6 +31,7 @@ use queue::Claim;
 use vocabulary::{KeyHash, Stamp};
 
 use crate::{
+    book::Book,
     desk::{Desk, Places},
     news::{Fresh, News, root_cause},
     pieces::{At, Piece, Settled},
@@ -54,6 +55,7 @@ pub(crate) async fn commit(
     works: &[Work],
     pieces: &[Piece],
     desk: Option<&Arc<dyn Desk>>,
+    book: &Book,
 ) -> QueryResult<Settled> {
     let group = Group { works, pieces };
     let mut places = Places::at(desk);
@@ -62,7 +64,7 @@ pub(crate) async fn commit(
             let mut settled = Settled::default();
             let ledger = group.look_up(conn).await?;
             let fresh = group.judge(&ledger, &mut settled);
-            let news = News::read(conn, fresh, &ledger.counters).await?;
+            let news = News::read(conn, fresh, &ledger.counters, book).await?;
             let owed = news.owe(&mut places);
             settled.owes = owed.iter().any(|owed| !owed.has_place);
             let accounts = async {

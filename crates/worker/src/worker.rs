@@ -8,8 +8,8 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    batcher::Batcher, counters::Counters, desk::Desk, group::Bench, pause::Pause, pieces::Limits, sources::Sources,
-    turns::Turns, unpack::unpack,
+    batcher::Batcher, book::Book, counters::Counters, desk::Desk, group::Bench, pause::Pause, pieces::Limits,
+    sources::Sources, turns::Turns, unpack::unpack,
 };
 
 /// How a worker works. The defaults are for a fleet of processes with a few cores each.
@@ -65,6 +65,7 @@ impl Worker {
             counters: Arc::default(),
             limits: Limits { items: settings.group_items, bytes: settings.group_bytes },
             desk: settings.desk.clone(),
+            book: Book::default(),
         };
         Self { bench: Arc::new(bench), sources, turns: Turns::default(), settings }
     }

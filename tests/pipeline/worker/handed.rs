@@ -15,10 +15,10 @@ use worker::{Desk, Settings};
 
 /// Whoever takes what is handed over, and does nothing with it: as a process that dies in that moment.
 #[derive(Default)]
-struct Grave {
+pub(crate) struct Grave {
     is_full: bool,
     set_aside: Mutex<usize>,
-    taken: Mutex<Vec<Leased>>,
+    pub(crate) taken: Mutex<Vec<Leased>>,
     ends: Mutex<Option<Instant>>,
 }
 
