@@ -147,6 +147,6 @@ async fn hold(listener: TcpListener) {
 /// As any query.
 pub(super) async fn left(stores: &Stores) -> anyhow::Result<u64> {
     let query =
-        "SELECT count(*) FROM deliveries WHERE state = 'pending' AND endpoint_id IN ('hangs', 'refuses', ':recovers')";
+        "SELECT count(*) FROM deliveries WHERE state = 'pending' AND endpoint_id ~ '^(hangs|refuses|recovers)-'";
     Ok(stores.postgres.query_one(query, &[]).await?.get::<_, i64>(0).cast_unsigned())
 }
