@@ -7,10 +7,10 @@
 use std::hint::black_box;
 
 use bytes::Bytes;
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use http::{HeaderMap, HeaderValue};
-use providers::{Provider, Verdict};
+use providers::{Provider, Request, Verdict};
 use ring::hmac;
 use serde_json::{Value, json};
 use vocabulary::{RawEvent, Source};
@@ -26,10 +26,11 @@ fn verify(criterion: &mut Criterion) {
     for (name, size) in [("1 KB", 1_000), ("100 KB", 100_000)] {
         let body = vec![b'x'; size];
         let headers = signed(&body);
-        assert_eq!(Provider::WhatsApp.verify(&source, &headers, &body), Verdict::Genuine);
+        let request = Request::posted(&headers, &body, DateTime::UNIX_EPOCH);
+        assert_eq!(Provider::WhatsApp.verify(&source, &request), Verdict::Genuine);
         group.throughput(Throughput::Bytes(size as u64));
         group.bench_function(name, |bencher| {
-            bencher.iter(|| Provider::WhatsApp.verify(&source, &headers, black_box(&body)));
+            bencher.iter(|| Provider::WhatsApp.verify(&source, black_box(&request)));
         });
     }
 }

@@ -1,17 +1,28 @@
 //! What is peculiar to each provider: how it signs, how it asks whether we are there, and what its bodies hold.
 //!
 //! * [`Provider`]: one of those that we know, and the only door to the rest of this crate.
-//! * [`Verdict`], [`Handshake`]: what the producer asks before it takes a raw event in.
+//! * [`Request`], [`Verdict`], [`Handshake`], [`Answer`]: what the producer asks before it takes a raw event in.
 //! * [`Provider::split`]: what the worker asks: a raw event's items, each an event or the [`reason`] why not.
+//! * [`About`]: what people are told of a provider: where its secret is found, how long it repeats itself.
+//!
+//! A provider is a file with a type that has [`Rules`](rules), and a line in the list below.
 //!
 //! Pure: no I/O and no clock, so that the same bytes give the same items, in the same order, on every run. Receipts and
 //! replays count on that.
 
+mod about;
+mod github;
 mod json;
 #[cfg(any(test, fuzzing))]
 pub mod properties;
 pub mod reason;
+mod request;
+mod rules;
+mod settings;
 mod signature;
+mod single;
+#[cfg(test)]
+mod testing;
 mod whatsapp;
 
 use std::{fmt, str::FromStr};
@@ -19,31 +30,39 @@ use std::{fmt, str::FromStr};
 use serde_json::{Map, Value};
 use vocabulary::{Item, RawEvent, Source};
 
-/// Whoever sends raw events, and whose rules apply to them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Provider {
+pub use about::About;
+pub use request::{Answer, Handshake, Request, Sample, Verdict};
+pub use settings::{Setting, SettingsError};
+
+use rules::Rules;
+
+/// Each with the name that it goes by here, and the type that has its rules.
+macro_rules! providers {
+    ($($(#[$doc:meta])* $name:ident => $rules:path,)+) => {
+        /// Whoever sends raw events, and whose rules apply to them.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Provider {
+            $($(#[$doc])* $name,)+
+        }
+
+        impl Provider {
+            /// All that there are.
+            pub const ALL: &[Self] = &[$(Self::$name),+];
+
+            fn rules(self) -> &'static dyn Rules {
+                match self {
+                    $(Self::$name => &$rules,)+
+                }
+            }
+        }
+    };
+}
+
+providers! {
     /// Meta's WhatsApp Cloud API.
-    WhatsApp,
-}
-
-/// Whether a request comes from whom it says it comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// One of the source's secrets signed exactly these bytes.
-    Genuine,
-    /// Not so. One of a few phrases, for logs and counters: the sender is never told which.
-    Forged(&'static str),
-}
-
-/// What to answer to a provider that asks whether we are there.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Handshake {
-    /// Answer 200 with this text and nothing around it.
-    Answer(String),
-    /// Answer 403.
-    Refused,
-    /// The provider has no handshake.
-    None,
+    WhatsApp => whatsapp::WhatsApp,
+    /// GitHub's webhooks.
+    GitHub => github::GitHub,
 }
 
 /// Why a text names no provider.
@@ -53,88 +72,70 @@ pub struct ProviderError {
     given: String,
 }
 
-/// Why a source cannot have these settings.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SettingsError {
-    /// Nothing reads it: most likely misspelt.
-    #[error("{provider} has no setting {field:?}: it has {known}")]
-    Unknown {
-        /// Whose source it was to be.
-        provider: Provider,
-        /// The setting.
-        field: String,
-        /// Those that there are.
-        known: &'static str,
-    },
-    /// Not a value that it can have.
-    #[error("{field} must be {expected}")]
-    Value {
-        /// The setting.
-        field: &'static str,
-        /// What it can be.
-        expected: &'static str,
-    },
-}
-
 impl Provider {
-    /// All that there are.
-    pub const ALL: &[Self] = &[Self::WhatsApp];
-
     /// As sources, metrics and event types spell it.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::WhatsApp => "whatsapp",
-        }
+        self.about().name
     }
 
-    /// Whether one of the source's secrets signed exactly these bytes. Compares in constant time.
+    /// What people are told of it.
+    pub fn about(self) -> &'static About {
+        self.rules().about()
+    }
+
+    /// Whether the request comes from whom it says it comes from, and is none of long ago. Compares in constant time.
     ///
     /// A source without secrets takes nothing.
-    pub fn verify(self, source: &Source, headers: &http::HeaderMap, body: &[u8]) -> Verdict {
-        match self {
-            Self::WhatsApp => whatsapp::verify(source, headers, body),
-        }
+    pub fn verify(self, source: &Source, request: &Request<'_>) -> Verdict {
+        self.rules().verify(source, request)
     }
 
     /// What to answer to a GET, by its decoded query.
     pub fn handshake(self, source: &Source, query: &[(String, String)]) -> Handshake {
-        match self {
-            Self::WhatsApp => whatsapp::handshake(source, query),
-        }
+        self.rules().handshake(source, query)
+    }
+
+    /// What to answer to a genuine POST that holds no event, but asks whether we are there: nothing of it is enqueued.
+    /// `None` for all others.
+    pub fn greeting(self, source: &Source, request: &Request<'_>) -> Option<Answer> {
+        self.rules().greeting(source, request)
+    }
+
+    /// What to answer to a request that was enqueued.
+    pub fn thanks(self, request: &Request<'_>) -> Answer {
+        self.rules().thanks(request)
     }
 
     /// The headers worth keeping with a raw event, in lower case.
     pub fn kept_headers(self) -> &'static [&'static str] {
-        match self {
-            Self::WhatsApp => whatsapp::KEPT_HEADERS,
-        }
+        self.about().kept_headers
     }
 
     /// The largest body that it sends, in bytes.
     pub fn body_limit(self) -> usize {
-        match self {
-            Self::WhatsApp => whatsapp::BODY_LIMIT,
-        }
+        self.about().body_limit
     }
 
     /// Splits a raw event into its items, in the order in which they stand in it.
     ///
     /// Never fails as a whole, and never loses an item: what cannot be read is a [`vocabulary::Rejection`], and its mates
-    /// go on. What an item is called and where it counts from 0 depends on nothing but the bytes.
+    /// go on. What an item is called and where it counts from 0 depends on nothing but the bytes and the kept headers.
     pub fn split(self, source: &Source, raw_event: &RawEvent) -> Vec<Item> {
-        match self {
-            Self::WhatsApp => whatsapp::split(source, raw_event),
-        }
+        self.rules().split(source, raw_event)
     }
 
     /// Checks the settings of a new source.
     ///
     /// # Errors
-    /// Names the first setting that the provider does not have, or whose value it cannot use.
+    /// Names the first setting that the provider does not have, or whose value it cannot use, or that it needs.
     pub fn check_settings(self, settings: &Map<String, Value>) -> Result<(), SettingsError> {
-        match self {
-            Self::WhatsApp => whatsapp::check_settings(settings),
-        }
+        settings::check(self, settings)
+    }
+
+    /// A request as the provider would send it, signed with the source's first secret: what `source test` sends. `None`
+    /// where only the provider itself can sign, and where the source has no secret.
+    pub fn sample(self, source: &Source, stamp: &Sample<'_>) -> Option<request::Signed> {
+        self.rules().sample(source, stamp)
     }
 }
 
@@ -172,6 +173,8 @@ mod tests {
     fn an_unknown_name_is_answered_with_the_known_ones() {
         let error = "whatsap".parse::<Provider>().unwrap_err();
 
-        assert_eq!(error.to_string(), "\"whatsap\" is no provider that latchhook knows: use one of whatsapp");
+                let known: Vec<_> = Provider::ALL.iter().map(|provider| provider.as_str()).collect();
+        let expected = format!("\"whatsap\" is no provider that latchhook knows: use one of {}", known.join(", "));
+        assert_eq!(error.to_string(), expected);
     }
 }

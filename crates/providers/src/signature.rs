@@ -1,12 +1,33 @@
 //! Signatures and tokens, compared in constant time.
+//!
+//! What providers do differs in a few ways only: what is signed, with which algorithm, how the signature is written, and where
+//! it stands. Each of these is a function here, and a provider's file puts them together.
 
+use base64::{Engine, engine::general_purpose::STANDARD};
+use chrono::{DateTime, TimeDelta, Utc};
 use http::HeaderMap;
 use ring::hmac;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::Verdict;
+use crate::{Request, Verdict};
 
-/// Where a provider puts its HMAC-SHA256, in hexadecimal: `X-Hub-Signature-256: sha256=<64 digits>`.
+/// Why a request is not believed; for logs and counters.
+pub(crate) type Doubt = &'static str;
+
+/// No signature.
+pub(crate) const MISSING: Doubt = "there is no signature";
+/// One of two signatures: proxies disagree on which of two headers counts, so neither does.
+pub(crate) const TWO: Doubt = "there is more than one signature";
+/// No such text as a signature must be.
+pub(crate) const MALFORMED: Doubt = "the signature is malformed";
+/// Not over these bytes.
+pub(crate) const OTHER: Doubt = "the signature is of other bytes or by another secret";
+/// Nothing to verify with.
+pub(crate) const NO_SECRET: Doubt = "the source has no secret";
+/// Too old, or from the future.
+pub(crate) const STALE: Doubt = "the signature is too old, or from the future";
+
+/// Where a provider puts its HMAC-SHA256 of the body, in hexadecimal: `X-Hub-Signature-256: sha256=<64 digits>`.
 pub(crate) struct HexHmac {
     /// The header's name, in lower case.
     pub header: &'static str,
@@ -15,51 +36,139 @@ pub(crate) struct HexHmac {
 }
 
 impl HexHmac {
-    /// Whether one of the secrets signed the body. Whatever is odd about the header is a forgery.
-    pub(crate) fn verify(&self, secrets: &[SecretString], headers: &HeaderMap, body: &[u8]) -> Verdict {
-        let mut usable = secrets.iter().map(ExposeSecret::expose_secret).filter(|secret| !secret.is_empty()).peekable();
-        if usable.peek().is_none() {
-            return Verdict::Forged("the source has no secret");
-        }
-        match self.tag(headers) {
-            Ok(tag) if usable.any(|secret| hmac::verify(&key(secret), body, &tag).is_ok()) => Verdict::Genuine,
-            Ok(_) => Verdict::Forged("the signature is of other bytes or by another secret"),
-            Err(reason) => Verdict::Forged(reason),
-        }
+    /// Whether one of the secrets signed the body.
+    pub(crate) fn verify(&self, secrets: &[SecretString], request: &Request<'_>) -> Verdict {
+        let verify = || {
+            let secrets = usable(secrets)?;
+            let given = only(request.headers, self.header)?;
+            let tag = given.strip_prefix(self.prefix).and_then(from_hex).ok_or(MALFORMED)?;
+            one_of(&secrets, |secret| signed(hmac::HMAC_SHA256, secret.as_bytes(), &[request.body], &tag))
+        };
+        verdict(verify())
     }
 
-    fn tag(&self, headers: &HeaderMap) -> Result<[u8; 32], &'static str> {
-        let mut values = headers.get_all(self.header).iter();
-        let value = values.next().ok_or("there is no signature")?;
-        // Proxies disagree on which of two headers counts, so neither does.
-        if values.next().is_some() {
-            return Err("there is more than one signature");
-        }
-        let digits = value.to_str().ok().and_then(|value| value.strip_prefix(self.prefix));
-        digits.and_then(decode_hex).ok_or("the signature is malformed")
+    /// The header's value for a body.
+    pub(crate) fn sign(&self, secret: &str, body: &[u8]) -> String {
+        format!("{}{}", self.prefix, to_hex(&sign(hmac::HMAC_SHA256, secret.as_bytes(), &[body])))
     }
+}
+
+/// What a chain of doubts comes to.
+pub(crate) fn verdict(believed: Result<(), Doubt>) -> Verdict {
+    believed.map_or_else(Verdict::Forged, |()| Verdict::Genuine)
+}
+
+/// The secrets that are something: an empty one signs for anybody.
+///
+/// # Errors
+/// When there is none.
+pub(crate) fn usable(secrets: &[SecretString]) -> Result<Vec<&str>, Doubt> {
+    let usable: Vec<_> = secrets.iter().map(ExposeSecret::expose_secret).filter(|secret| !secret.is_empty()).collect();
+    if usable.is_empty() { Err(NO_SECRET) } else { Ok(usable) }
+}
+
+/// The value of a header that came once.
+///
+/// # Errors
+/// When it is missing, came twice, or is no text.
+pub(crate) fn only<'h>(headers: &'h HeaderMap, name: &str) -> Result<&'h str, Doubt> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next().ok_or(MISSING)?;
+    if values.next().is_some() {
+        return Err(TWO);
+    }
+    value.to_str().map_err(|_| MALFORMED)
+}
+
+/// Whether one of the secrets fits.
+///
+/// # Errors
+/// When none does.
+pub(crate) fn one_of(secrets: &[&str], mut fits: impl FnMut(&str) -> bool) -> Result<(), Doubt> {
+    if secrets.iter().any(|secret| fits(secret)) { Ok(()) } else { Err(OTHER) }
+}
+
+/// Whether the tag is the HMAC of these parts, one behind the other.
+pub(crate) fn signed(algorithm: hmac::Algorithm, key: &[u8], parts: &[&[u8]], tag: &[u8]) -> bool {
+    let key = hmac::Key::new(algorithm, key);
+    match parts {
+        [whole] => hmac::verify(&key, whole, tag).is_ok(),
+        parts => hmac::verify(&key, &parts.concat(), tag).is_ok(),
+    }
+}
+
+/// The HMAC of these parts, one behind the other.
+pub(crate) fn sign(algorithm: hmac::Algorithm, key: &[u8], parts: &[&[u8]]) -> Vec<u8> {
+    hmac::sign(&hmac::Key::new(algorithm, key), &parts.concat()).as_ref().to_vec()
+}
+
+/// Whether a time in seconds since 1970, as it was signed, is within so many of now, before it or after it. No time is too
+/// large to be compared.
+///
+/// # Errors
+/// When it is no such number, or not within.
+pub(crate) fn fresh(seconds: &str, now: DateTime<Utc>, tolerance: TimeDelta) -> Result<(), Doubt> {
+    let is_number = !seconds.is_empty() && seconds.len() <= 20 && seconds.bytes().all(|byte| byte.is_ascii_digit());
+    let signed_at: i128 = is_number.then(|| seconds.parse().ok()).flatten().ok_or(MALFORMED)?;
+    let apart = (i128::from(now.timestamp()) - signed_at).abs();
+    if apart <= i128::from(tolerance.num_seconds()) { Ok(()) } else { Err(STALE) }
 }
 
 /// Whether two texts are equal, in a time that says nothing of where they differ.
 ///
 /// ring keeps its own comparison to itself, so both are hashed under one key, and the hashes compared.
 pub(crate) fn same(given: &str, expected: &str) -> bool {
-    let key = key("same");
+    let key = hmac::Key::new(hmac::HMAC_SHA256, b"same");
     hmac::verify(&key, expected.as_bytes(), hmac::sign(&key, given.as_bytes()).as_ref()).is_ok()
 }
 
-fn key(secret: &str) -> hmac::Key {
-    hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes())
+/// Bytes from digits of either case.
+pub(crate) fn from_hex(digits: &str) -> Option<Vec<u8>> {
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    let pair = |pair: &[u8]| u8::try_from(digit(pair[0])? << 4 | digit(pair[1])?).ok();
+    let is_even = digits.len().is_multiple_of(2);
+    is_even.then(|| digits.as_bytes().chunks_exact(2).map(pair).collect()).flatten()
 }
 
-fn decode_hex(digits: &str) -> Option<[u8; 32]> {
-    let mut bytes = [0; 32];
-    if digits.len() != 2 * bytes.len() {
-        return None;
+/// Digits in lower case.
+pub(crate) fn to_hex(bytes: &[u8]) -> String {
+    let digit = |number: u8| char::from(b"0123456789abcdef"[usize::from(number & 15)]);
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()
+}
+
+/// Bytes from base64 with its padding (RFC 4648, section 4).
+pub(crate) fn from_base64(text: &str) -> Option<Vec<u8>> {
+    STANDARD.decode(text).ok()
+}
+
+/// Base64 with its padding.
+pub(crate) fn to_base64(bytes: &[u8]) -> String {
+    STANDARD.encode(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(seconds, 0).unwrap()
     }
-    for (byte, pair) in bytes.iter_mut().zip(digits.as_bytes().chunks_exact(2)) {
-        let digit = |index: usize| char::from(pair[index]).to_digit(16);
-        *byte = u8::try_from(digit(0)? << 4 | digit(1)?).ok()?;
+
+    #[test]
+    fn a_time_is_fresh_up_to_its_tolerance_before_and_after_now_and_no_number_overflows() {
+        let fresh = |seconds| fresh(seconds, at(1_000), TimeDelta::seconds(300));
+
+        assert_eq!(["700", "1000", "1300"].map(fresh), [Ok(()); 3]);
+        assert_eq!(["699", "1301", "0", "18446744073709551615", "99999999999999999999"].map(fresh), [Err(STALE); 5]);
+        assert_eq!(["", "-1", "+1000", "1000.0", " 1000", "100000000000000000000"].map(fresh), [Err(MALFORMED); 6]);
     }
-    Some(bytes)
+
+    #[test]
+    fn bytes_come_back_from_digits_of_either_case_and_nothing_else_is_digits() {
+        let bytes = [0, 1, 0x7f, 0xff];
+
+        assert_eq!(from_hex(&to_hex(&bytes)), Some(bytes.to_vec()));
+        assert_eq!(from_hex("00017FfF"), Some(bytes.to_vec()));
+        assert_eq!(["0", "0g", "é", "+1"].map(from_hex), [const { None }; 4]);
+    }
 }

@@ -53,7 +53,11 @@ fn latchhook_believes_each_signature_and_reads_the_keys_that_were_put_in() {
             http::HeaderName::from_static("x-hub-signature-256"),
             request.signature.parse().unwrap(),
         )]);
-        assert_eq!(Provider::WhatsApp.verify(&source, &headers, &request.body), Verdict::Genuine);
+        assert_eq!(
+            Provider::WhatsApp
+                .verify(&source, &providers::Request::posted(&headers, &request.body, DateTime::UNIX_EPOCH)),
+            Verdict::Genuine
+        );
 
         let raw_event = RawEvent {
             source_id: source.id.clone(),

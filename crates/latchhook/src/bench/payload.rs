@@ -110,8 +110,9 @@ fn write_hex(into: &mut [u8], bytes: &[u8]) {
 mod tests {
     use std::collections::HashSet;
 
+    use chrono::DateTime;
     use hyper::HeaderMap;
-    use providers::{Provider, Verdict};
+    use providers::{Provider, Request, Verdict};
     use serde_json::{Map, json};
     use vocabulary::Source;
 
@@ -152,7 +153,10 @@ mod tests {
             enabled: true,
             revision: 1,
         };
-        let verdict = Provider::WhatsApp.verify(&source, &headers, &request[request.len() - payload.body_len()..]);
+        let verdict = Provider::WhatsApp.verify(
+            &source,
+            &Request::posted(&headers, &request[request.len() - payload.body_len()..], DateTime::UNIX_EPOCH),
+        );
         assert!(matches!(verdict, Verdict::Genuine));
     }
 

@@ -21,10 +21,12 @@ mod endpoint;
 mod enqueue;
 mod events;
 mod failure;
+mod http;
 mod listen;
 mod master_key;
 mod migrate;
 mod output;
+mod providers;
 mod quarantine;
 mod run;
 mod schedule;
@@ -67,6 +69,7 @@ enum Command {
     Account(account::Command),
     #[command(subcommand)]
     Source(source::Command),
+    Providers(providers::Providers),
     #[command(subcommand)]
     Endpoint(endpoint::Command),
     #[command(subcommand)]
@@ -129,6 +132,7 @@ impl Command {
             Self::Migrate => migrate::run(context).await,
             Self::Account(command) => account::run(command, context).await,
             Self::Source(command) => source::run(command, context).await,
+            Self::Providers(providers) => providers.run(context),
             Self::Endpoint(command) => endpoint::run(command, context).await,
             Self::MasterKey(command) => master_key::run(command, context).await,
             Self::Events(command) => events::run(command, context).await,

@@ -12,7 +12,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use chrono::Utc;
-use providers::{Handshake, Provider, Verdict};
+use providers::{Answer, Handshake, Provider, Verdict};
 use tracing::{debug, warn};
 use vocabulary::{RawEvent, Source};
 
@@ -25,14 +25,11 @@ use crate::EnqueueError;
 /// The last part of the path; what is no text is nobody's id.
 type Id = Result<Path<String>, PathRejection>;
 
-/// `POST`: 200 once Redis has the raw event.
+/// `POST`: 200, or what else the provider takes for success, once Redis has the raw event.
 pub(super) async fn receive(State(intake): State<Intake>, id: Id, request: Request) -> Response {
     intake.counters().receive();
     match intake.take(id, request).await {
-        Ok(bytes) => {
-            intake.counters().accept(bytes);
-            StatusCode::OK.into_response()
-        }
+        Ok(answer) => in_its_terms(answer),
         Err(refusal) => intake.refuse(refusal),
     }
 }
@@ -58,23 +55,30 @@ pub(super) async fn other_method(State(intake): State<Intake>) -> Response {
 }
 
 impl Intake {
-    async fn take(&self, id: Id, request: Request) -> Result<usize, Refusal> {
+    async fn take(&self, id: Id, request: Request) -> Result<Answer, Refusal> {
         let (source, provider) = self.source(id).await?;
         self.0.pressure.check()?;
         let (parts, body) = request.into_parts();
         let whole = self.read(&parts.headers, body, provider.body_limit()).await?;
-        if let Verdict::Forged(reason) = provider.verify(&source, &parts.headers, &whole.bytes) {
+        let query = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri).map_err(|_| Refusal::Signature)?.0;
+        let now = Utc::now();
+        let asked = providers::Request { headers: &parts.headers, query: &query, body: &whole.bytes, now };
+        if let Verdict::Forged(reason) = provider.verify(&source, &asked) {
             debug!(source.id = %source.id, "source {}: {reason}", source.id);
             return Err(Refusal::Signature);
         }
+        if let Some(answer) = provider.greeting(&source, &asked) {
+            return Ok(answer);
+        }
         let raw_event = RawEvent {
             source_id: source.id.clone(),
-            received_at: Utc::now(),
+            received_at: now,
             headers: kept(&parts.headers, provider.kept_headers()),
             body: whole.bytes.clone(),
         };
         self.0.producer.enqueue(&raw_event).await.map_err(|error| refusal_for(&error))?;
-        Ok(whole.bytes.len())
+        self.counters().accept(whole.bytes.len());
+        Ok(provider.thanks(&asked))
     }
 
     async fn shake_hands(&self, id: Id, query: &[(String, String)]) -> Result<String, Refusal> {
@@ -109,6 +113,17 @@ impl Intake {
     fn refuse(&self, refusal: Refusal) -> Response {
         self.counters().refuse(refusal);
         refusal.into_response()
+    }
+}
+
+/// What the provider is told where it expects more than a status.
+fn in_its_terms(answer: Answer) -> Response {
+    let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::OK);
+    match answer.content_type {
+        Some(kind) => {
+            (status, [(CONTENT_TYPE, kind), (X_CONTENT_TYPE_OPTIONS, "nosniff")], answer.body).into_response()
+        }
+        None => status.into_response(),
     }
 }
 

@@ -1,10 +1,11 @@
 //! What comes in, and what does not.
 
+use chrono::DateTime;
 use http::{HeaderMap, HeaderValue};
 use ring::hmac;
 
 use super::{SECRET, VERIFY_TOKEN, source};
-use crate::{Handshake, Provider, Verdict};
+use crate::{Handshake, Provider, Request, Verdict};
 
 const SIGNATURE: &str = "x-hub-signature-256";
 
@@ -29,7 +30,7 @@ pub fn signature(headers: &[u8], body: &[u8]) {
     let values = given.iter().filter_map(|value| HeaderValue::from_bytes(value).ok());
     let headers: HeaderMap = values.map(|value| (SIGNATURE.parse().expect("a header"), value)).collect();
 
-    let verdict = Provider::WhatsApp.verify(&source(None), &headers, body);
+    let verdict = Provider::WhatsApp.verify(&source(None), &Request::posted(&headers, body, DateTime::UNIX_EPOCH));
 
     let values: Vec<_> = headers.get_all(SIGNATURE).iter().map(HeaderValue::as_bytes).collect();
     let is_right = matches!(values[..], [value] if value.strip_prefix(b"sha256=").is_some_and(

@@ -5,13 +5,13 @@ use vocabulary::{Item, RawEvent, Rejection, Source};
 
 use super::{
     DISPLAY_PHONE_NUMBER, PHONE_NUMBER_ID, lists,
-    notice::clean_kind,
     people::People,
     shared::{shortened, with_short_members},
 };
 use crate::{
     json::{Fault, Fields, Json, Node, Text},
     reason,
+    single::clean_kind,
 };
 
 /// What the items of one change share.

@@ -3,8 +3,11 @@
 use serde_json::{Map, Value};
 use vocabulary::{Direction, Effect, Event, NewMessage};
 
-use super::{DISPLAY_PHONE_NUMBER, amendment, content::Content, envelope::Change, notice::clean_kind};
-use crate::json::{Fault, Fields, Node, unix_time};
+use super::{DISPLAY_PHONE_NUMBER, amendment, content::Content, envelope::Change};
+use crate::{
+    json::{Fault, Fields, Node, unix_time},
+    single::clean_kind,
+};
 
 /// What a message says about itself beside its content, and where it went: kept verbatim among the details.
 const CIRCUMSTANCES: [&str; 4] = ["group_id", "to", "to_user_id", "history_context"];

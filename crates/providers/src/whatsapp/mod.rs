@@ -32,23 +32,45 @@ mod status;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use envelope::split;
+use std::time::Duration;
 
-use http::HeaderMap;
 use secrecy::ExposeSecret;
-use serde_json::{Map, Value};
-use vocabulary::Source;
+use serde_json::{Value, json};
+use vocabulary::{Item, RawEvent, Source};
 
 use crate::{
-    Handshake, Provider, SettingsError, Verdict,
+    About, Handshake, Request, Sample, Setting, Verdict,
+    request::Signed,
+    rules::Rules,
     signature::{self, HexHmac},
 };
 
-/// Meta documents 3 MB as the largest payload.
-pub(crate) const BODY_LIMIT: usize = 3 * 1024 * 1024;
+/// Meta's WhatsApp Cloud API.
+pub(crate) struct WhatsApp;
 
-/// The signature, so that what is kept can be verified once more.
-pub(crate) const KEPT_HEADERS: &[&str] = &[SIGNATURE.header];
+const ABOUT: About = About {
+    name: "whatsapp",
+    title: "WhatsApp Cloud API",
+    page: "https://developers.facebook.com/documentation/business-messaging/whatsapp/webhooks/overview",
+    secret: "the app secret: developers.facebook.com, your app, App settings, Basic",
+    url: "developers.facebook.com, your app, WhatsApp, Configuration, Callback URL; then subscribe to `messages`",
+    verify_token: Some(
+        "a word of your own: choose one, and give Meta the same as Verify token beside the callback URL",
+    ),
+    signature: "X-Hub-Signature-256: HMAC-SHA256 of the body, hexadecimal",
+    key: "the id of each item (`wamid`, `wamid:status`); its content where it has none",
+    repeats_for: Some(Duration::from_hours(7 * 24)),
+    kept_headers: &[SIGNATURE.header],
+    // Meta documents 3 MB as the largest payload.
+    body_limit: 3 * 1024 * 1024,
+    settings: &[Setting {
+        name: PHONE_NUMBER_ID,
+        does: "quarantines what is for another phone number: an app's numbers share one secret",
+        expected: "1 to 32 digits in a string, as Meta's app dashboard shows the phone number's id (not the number)",
+        needed: false,
+        takes: |value| value.as_str().is_some_and(is_number_id),
+    }],
+};
 
 const SIGNATURE: HexHmac = HexHmac { header: "x-hub-signature-256", prefix: "sha256=" };
 
@@ -58,18 +80,45 @@ const PHONE_NUMBER_ID: &str = "phone_number_id";
 /// The number itself, as people write it.
 const DISPLAY_PHONE_NUMBER: &str = "display_phone_number";
 
-pub(crate) fn verify(source: &Source, headers: &HeaderMap, body: &[u8]) -> Verdict {
-    SIGNATURE.verify(&source.secrets, headers, body)
-}
+impl Rules for WhatsApp {
+    fn about(&self) -> &'static About {
+        &ABOUT
+    }
 
-/// Meta's subscription handshake: whoever knows the verify token gets the challenge back.
-pub(crate) fn handshake(source: &Source, query: &[(String, String)]) -> Handshake {
-    let expected = source.verify_token.as_ref().map(ExposeSecret::expose_secret);
-    match (only(query, "hub.mode"), only(query, "hub.verify_token"), only(query, "hub.challenge"), expected) {
-        (Some("subscribe"), Some(given), Some(challenge), Some(expected)) if signature::same(given, expected) => {
-            Handshake::Answer(challenge.to_owned())
+    fn verify(&self, source: &Source, request: &Request<'_>) -> Verdict {
+        SIGNATURE.verify(&source.secrets, request)
+    }
+
+    /// Meta's subscription handshake: whoever knows the verify token gets the challenge back.
+    fn handshake(&self, source: &Source, query: &[(String, String)]) -> Handshake {
+        let expected = source.verify_token.as_ref().map(ExposeSecret::expose_secret);
+        match (only(query, "hub.mode"), only(query, "hub.verify_token"), only(query, "hub.challenge"), expected) {
+            (Some("subscribe"), Some(given), Some(challenge), Some(expected)) if signature::same(given, expected) => {
+                Handshake::Answer(challenge.to_owned())
+            }
+            _ => Handshake::Refused,
         }
-        _ => Handshake::Refused,
+    }
+
+    fn split(&self, source: &Source, raw_event: &RawEvent) -> Vec<Item> {
+        envelope::split(source, raw_event)
+    }
+
+    fn sample(&self, source: &Source, sample: &Sample<'_>) -> Option<Signed> {
+        let (id, seconds) = (sample.id, sample.now.timestamp().to_string());
+        let number = source.settings.get(PHONE_NUMBER_ID).and_then(Value::as_str).unwrap_or("106540352242922");
+        let body = json!({"object": "whatsapp_business_account", "entry": [{"id": "102290129340398", "changes": [{
+        "field": "messages", "value": {
+            "messaging_product": "whatsapp",
+            "metadata": {"display_phone_number": "15550783881", "phone_number_id": number},
+            "contacts": [{"profile": {"name": "latchhook"}, "wa_id": "16505551234"}],
+            "messages": [{"from": "16505551234", "id": format!("wamid.test-{id}"), "timestamp": seconds,
+                "type": "text", "text": {"body": "A sample, sent by latchhook source test"}}],
+        }}]}]})
+        .to_string();
+        let secret = source.secrets.first()?.expose_secret();
+        let tag = SIGNATURE.sign(secret, body.as_bytes());
+        Signed::json(body, &[(SIGNATURE.header, &tag)])
     }
 }
 
@@ -78,21 +127,6 @@ fn only<'q>(query: &'q [(String, String)], name: &str) -> Option<&'q str> {
     let mut values = query.iter().filter(|(given, _)| given == name).map(|(_, value)| value.as_str());
     let value = values.next().filter(|value| !value.is_empty())?;
     values.next().is_none().then_some(value)
-}
-
-pub(crate) fn check_settings(settings: &Map<String, Value>) -> Result<(), SettingsError> {
-    if let Some(field) = settings.keys().find(|field| *field != PHONE_NUMBER_ID) {
-        let (provider, known) = (Provider::WhatsApp, PHONE_NUMBER_ID);
-        return Err(SettingsError::Unknown { provider, field: field.clone(), known });
-    }
-    match settings.get(PHONE_NUMBER_ID) {
-        None => Ok(()),
-        Some(Value::String(digits)) if is_number_id(digits) => Ok(()),
-        Some(_) => Err(SettingsError::Value {
-            field: PHONE_NUMBER_ID,
-            expected: "1 to 32 digits in a string, as Meta's app dashboard shows the phone number's id (not the number)",
-        }),
-    }
 }
 
 fn is_number_id(text: &str) -> bool {

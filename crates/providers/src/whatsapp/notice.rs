@@ -6,18 +6,6 @@ use vocabulary::{Effect, Event};
 use super::{PHONE_NUMBER_ID, envelope::Change, shared::sha256};
 use crate::json::{Fault, Fields, Node, canonical, key, unix_time};
 
-/// No provider's word is longer.
-const MAX_KIND: usize = 128;
-
-/// A provider's word as a kind: no NUL, which Postgres keeps in no text, not endless, and never nothing.
-pub(super) fn clean_kind(word: &str) -> String {
-    match word {
-        "" => "unknown".into(),
-        word if word.len() <= MAX_KIND && !word.contains('\0') => word.to_owned(),
-        word => word.chars().take(MAX_KIND).map(|c| if c == '\0' { char::REPLACEMENT_CHARACTER } else { c }).collect(),
-    }
-}
-
 /// Something without an id of its own, known by what it says.
 ///
 /// Its key is made from the JSON that was sent and from nothing that we understand of it, so that it does not change when

@@ -19,7 +19,7 @@ use serde_json::Value;
 use tokio::time::timeout;
 use vocabulary::EndpointId;
 
-use super::http::{Client, HttpUrl, client};
+use super::super::http::{Client, HttpUrl, client};
 
 /// Three signs of life that did not come.
 const SILENCE: Duration = Duration::from_secs(45);

@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::time::{Instant, timeout};
 
-use super::http::{Client, HttpUrl, client};
+use super::super::http::{Client, HttpUrl, client};
 
 /// What a request may take, to the last byte of its answer: as long as the dispatcher waits if nobody says otherwise.
 const DEADLINE: Duration = Duration::from_secs(15);

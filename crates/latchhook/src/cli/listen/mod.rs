@@ -2,7 +2,6 @@
 
 mod api;
 mod forward;
-mod http;
 
 use std::{future::Future, io, time::Duration};
 
@@ -21,9 +20,8 @@ use vocabulary::EndpointId;
 use self::{
     api::{Api, StreamError},
     forward::{Forwarded, Forwarder},
-    http::HttpUrl,
 };
-use super::context::Context;
+use super::{context::Context, http::HttpUrl};
 
 /// The pauses before the stream is asked for again: the first, and the longest.
 const PAUSE: Duration = Duration::from_millis(500);

@@ -6,10 +6,12 @@
 use anyhow::{Context as _, bail, ensure};
 use clap::{Args, Subcommand};
 use database::{AsyncPgConnection, sources};
-use providers::Provider;
+use providers::{About, Provider};
 use queue::{Redis, Snapshots};
 use serde_json::{Map, Value, json};
 use vocabulary::{AccountId, MasterKey, SourceId};
+
+mod test;
 
 use super::{
     account,
@@ -30,12 +32,13 @@ pub(super) enum Command {
     Enable(Switch),
     /// Answer as if it did not exist
     Disable(Switch),
+    Test(test::Test),
 }
 
 /// What a source is made of.
 #[derive(Debug, Args)]
 pub(super) struct Add {
-    /// Whose rules apply (whatsapp)
+    /// Whose rules apply: latchhook providers lists them
     #[arg(long, value_name = "P")]
     provider: Provider,
     /// Who owns it
@@ -51,6 +54,9 @@ pub(super) struct Add {
     /// Quarantine what is for another phone number than this (WhatsApp)
     #[arg(long, value_name = "P")]
     phone_number_id: Option<String>,
+    /// A setting of its provider's: latchhook providers P tells which there are. JSON, or a text as it stands
+    #[arg(long = "setting", value_name = "NAME=VALUE", value_parser = setting)]
+    settings: Vec<(String, Value)>,
     /// The last part of its URL; a random one if not given
     #[arg(long, value_name = "I")]
     id: Option<SourceId>,
@@ -82,6 +88,7 @@ pub(super) async fn run(command: Command, context: &mut Context<'_>) -> anyhow::
         Command::Rotate(rotate) => rotate.run(context).await,
         Command::Enable(Switch { id }) => set_enabled(context, &id, true).await,
         Command::Disable(Switch { id }) => set_enabled(context, &id, false).await,
+        Command::Test(test) => test.run(context).await,
     }
 }
 
@@ -90,7 +97,7 @@ impl Add {
         let (change, id) = (Change::begin(context).await?, self.id.map_or_else(fresh_id, Ok)?);
         account::must_exist(&change.postgres, &self.account).await?;
         must_be_same(&change.postgres, &id, &self.account, self.provider).await?;
-        let settings = settings_of(self.provider, self.phone_number_id)?;
+        let settings = settings_of(self.provider, self.phone_number_id, self.settings)?;
         let (secrets, token) = (self.secrets.read()?, self.verify_token.read()?);
         let new = sources::NewSource {
             id: &id,
@@ -103,18 +110,40 @@ impl Add {
         };
         sources::put(&change.postgres, &change.master, &new).await?;
         change.publish(context).await?;
-        if token.is_none() {
-            context.note(&format!("Meta's handshake will be refused until {id} is given a --verify-token"));
-        }
+        guide(context, self.provider.about(), &id, token.is_some());
         context.out.object(&json!({"id": id, "account_id": self.account, "name": self.name, "path": path(id.as_str())}))
     }
 }
 
-fn settings_of(provider: Provider, phone_number_id: Option<String>) -> anyhow::Result<Map<String, Value>> {
-    let given = phone_number_id.map(|id| ("phone_number_id".to_owned(), Value::String(id)));
-    let settings = given.into_iter().collect();
+/// What a text is that is no JSON is that text: so that most values need no quotes.
+fn setting(text: &str) -> Result<(String, Value), String> {
+    let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
+    let value = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()));
+    Ok((name.to_owned(), value))
+}
+
+fn settings_of(
+    provider: Provider,
+    phone_number_id: Option<String>,
+    given: Vec<(String, Value)>,
+) -> anyhow::Result<Map<String, Value>> {
+    let number = phone_number_id.map(|id| ("phone_number_id".to_owned(), Value::String(id)));
+    let mut settings = Map::new();
+    for (name, value) in number.into_iter().chain(given) {
+        ensure!(settings.insert(name.clone(), value).is_none(), "the setting {name} is given twice");
+    }
     provider.check_settings(&settings)?;
     Ok(settings)
+}
+
+/// What is to be done next, at the provider's.
+fn guide(context: &Context<'_>, about: &About, id: &SourceId, has_token: bool) {
+    context.note(&format!("Paste https://YOUR-HOST{} into: {}", path(id.as_str()), about.url));
+    if let Some(token) = about.verify_token.filter(|_| !has_token) {
+        context.note(&format!("Its handshake will be refused until {id} is given a --verify-token: {token}"));
+    }
+    context.note(&format!("The secret must be {}", about.secret));
+    context.note(&format!("Then: latchhook source test {id} --to https://YOUR-HOST"));
 }
 
 /// A source's keys are unique under its account and provider, so these are for ever.

@@ -1,4 +1,4 @@
-//! What `listen` speaks to both sides with.
+//! What commands speak HTTP with: to a developer's server, to a console, to a producer.
 
 use std::{fmt, str::FromStr, sync::Arc, time::Duration};
 
@@ -17,7 +17,7 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// Shorter than the five seconds after which the commonest servers close an idle connection.
 const IDLE: Duration = Duration::from_secs(4);
 
-/// A client without a guard: it speaks to whom the developer names, on the developer's machine.
+/// A client without a guard: it speaks to whom the person at the terminal names.
 pub(super) type Client = legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
 /// A client that follows no redirect and asks no proxy. Over https, servers must show a certificate that Mozilla's roots

@@ -1,0 +1,37 @@
+//! What a provider's file has to say.
+
+use vocabulary::{Item, RawEvent, Source};
+
+use crate::{About, Answer, Handshake, Request, Sample, Verdict, request::Signed};
+
+/// One provider's rules. Pure: no I/O and no clock.
+pub(crate) trait Rules: Sync {
+    /// What people are told, and what the door needs to know beforehand.
+    fn about(&self) -> &'static About;
+
+    /// Whether one of the source's secrets vouches for the request. Whatever is odd about it is a forgery.
+    fn verify(&self, source: &Source, request: &Request<'_>) -> Verdict;
+
+    /// The items of a raw event that was genuine.
+    fn split(&self, source: &Source, raw_event: &RawEvent) -> Vec<Item>;
+
+    /// What to answer to a GET.
+    fn handshake(&self, _source: &Source, _query: &[(String, String)]) -> Handshake {
+        Handshake::None
+    }
+
+    /// What to answer to a genuine POST that only asks whether we are there.
+    fn greeting(&self, _source: &Source, _request: &Request<'_>) -> Option<Answer> {
+        None
+    }
+
+    /// What to answer to what was enqueued.
+    fn thanks(&self, _request: &Request<'_>) -> Answer {
+        Answer::OK
+    }
+
+    /// A request as the provider would send it.
+    fn sample(&self, _source: &Source, _sample: &Sample<'_>) -> Option<Signed> {
+        None
+    }
+}

@@ -1,0 +1,75 @@
+//! Bodies that are one event, as most providers' are: one JSON object with an id.
+
+use chrono::{DateTime, Utc};
+use vocabulary::{Effect, Event, Item, Key, RawEvent};
+
+use crate::json::{Fault, Fields, Json, Path, Text, key};
+
+/// What is made of one.
+pub(crate) struct Single {
+    /// What it is known by.
+    pub key: Key,
+    /// The provider's word for what it is.
+    pub kind: String,
+    /// When it happened, by the provider's clock.
+    pub occurred_at: Option<DateTime<Utc>>,
+}
+
+/// The one item of a raw event whose body is a JSON object.
+pub(crate) fn split(raw_event: &RawEvent, read: impl FnOnce(&Fields<'_>) -> Result<Single, Fault>) -> Vec<Item> {
+    let text = Text::of(&raw_event.body);
+    let read = || {
+        let node = text.root()?;
+        let value = node.value()?;
+        let Single { key, kind, occurred_at } = read(&Fields::of(&value, node.path())?)?;
+        Ok(Event {
+            key,
+            kind: clean_kind(&kind),
+            occurred_at,
+            raw: raw_event.body.clone(),
+            effect: Effect::Notice,
+            quiet: false,
+        })
+    };
+    vec![read().map_err(|fault: Fault| fault.rejects_body(raw_event.body.clone()))]
+}
+
+/// No provider's word is longer.
+const MAX_KIND: usize = 128;
+
+/// A provider's word as a kind: no NUL, which Postgres keeps in no text, not endless, and never nothing.
+pub(crate) fn clean_kind(word: &str) -> String {
+    match word {
+        "" => "unknown".into(),
+        word if word.len() <= MAX_KIND && !word.contains('\0') => word.to_owned(),
+        word => word.chars().take(MAX_KIND).map(|c| if c == '\0' { char::REPLACEMENT_CHARACTER } else { c }).collect(),
+    }
+}
+
+/// The only value of a header that was kept with a raw event; a key that could be one of two is none.
+pub(crate) fn kept<'r>(raw_event: &'r RawEvent, name: &str) -> Option<&'r str> {
+    let mut values = raw_event.headers.iter().filter(|(known, _)| known == name).map(|(_, value)| value.as_str());
+    values.next().filter(|value| !value.is_empty() && values.next().is_none())
+}
+
+/// The key that is made of a header.
+///
+/// # Errors
+/// When it is missing, came twice, or cannot be a key.
+pub(crate) fn header_key(raw_event: &RawEvent, name: &str) -> Result<Key, Fault> {
+    let value = kept(raw_event, name);
+    let value = value.ok_or_else(|| {
+        Fault::at(
+            Path::default(),
+            crate::reason::MISSING_ID,
+            format_args!("the header {name} is missing, or there are two"),
+        )
+    })?;
+    key(&Path::default(), value)
+}
+
+/// A date and time as RFC 3339 writes it. What is none is left out.
+pub(crate) fn rfc3339(value: &Json<'_>) -> Option<DateTime<Utc>> {
+    let Json::Text(text) = value else { return None };
+    DateTime::parse_from_rfc3339(text).ok().map(|time| time.with_timezone(&Utc))
+}

@@ -1,0 +1,102 @@
+//! What the tests of providers share.
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use http::{HeaderMap, HeaderName};
+use serde_json::{Map, Value};
+use vocabulary::{Event, RawEvent, Rejection, Source};
+
+use crate::{Provider, Request, Sample, Verdict};
+
+/// Usable as the secret of any provider: of Standard Webhooks too.
+const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+/// A source with one secret and no settings.
+pub(crate) fn source_of(provider: Provider, secret: &str) -> Source {
+    Source {
+        id: "src".parse().unwrap(),
+        account_id: "acme".parse().unwrap(),
+        name: "a source".to_owned(),
+        provider: provider.as_str().to_owned(),
+        enabled: true,
+        secrets: vec![secret.to_owned().into()],
+        verify_token: None,
+        settings: Map::new(),
+        revision: 1,
+    }
+}
+
+/// The same with settings.
+pub(crate) fn with_settings(source: Source, settings: &Value) -> Source {
+    Source { settings: settings.as_object().unwrap().clone(), ..source }
+}
+
+/// A moment, in seconds since 1970.
+pub(crate) fn at(seconds: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(seconds, 0).unwrap()
+}
+
+/// Headers, in their order; one that is named twice comes twice.
+pub(crate) fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
+    pairs.iter().map(|(name, value)| (name.parse::<HeaderName>().unwrap(), value.parse().unwrap())).collect()
+}
+
+/// Whether a POST is genuine, whenever it comes.
+pub(crate) fn genuine(source: &Source, pairs: &[(&str, &str)], body: &[u8]) -> bool {
+    genuine_at(source, pairs, body, DateTime::UNIX_EPOCH)
+}
+
+/// Whether a POST is genuine at a moment.
+pub(crate) fn genuine_at(source: &Source, pairs: &[(&str, &str)], body: &[u8], now: DateTime<Utc>) -> bool {
+    let provider: Provider = source.provider.parse().unwrap();
+    provider.verify(source, &Request::posted(&headers(pairs), body, now)) == Verdict::Genuine
+}
+
+/// A raw event with these headers kept.
+pub(crate) fn raw_event(pairs: &[(&str, &str)], body: &str) -> RawEvent {
+    RawEvent {
+        source_id: "src".parse().unwrap(),
+        received_at: DateTime::UNIX_EPOCH,
+        headers: pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        body: Bytes::copy_from_slice(body.as_bytes()),
+    }
+}
+
+/// The only event of a raw event.
+pub(crate) fn event(provider: Provider, raw_event: &RawEvent) -> Event {
+    let [item] = provider.split(&source_of(provider, "secret"), raw_event).try_into().unwrap();
+    item.unwrap()
+}
+
+/// The only rejection of a raw event.
+pub(crate) fn rejection(provider: Provider, raw_event: &RawEvent) -> Rejection {
+    let [item] = provider.split(&source_of(provider, "secret"), raw_event).try_into().unwrap();
+    item.unwrap_err()
+}
+
+/// Every provider's sample is what the provider itself takes for genuine, holds one event at least, and none that is rejected.
+#[test]
+fn a_sample_is_genuine_and_splits_into_events_and_nothing_else() {
+    for provider in Provider::ALL {
+        let source = source_of(*provider, SECRET);
+        let Some(sample) = provider.sample(&source, &Sample { id: "abc123", now: at(1_800_000_000) }) else { continue };
+
+        let query: Vec<(String, String)> = sample
+            .query
+            .trim_start_matches('?')
+            .split('&')
+            .filter_map(|pair| pair.split_once('='))
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        let request = Request { headers: &sample.headers, query: &query, body: &sample.body, now: at(1_800_000_000) };
+        assert_eq!(provider.verify(&source, &request), Verdict::Genuine, "{provider}");
+
+        let kept = provider
+            .kept_headers()
+            .iter()
+            .filter_map(|name| Some(((*name).to_owned(), sample.headers.get(*name)?.to_str().unwrap().to_owned())));
+        let raw_event = RawEvent { headers: kept.collect(), body: sample.body, ..raw_event(&[], "") };
+        let items = provider.split(&source, &raw_event);
+        assert!(!items.is_empty() && items.iter().all(Result::is_ok), "{provider}: {items:?}");
+    }
+}
