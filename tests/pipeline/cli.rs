@@ -22,6 +22,8 @@ mod master_key;
 mod pages;
 #[path = "cli/ping.rs"]
 mod ping;
+#[path = "cli/providers.rs"]
+mod providers;
 #[path = "cli/repair.rs"]
 mod repair;
 #[path = "cli/retries.rs"]

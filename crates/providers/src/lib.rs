@@ -173,7 +173,7 @@ mod tests {
     fn an_unknown_name_is_answered_with_the_known_ones() {
         let error = "whatsap".parse::<Provider>().unwrap_err();
 
-                let known: Vec<_> = Provider::ALL.iter().map(|provider| provider.as_str()).collect();
+        let known: Vec<_> = Provider::ALL.iter().map(|provider| provider.as_str()).collect();
         let expected = format!("\"whatsap\" is no provider that latchhook knows: use one of {}", known.join(", "));
         assert_eq!(error.to_string(), expected);
     }

@@ -1,0 +1,85 @@
+//! Any provider in: what is to be known of each, a source of it, and a sample of it through the real door.
+
+use serde_json::json;
+use tests::{Pipeline, Process};
+
+use super::{CommandLine, stores};
+
+/// Usable as the secret of any provider that signs with one.
+const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+/// The command line over a pipeline's stores, with its master key.
+fn command_line(pipeline: &Pipeline) -> CommandLine {
+    use secrecy::ExposeSecret;
+    let mut latchhook = CommandLine::of(pipeline);
+    latchhook.settings.retain(|flag| !flag.starts_with("--master-key="));
+    latchhook.settings.push(format!("--master-key={}", pipeline.master_key.expose_secret()));
+    latchhook
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_provider_is_told_with_its_key_its_signature_and_where_its_secret_is_found() {
+    let (_database, _redis, latchhook) = stores().await;
+
+    let told = latchhook.json("providers").await;
+
+    let names: Vec<_> = told.as_array().unwrap().iter().map(|told| told["name"].as_str().unwrap()).collect();
+    let known: Vec<_> = ::providers::Provider::ALL.iter().map(|provider| provider.as_str()).collect();
+    assert_eq!(names, known);
+    for told in told.as_array().unwrap() {
+        for what in ["title", "signature", "key", "secret", "url", "page", "repeats_for"] {
+            assert!(told[what].as_str().is_some_and(|text| text.len() > 3), "{}: {what}", told["name"]);
+        }
+    }
+    assert_eq!(latchhook.json("providers github").await["name"], "github");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sample_goes_through_the_real_door_and_is_recorded_as_an_event_of_its_source() {
+    let pipeline = Pipeline::new().await;
+    let (latchhook, producer) = (command_line(&pipeline), Process::start(&pipeline, "producer", None, &[]).await);
+    let add = format!("source add --provider github --account acme --name Code --id code --app-secret {SECRET}");
+    latchhook.json(&add).await;
+
+    let said = latchhook.json(&format!("source test code --to http://{}", producer.address())).await;
+
+    assert_eq!(said["status"], 200);
+    pipeline.worker.work(vec![pipeline.take().await]).await;
+    let rows = pipeline.rows("SELECT source_id, kind, event_type FROM events", &[]).await;
+    let [row] = &rows[..] else { panic!("{} events", rows.len()) };
+    assert_eq!((row.get::<_, &str>(0), row.get::<_, &str>(1)), ("code", "ping"));
+    assert_eq!(row.get::<_, &str>(2), "github.ping");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sample_that_is_not_taken_says_why_and_what_to_look_at() {
+    let pipeline = Pipeline::new().await;
+    let (latchhook, producer) = (command_line(&pipeline), Process::start(&pipeline, "producer", None, &[]).await);
+    let to = format!("http://{}", producer.address());
+    latchhook
+        .json(&format!("source add --provider github --account acme --name C --id code --app-secret {SECRET}"))
+        .await;
+    latchhook.json("source disable code").await;
+
+    let disabled = latchhook.fails(&format!("source test code --to {to}")).await;
+    let unknown = latchhook.fails(&format!("source test nobody --to {to}")).await;
+    let nowhere = latchhook.fails("source test code --to http://127.0.0.1:1").await;
+
+    assert!(disabled.contains("404") && disabled.contains("disabled"), "{disabled}");
+    assert!(unknown.contains("there is no source nobody"), "{unknown}");
+    assert!(nowhere.contains("is a producer running there?"), "{nowhere}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_setting_that_its_provider_does_not_have_or_that_is_given_twice_is_refused_by_name() {
+    let (_database, _redis, latchhook) = stores().await;
+    latchhook.json("account add --id acme").await;
+    let add = format!("source add --account acme --name N --id s --app-secret {SECRET} --provider");
+
+    let foreign = latchhook.fails(&format!("{add} github --setting phone_number_id='\"1\"'")).await;
+    let twice = latchhook.fails(&format!("{add} whatsapp --phone-number-id 1 --setting phone_number_id='\"1\"'")).await;
+
+    assert!(foreign.contains("github has no setting \"phone_number_id\": it has none"), "{foreign}");
+    assert!(twice.contains("phone_number_id is given twice"), "{twice}");
+    assert_eq!(latchhook.json("source list").await, json!([]));
+}
