@@ -88,7 +88,8 @@ statement! {
     ///
     /// `held` locks the gates of those that have one; what somebody else has locked, or has changed since this statement
     /// began (`turn`), is left to the next call: what others have in flight is counted as of the beginning, as far as their
-    /// leases end within ten minutes. Of what a gate lets pass retries get half at most, while a first attempt is due.
+    /// leases end within ten minutes. Of what a gate lets pass retries get half at most, while a first attempt is due; and a
+    /// probe is a first attempt then: what has failed before may fail for reasons of its own.
     Lease {
         room: i64 => BigInt,
         retry_room: i64 => BigInt,
@@ -125,8 +126,8 @@ statement! {
          AND g.turn = (SELECT seen.turn FROM gates seen WHERE seen.endpoint_id = g.endpoint_id) \
          FOR UPDATE OF g SKIP LOCKED), \
      ready AS MATERIALIZED ( \
-         SELECT id, room, least(retries, CASE WHEN owes_first THEN (room + (random() < 0.5)::int) / 2 ELSE room END) AS retries, \
-             is_open, has_failed \
+         SELECT id, room, least(retries, CASE WHEN NOT owes_first THEN room WHEN is_open THEN 0 ELSE (room + (random() < 0.5)::int) / 2 END) \
+             AS retries, is_open, has_failed \
          FROM (SELECT w.id, w.retries, w.room AS idle, w.owes_first, h.is_open, h.has_failed, least(w.room, \
                  CASE WHEN h.is_open THEN 1 END, floor(h.tokens)::bigint, \
                  w.max_in_flight - CASE WHEN w.max_in_flight IS NOT NULL THEN (SELECT count(*) FROM due d \

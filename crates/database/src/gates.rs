@@ -35,6 +35,10 @@ pub const FIRST_REST: Duration = Duration::from_secs(5);
 /// So long at most: within this time after it has recovered an endpoint is sent to again.
 pub const LONGEST_REST: Duration = Duration::from_secs(60);
 
+/// Failures further apart than this belong to two troubles: the longest pause of the default schedule, and as long again.
+/// Who was sent nothing in between has not failed in between.
+pub const QUIET: Duration = Duration::from_hours(48);
+
 /// What some attempts have shown of an endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shown {
@@ -80,14 +84,17 @@ statement! {
         opens_after: i32 => Integer,
         first_rest: i64 => BigInt,
         longest_rest: i64 => BigInt,
+        quiet: i64 => BigInt,
     } -> (Text, Bool, BigInt),
     "WITH shown AS MATERIALIZED ( \
          SELECT * FROM unnest(?, ?, ?, ?, ?) AS s (endpoint_id, succeeded, failures, probed, rest_us)), \
-     bounds (opens_after, first_us, longest_us) AS (SELECT ?, ?, ?), \
+     bounds (opens_after, first_us, longest_us, quiet_us) AS (SELECT ?, ?, ?, ?), \
      locked AS MATERIALIZED (SELECT g.* FROM gates g JOIN shown s USING (endpoint_id) ORDER BY g.endpoint_id FOR UPDATE OF g), \
      moved AS MATERIALIZED (SELECT l.endpoint_id, s.probed, l.is_open AS was_open, l.rests_until, \
              CASE WHEN s.succeeded THEN 0 ELSE l.failures + s.failures END AS failures, \
-             CASE WHEN s.succeeded THEN NULL ELSE coalesce(l.failing_since, now()) END AS failing_since, \
+             CASE WHEN s.succeeded THEN NULL WHEN l.failed_at < now() - b.quiet_us * interval '1 microsecond' THEN now() \
+                 ELSE coalesce(l.failing_since, now()) END AS failing_since, \
+             CASE WHEN s.succeeded THEN NULL ELSE now() END AS failed_at, \
              NOT s.succeeded AND l.failures + s.failures >= b.opens_after AS is_open, \
              l.is_probed AND NOT s.probed AND NOT s.succeeded AS is_probed, \
              CASE WHEN s.succeeded THEN 0 WHEN s.probed THEN l.openings + 1 ELSE l.openings END AS openings, \
@@ -98,7 +105,7 @@ statement! {
              failures = 0 AND asked_until <= now() AND max_in_flight IS NULL AND max_per_second IS NULL AS is_idle \
          FROM moved m CROSS JOIN bounds JOIN endpoints e ON e.id = m.endpoint_id), \
      gone AS (DELETE FROM gates g USING timed t WHERE g.endpoint_id = t.endpoint_id AND t.is_idle), \
-     kept AS (UPDATE gates g SET failures = t.failures, failing_since = t.failing_since, is_open = t.is_open, \
+     kept AS (UPDATE gates g SET failures = t.failures, failing_since = t.failing_since, failed_at = t.failed_at, is_open = t.is_open, \
              is_probed = t.is_probed, openings = t.openings, asked_until = t.asked_until, rests_until = t.until \
          FROM timed t WHERE g.endpoint_id = t.endpoint_id AND NOT t.is_idle) \
      SELECT endpoint_id, greatest(until, asked_until) > now(), \
@@ -125,6 +132,7 @@ pub async fn note(conn: &AsyncPgConnection, shown: &[Shown]) -> QueryResult<Vec<
         opens_after: OPENS_AFTER,
         first_rest: microseconds(FIRST_REST),
         longest_rest: microseconds(LONGEST_REST),
+        quiet: microseconds(QUIET),
         lifetime: std::marker::PhantomData,
     };
     let rows: Vec<(String, bool, i64)> = statement.load(&mut &*conn).await?;
@@ -146,7 +154,7 @@ pub async fn lift(conn: &AsyncPgConnection, endpoint_id: &EndpointId) -> QueryRe
 
 statement! {
     Lift { endpoint_id: &'a str => Text } -> (),
-    "UPDATE gates SET failures = 0, failing_since = NULL, is_open = false, is_probed = false, openings = 0, \
+    "UPDATE gates SET failures = 0, failing_since = NULL, failed_at = NULL, is_open = false, is_probed = false, openings = 0, \
          asked_until = 'epoch', rests_until = 'epoch' WHERE endpoint_id = ?"
 }
 

@@ -67,7 +67,7 @@ impl Attempter {
     }
 
     fn request(&self, leased: &Leased, now: DateTime<Utc>) -> Result<(Arc<Opened>, Request<Full<Bytes>>), Unsent> {
-        let opened = self.targets.open(&leased.endpoint_id, &leased.target)?;
+        let opened = self.targets.open(&leased.endpoint_id, &leased.target, now)?;
         let (secrets, timestamp) = (opened.secrets(now)?, now.timestamp());
         let mut request = Request::builder()
             .method(Method::POST)

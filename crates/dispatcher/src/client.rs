@@ -5,11 +5,16 @@
 //! that never ends was given by something in front of the customer, not by the customer. Nothing is decompressed.
 //!
 //! A kept connection leads to an address that the guard has let through when it was made, and under the certificate that
-//! was checked then. It may outlive a change of the name's addresses: that is what its owner keeps the old server open for,
-//! and a server that closes it, or four idle seconds, end it. A name that has moved into our own network since is not
-//! followed there by a connection that was made before, and refused by the next one.
+//! was checked then. It may outlive a change of the name's addresses by a minute at most: then a new one is made, and the name
+//! looked up and checked again; a server that closes it, or four idle seconds, end it sooner. A name that has moved into our
+//! own network since is not followed there by a connection that was made before, and refused by the next one.
 
-use std::{error::Error, io, sync::Arc, time::Duration};
+use std::{
+    error::Error,
+    io,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -47,11 +52,23 @@ const KEPT_DETAIL: usize = 300;
 /// one that is just being closed.
 const IDLE: Duration = Duration::from_secs(4);
 
+/// A connection is used for so long at most: where an endpoint is, and whether it may be sent to there, is asked anew each
+/// minute, however busy it is.
+const OLDEST: Duration = Duration::from_secs(60);
+
 /// Sends deliveries. Cheap to clone; clones share their connections.
 #[derive(Clone)]
 pub struct Client {
-    http: legacy::Client<Connector, Full<Bytes>>,
+    pool: Arc<Mutex<Pool>>,
     connector: Connector,
+}
+
+type Http = legacy::Client<Connector, Full<Bytes>>;
+
+/// Connections, and since when there are any.
+struct Pool {
+    http: Http,
+    since: Instant,
 }
 
 /// What came back, and what it is taken for.
@@ -96,13 +113,17 @@ impl Client {
     }
 
     fn with(connector: Connector) -> Self {
-        let http = legacy::Client::builder(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE)
-            .http1_max_buf_size(MOST_HEAD)
-            .build(connector.clone());
-        Self { http, connector }
+        let pool = Pool { http: connections(&connector), since: Instant::now() };
+        Self { pool: Arc::new(Mutex::new(pool)), connector }
+    }
+
+    /// The connections to be used at `now`. Those of an old pool end with what is still sent over them.
+    pub(crate) fn http_at(&self, now: Instant) -> Http {
+        let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
+        if now.saturating_duration_since(pool.since) >= OLDEST {
+            *pool = Pool { http: connections(&self.connector), since: now };
+        }
+        pool.http.clone()
     }
 
     /// A client that shows a certificate where it is asked for one. Its connections are its own, so that nobody else's request
@@ -137,7 +158,7 @@ impl Client {
 
     async fn exchange(&self, request: Request<Full<Bytes>>, seen: &mut Seen) -> Result<StatusCode, Failure> {
         let began = Instant::now();
-        let response = self.http.request(request).await.map_err(|error| failure(&error))?;
+        let response = self.http_at(began).request(request).await.map_err(|error| failure(&error))?;
         head_came(began.elapsed());
         let (head, body) = response.into_parts();
         seen.status = Some(head.status);
@@ -145,6 +166,15 @@ impl Client {
         read(body, &mut seen.head).await?;
         Ok(head.status)
     }
+}
+
+fn connections(connector: &Connector) -> Http {
+    legacy::Client::builder(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(IDLE)
+        .http1_max_buf_size(MOST_HEAD)
+        .build(connector.clone())
 }
 
 fn told<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {

@@ -26,6 +26,7 @@ use std::{
     time::Duration,
 };
 
+use chrono::Utc;
 use database::{
     Database,
     due::{self, Leased},
@@ -115,7 +116,7 @@ impl Desk {
         fail_point!("dispatcher-after-lease");
         let Sender { counters, foreign, .. } = &self.0.sender;
         counters.handed_over.add(deliveries.len());
-        let closed = foreign.note(&deliveries, Instant::now());
+        let closed = foreign.note(&deliveries, Instant::now(), Utc::now());
         for leased in deliveries {
             waiting.queue(leased, ends);
         }

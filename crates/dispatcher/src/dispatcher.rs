@@ -2,6 +2,7 @@
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
+use chrono::Utc;
 use database::{
     Database, DatabaseError, QueryError,
     due::{self, LeaseRequest, Leased, Room},
@@ -260,7 +261,7 @@ impl Dispatcher {
 
     /// Gives back what others have the key for, and hands out the rest.
     async fn leave_to_others(&self, leased: Vec<Leased>) -> Vec<Leased> {
-        let closed = self.sender.foreign.note(&leased, Instant::now());
+        let closed = self.sender.foreign.note(&leased, Instant::now(), Utc::now());
         if closed.is_empty() {
             return leased;
         }

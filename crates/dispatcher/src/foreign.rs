@@ -12,7 +12,11 @@ use std::{
     time::Duration,
 };
 
-use database::{due::Leased, endpoints::Target};
+use chrono::{DateTime, Utc};
+use database::{
+    due::Leased,
+    endpoints::{Target, secrets::in_force},
+};
 use tokio::time::Instant;
 use tracing::error;
 use vocabulary::{EndpointId, MasterKey};
@@ -34,8 +38,8 @@ impl Foreign {
 
     /// The endpoints of these deliveries that are to be left to others, each once. They are left alone from `now` on, and
     /// that is said once in each pause.
-    pub(crate) fn note(&self, deliveries: &[Leased], now: Instant) -> Vec<EndpointId> {
-        let foreign = deliveries.iter().filter(|leased| self.lacks_key_of(&leased.target));
+    pub(crate) fn note(&self, deliveries: &[Leased], now: Instant, wall: DateTime<Utc>) -> Vec<EndpointId> {
+        let foreign = deliveries.iter().filter(|leased| self.lacks_key_of(&leased.target, wall));
         let foreign: HashSet<_> = foreign.map(|leased| &leased.endpoint_id).collect();
         if foreign.is_empty() {
             return Vec::new();
@@ -55,9 +59,10 @@ impl Foreign {
         self.until(now).keys().cloned().collect()
     }
 
-    /// What is damaged is no matter of keys: nobody opens it, and an attempt says so.
-    fn lacks_key_of(&self, target: &Target) -> bool {
-        target.secrets.iter().chain(&target.access).any(|sealed| self.master.lacks_key_of(sealed))
+    /// What is damaged is no matter of keys: nobody opens it, and an attempt says so. Nor is a secret that has ended.
+    fn lacks_key_of(&self, target: &Target, wall: DateTime<Utc>) -> bool {
+        let signing = in_force(&target.secrets, &target.secret_ends, wall);
+        signing.chain(&target.access).any(|sealed| self.master.lacks_key_of(sealed))
     }
 
     /// Those whose pause is not over.
@@ -124,7 +129,7 @@ mod tests {
         let now = Instant::now();
         let foreign = Foreign::new(Arc::new(own));
 
-        let mut noted = foreign.note(&deliveries, now);
+        let mut noted = foreign.note(&deliveries, now, DateTime::UNIX_EPOCH);
 
         noted.sort();
         assert_eq!(noted, ["e2", "e3"].map(|id| id.parse().unwrap()));
@@ -138,11 +143,11 @@ mod tests {
         let now = Instant::now();
         let just_before = now + PAUSE - Duration::from_millis(1);
 
-        foreign.note(&met, now);
-        foreign.note(&met, just_before);
+        foreign.note(&met, now, DateTime::UNIX_EPOCH);
+        foreign.note(&met, just_before, DateTime::UNIX_EPOCH);
 
         assert_eq!((foreign.closed(just_before).len(), foreign.closed(now + PAUSE).len()), (1, 0));
-        foreign.note(&met, now + PAUSE);
+        foreign.note(&met, now + PAUSE, DateTime::UNIX_EPOCH);
         assert_eq!(foreign.closed(now + PAUSE).len(), 1, "it is met again, and left alone again");
     }
 }

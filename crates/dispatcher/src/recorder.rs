@@ -36,6 +36,8 @@ pub(crate) struct Ended {
     pub(crate) outcome: Outcome,
     /// The gate of its endpoint, if that has one.
     pub(crate) gate: Option<Gate>,
+    /// Whether its delivery had failed before.
+    pub(crate) is_retry: bool,
     /// Given back when this is dropped.
     pub(crate) _permit: Permit,
 }

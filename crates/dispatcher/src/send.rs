@@ -40,17 +40,17 @@ impl Sender {
             drop(permit);
             return desk.send_what_may();
         }
-        let gate = leased.gate;
+        let (gate, is_retry) = (leased.gate, leased.attempts > 0);
         let (recorded, outcome) = self.attempter.attempt(leased, Utc::now()).await;
         fail_point!("dispatcher-after-answer");
         if let (Outcome::Failed(cause @ (Cause::Secret | Cause::Access)), Some(detail)) = (&outcome, &recorded.detail) {
             let id = &recorded.endpoint_id;
-            error!(endpoint.id = %id, "nothing can be sent to {id} ({cause}): {detail}; see latchhook master-key status");
+            error!(endpoint.id = %id, "nothing can be sent to {id} ({cause}): {detail}; see latchhook endpoint show {id}, then endpoint rotate or endpoint add");
         }
         permit.answered();
         desk.send_what_may();
         self.counters.count(&outcome);
-        let ended = Ended { recorded, outcome, gate, _permit: permit };
+        let ended = Ended { recorded, outcome, gate, is_retry, _permit: permit };
         let recorder = if ended.recorded.lane.is_some() { &self.ended_in_lane } else { &self.ended };
         if recorder.send(ended).is_err() {
             error!("the recorder is gone; a delivery will be sent again");

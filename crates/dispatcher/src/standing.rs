@@ -66,6 +66,12 @@ impl Ended {
         self.gate.is_some_and(|gate| gate.has_failed)
     }
 
+    /// Whether a failure speaks against the endpoint. That the head of a lane fails again says only that its lane is stuck:
+    /// with some dozens of those the circuit would open again and again, and hold up all other lanes.
+    fn speaks_against_it(&self) -> bool {
+        self.outcome != Outcome::Delivered && !(self.recorded.lane.is_some() && self.is_retry)
+    }
+
     /// What does not open, or cannot be carried, says nothing of the endpoint: nobody has asked it.
     fn is_our_fault(&self) -> bool {
         matches!(self.outcome, Outcome::Failed(Cause::Secret | Cause::Access))
@@ -81,7 +87,7 @@ fn shown(ended: &[Ended]) -> Vec<Shown> {
         let (shown, is_known) = by_endpoint.entry(&ended.recorded.endpoint_id).or_insert((nothing, false));
         let succeeded = ended.outcome == Outcome::Delivered;
         shown.succeeded |= succeeded;
-        shown.failures += i32::from(!succeeded);
+        shown.failures += i32::from(ended.speaks_against_it());
         shown.probed |= !succeeded && ended.gate.is_some_and(|gate| gate.is_probe);
         shown.rest = shown.rest.max(ended.outcome.rest());
         *is_known |= ended.is_known_to_fail();

@@ -33,7 +33,8 @@ pub(crate) struct Opened {
     /// What it was opened from.
     target: Arc<Target>,
     pub(crate) uri: Uri,
-    secrets: Vec<SigningSecret>,
+    /// In the order of the target's; none where one had ended when this was opened.
+    secrets: Vec<Option<SigningSecret>>,
     /// What else its requests carry.
     pub(crate) headers: HeaderMap,
     identity: Option<Arc<CertifiedKey>>,
@@ -54,7 +55,7 @@ impl Opened {
     /// # Errors
     /// When all have ended. An unsigned request would be no delivery, so nothing is sent.
     pub(crate) fn secrets(&self, now: DateTime<Utc>) -> Result<Vec<&SigningSecret>, Unsent> {
-        let signing: Vec<_> = in_force(&self.secrets, &self.target.secret_ends, now).collect();
+        let signing: Vec<_> = in_force(&self.secrets, &self.target.secret_ends, now).flatten().collect();
         if signing.is_empty() {
             return Err((Cause::Secret, ALL_ENDED.to_owned()));
         }
@@ -78,13 +79,18 @@ impl Targets {
     ///
     /// # Errors
     /// The cause of failure of an attempt that cannot be made, with the detail for the operator.
-    pub(crate) fn open(&self, endpoint: &EndpointId, target: &Arc<Target>) -> Result<Arc<Opened>, Unsent> {
+    pub(crate) fn open(
+        &self,
+        endpoint: &EndpointId,
+        target: &Arc<Target>,
+        now: DateTime<Utc>,
+    ) -> Result<Arc<Opened>, Unsent> {
         let mut kept = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(opened) = kept.get(endpoint).filter(|kept| *kept.target == **target) {
             return Ok(opened.clone());
         }
         let uri = guard::parse(&target.url).map_err(|refusal| (Cause::Guard, detail(&refusal)))?;
-        let secrets = self.secrets(endpoint, target)?;
+        let secrets = self.secrets(endpoint, target, now)?;
         let Carried { headers, identity } = self.access(endpoint, target, &uri)?;
         let showing = OnceLock::new();
         let opened = Arc::new(Opened { target: target.clone(), uri, secrets, headers, identity, showing });
@@ -95,15 +101,25 @@ impl Targets {
         Ok(opened)
     }
 
-    /// An unsigned request would be no delivery, so an endpoint without secrets is sent nothing.
-    fn secrets(&self, endpoint: &EndpointId, target: &Target) -> Result<Vec<SigningSecret>, Unsent> {
-        let opened = open_secrets(&self.master, endpoint.as_str(), &target.secrets)
-            .map_err(|error| (Cause::Secret, detail(&error)))?;
-        if opened.is_empty() {
+    /// An unsigned request would be no delivery, so an endpoint without secrets is sent nothing. One that has ended need not
+    /// open: the master key that it is sealed under may be gone.
+    fn secrets(
+        &self,
+        endpoint: &EndpointId,
+        target: &Target,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Option<SigningSecret>>, Unsent> {
+        if target.secrets.is_empty() {
             return Err((Cause::Secret, "the endpoint has no signing secret".to_owned()));
         }
-        let parsed = opened.iter().map(SigningSecret::parse).collect::<Result<_, _>>();
-        parsed.map_err(|error| (Cause::Secret, detail(&error)))
+        let mut secrets: Vec<_> = target.secrets.iter().map(|_| None).collect();
+        for (place, sealed) in in_force(target.secrets.iter().enumerate(), &target.secret_ends, now) {
+            let opened = open_secrets(&self.master, endpoint.as_str(), std::slice::from_ref(sealed));
+            let opened = opened.map_err(|error| (Cause::Secret, detail(&error)))?;
+            let parsed = opened.iter().map(SigningSecret::parse).collect::<Result<Vec<_>, _>>();
+            secrets[place] = parsed.map_err(|error| (Cause::Secret, detail(&error)))?.pop();
+        }
+        Ok(secrets)
     }
 
     /// A request without what it is to carry would go to somebody who has not asked for it, or be refused by whoever has.
@@ -134,12 +150,15 @@ mod tests {
         let seal = |_| master.seal("endpoint:bot", SigningSecret::generate().expose_secret().as_bytes());
         let (url, secret_ends) = ("https://bot.example/".to_owned(), secret_ends.to_vec());
         let target = Target { url, secrets: (0..secrets).map(seal).collect(), secret_ends, ..Target::default() };
-        Targets::new(Arc::new(master)).open(&"bot".parse().unwrap(), &Arc::new(target)).unwrap_or_else(|_| panic!())
+        let (id, target) = ("bot".parse().unwrap(), Arc::new(target));
+        Targets::new(Arc::new(master)).open(&id, &target, at(-1)).unwrap_or_else(|_| panic!())
     }
 
     /// The places of the secrets that sign.
     fn signing(opened: &Opened, now: DateTime<Utc>) -> Vec<usize> {
-        let place = |secret: &&SigningSecret| opened.secrets.iter().position(|it| ptr::eq(it, *secret));
+        let place = |secret: &&SigningSecret| {
+            opened.secrets.iter().position(|it| it.as_ref().is_some_and(|it| ptr::eq(it, *secret)))
+        };
         opened.secrets(now).unwrap_or_default().iter().filter_map(place).collect()
     }
 
@@ -157,6 +176,23 @@ mod tests {
     fn a_secret_of_which_no_end_is_known_never_ends() {
         assert_eq!(signing(&opened(&[], 2), DateTime::<Utc>::MAX_UTC), [0, 1]);
         assert_eq!(signing(&opened(&[Some(at(0))], 2), DateTime::<Utc>::MAX_UTC), [1]);
+    }
+
+    /// The old master key was taken away once nothing under it was in force.
+    #[test]
+    fn a_secret_that_has_ended_need_not_open() {
+        let (old, new) = (MasterKey::generate(), MasterKey::generate());
+        let (old, new) = (MasterKey::parse(&old).unwrap(), MasterKey::parse(&new).unwrap());
+        let seal = |key: &MasterKey| key.seal("endpoint:bot", SigningSecret::generate().expose_secret().as_bytes());
+        let (secrets, secret_ends) = (vec![seal(&new), seal(&old)], vec![None, Some(at(0))]);
+        let target =
+            Arc::new(Target { url: "https://bot.example/".to_owned(), secrets, secret_ends, ..Target::default() });
+
+        let new = Arc::new(new);
+        let open = |now| Targets::new(new.clone()).open(&"bot".parse().unwrap(), &target, now);
+
+        assert_eq!(open(at(-1)).err().map(|unsent| unsent.0), Some(Cause::Secret));
+        assert_eq!(open(at(0)).ok().map(|opened| signing(&opened, at(0))), Some(vec![0]));
     }
 
     #[test]

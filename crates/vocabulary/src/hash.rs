@@ -71,6 +71,22 @@ impl fmt::Display for WebhookId {
     }
 }
 
+/// Bytes of a sender's name that a lane bears as it is. No provider's is longer, and an index could not hold ten kilobytes.
+const LONGEST_SENDER: usize = 128;
+
+/// The name of the lane of a source's events, or of those of one of its senders.
+pub fn lane_name(source: &SourceId, sender: Option<&str>) -> String {
+    match sender {
+        None => source.as_str().to_owned(),
+        Some(sender) if sender.len() <= LONGEST_SENDER => format!("{source} {sender}"),
+        Some(sender) => {
+            let mut name = format!("{source} sha256:");
+            push_hex(&mut name, &digest("lane", [source.as_str(), sender, ""]));
+            name
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,5 +106,17 @@ mod tests {
         assert_ne!(id("e1"), id("e2"));
         assert_eq!(id("e1"), id("e1"));
         assert!(!id("e1").as_str().contains('.'));
+    }
+
+    #[test]
+    fn a_lane_is_called_by_its_sender_or_by_a_hash_where_that_is_endless_and_no_two_are_called_alike() {
+        let source: SourceId = "wa".parse().unwrap();
+        let (long, longer) = ("7".repeat(6000), "7".repeat(6001));
+
+        let names = [None, Some("16505551234"), Some(&*long), Some(&*longer)].map(|sender| lane_name(&source, sender));
+
+        assert_eq!(names[..2], ["wa", "wa 16505551234"]);
+        assert!(names[2].starts_with("wa sha256:") && names[2].len() == 74, "{}", names[2]);
+        assert_ne!(names[2], names[3]);
     }
 }

@@ -27,7 +27,7 @@ pub use counter::Counter;
 pub use endpoint::{EventTypes, EventTypesError, Format, NameError, OrderedBy, Terms};
 pub use event::{Change, Effect, Event, Item, Key, KeyError, Rejection, StatusUpdate};
 pub use filter::{Answer, Condition, Filter, FilterError, Unreadable, View};
-pub use hash::{KeyHash, WebhookId};
+pub use hash::{KeyHash, WebhookId, lane_name};
 pub use id::{AccountId, EndpointId, IdError, SourceId};
 pub use job::{Job, JobEntry, Replay, Undecodable};
 pub use message::{Attachment, Changed, Direction, Message, NewMessage, Progress, Reaction, Sender};

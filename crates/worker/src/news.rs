@@ -17,7 +17,7 @@ use database::{
 };
 use futures::{join, try_join};
 use uuid::Uuid;
-use vocabulary::{Event, Format, KeyHash, OrderedBy, WebhookId};
+use vocabulary::{Event, Format, KeyHash, OrderedBy, WebhookId, lane_name};
 
 use crate::{
     book::Book,
@@ -207,11 +207,11 @@ impl<'a> News<'a> {
 impl Owed<'_> {
     /// Which of its endpoint's lanes it goes into, if that asked for order. What has no sender shares its source's.
     fn lane(&self) -> Option<String> {
-        let source = self.new.fresh.source();
-        Some(match (self.to.ordered_by?, &self.new.folded.sender) {
-            (OrderedBy::Sender, Some(sender)) => format!("{source} {sender}"),
-            (OrderedBy::Source | OrderedBy::Sender, _) => source.to_owned(),
-        })
+        let sender = match self.to.ordered_by? {
+            OrderedBy::Sender => self.new.folded.sender.as_deref(),
+            OrderedBy::Source => None,
+        };
+        Some(lane_name(&self.new.fresh.raw.raw_event.source_id, sender))
     }
 }
 

@@ -2,11 +2,28 @@
 
 use serde_json::json;
 use tests::{Pipeline, Process};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 use super::{CommandLine, stores};
 
 /// Usable as the secret of any provider that signs with one.
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+/// A producer that has looked at Redis and at the sources: until then it answers 503.
+async fn ready_producer(pipeline: &Pipeline) -> Process {
+    let producer = Process::start(pipeline, "producer", None, &[]).await;
+    let mut answer = String::new();
+    while !answer.starts_with("HTTP/1.1 200") {
+        let mut stream = TcpStream::connect(producer.address()).await.unwrap();
+        stream.write_all(b"GET /readyz HTTP/1.1\r\nhost: latchhook\r\nconnection: close\r\n\r\n").await.unwrap();
+        answer.clear();
+        stream.read_to_string(&mut answer).await.unwrap();
+    }
+    producer
+}
 
 /// The command line over a pipeline's stores, with its master key.
 fn command_line(pipeline: &Pipeline) -> CommandLine {
@@ -37,9 +54,10 @@ async fn every_provider_is_told_with_its_key_its_signature_and_where_its_secret_
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sample_goes_through_the_real_door_and_is_recorded_as_an_event_of_its_source() {
     let pipeline = Pipeline::new().await;
-    let (latchhook, producer) = (command_line(&pipeline), Process::start(&pipeline, "producer", None, &[]).await);
+    let latchhook = command_line(&pipeline);
     let add = format!("source add --provider github --account acme --name Code --id code --app-secret {SECRET}");
     latchhook.json(&add).await;
+    let producer = ready_producer(&pipeline).await;
 
     let said = latchhook.json(&format!("source test code --to http://{}", producer.address())).await;
 
@@ -54,12 +72,13 @@ async fn a_sample_goes_through_the_real_door_and_is_recorded_as_an_event_of_its_
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sample_that_is_not_taken_says_why_and_what_to_look_at() {
     let pipeline = Pipeline::new().await;
-    let (latchhook, producer) = (command_line(&pipeline), Process::start(&pipeline, "producer", None, &[]).await);
-    let to = format!("http://{}", producer.address());
+    let latchhook = command_line(&pipeline);
     latchhook
         .json(&format!("source add --provider github --account acme --name C --id code --app-secret {SECRET}"))
         .await;
     latchhook.json("source disable code").await;
+    let producer = ready_producer(&pipeline).await;
+    let to = format!("http://{}", producer.address());
 
     let disabled = latchhook.fails(&format!("source test code --to {to}")).await;
     let unknown = latchhook.fails(&format!("source test nobody --to {to}")).await;
@@ -76,8 +95,8 @@ async fn a_setting_that_its_provider_does_not_have_or_that_is_given_twice_is_ref
     latchhook.json("account add --id acme").await;
     let add = format!("source add --account acme --name N --id s --app-secret {SECRET} --provider");
 
-    let foreign = latchhook.fails(&format!("{add} github --setting phone_number_id='\"1\"'")).await;
-    let twice = latchhook.fails(&format!("{add} whatsapp --phone-number-id 1 --setting phone_number_id='\"1\"'")).await;
+    let foreign = latchhook.fails(&format!("{add} github '--setting=phone_number_id=\"1\"'")).await;
+    let twice = latchhook.fails(&format!("{add} whatsapp --phone-number-id 1 '--setting=phone_number_id=\"1\"'")).await;
 
     assert!(foreign.contains("github has no setting \"phone_number_id\": it has none"), "{foreign}");
     assert!(twice.contains("phone_number_id is given twice"), "{twice}");

@@ -59,6 +59,13 @@ struct Counter {
     received: watch::Sender<Vec<Received>>,
     /// What every answer waits for, where there is something.
     gate: Option<Arc<Notify>>,
+    fails_for: Option<&'static str>,
+}
+
+impl Counter {
+    fn new(answers: Vec<(StatusCode, HeaderMap)>) -> Self {
+        Self { answers, received: watch::Sender::default(), gate: None, fails_for: None }
+    }
 }
 
 impl Customer {
@@ -77,6 +84,11 @@ impl Customer {
         Self::start(vec![(StatusCode::from_u16(status).unwrap(), headers)], None).await
     }
 
+    /// Content, but for bodies that hold this word: those it answers 500.
+    pub(crate) async fn failing_for(word: &'static str) -> Self {
+        Self::started(Counter { fails_for: Some(word), ..Counter::new(vec![(StatusCode::OK, HeaderMap::new())]) }).await
+    }
+
     /// Takes requests, and answers one of them for each notification of `gate`.
     pub(crate) async fn waiting_for(gate: &Arc<Notify>) -> Self {
         Self::start(vec![(StatusCode::OK, HeaderMap::new())], Some(gate.clone())).await
@@ -88,8 +100,12 @@ impl Customer {
     }
 
     async fn start(answers: Vec<(StatusCode, HeaderMap)>, gate: Option<Arc<Notify>>) -> Self {
-        let (sender, received) = watch::channel(Vec::new());
-        let router = Router::new().fallback(answer).with_state(Arc::new(Counter { answers, received: sender, gate }));
+        Self::started(Counter { gate, ..Counter::new(answers) }).await
+    }
+
+    async fn started(counter: Counter) -> Self {
+        let received = counter.received.subscribe();
+        let router = Router::new().fallback(answer).with_state(Arc::new(counter));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/hooks", listener.local_addr().unwrap());
         let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
@@ -113,6 +129,7 @@ async fn answer(State(counter): State<Arc<Counter>>, request: Request) -> Respon
     let at = std::time::Instant::now();
     let (parts, body) = request.into_parts();
     let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+    let fails = counter.fails_for.is_some_and(|word| String::from_utf8_lossy(&body).contains(word));
     let mut place = 0;
     counter.received.send_modify(|received| {
         place = received.len();
@@ -120,6 +137,9 @@ async fn answer(State(counter): State<Arc<Counter>>, request: Request) -> Respon
     });
     if let Some(gate) = &counter.gate {
         gate.notified().await;
+    }
+    if fails {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     }
     let (status, headers) = &counter.answers[place.min(counter.answers.len() - 1)];
     (*status, headers.clone()).into_response()

@@ -94,6 +94,26 @@ async fn what_is_held_for_an_endpoint_is_due_at_once_when_it_is_enabled() {
     assert_eq!(setting.number("SELECT count(*) FROM deliveries WHERE state = 'delivered'").await, 2);
 }
 
+/// A failure in January and one in February, with nothing sent in between, are no five days of failing.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_was_sent_nothing_for_weeks_has_not_failed_for_weeks() {
+    let customer = Customer::answering(&[500]).await;
+    let setting = with_open_circuit(&customer).await;
+    let long_ago = "failing_since = now() - interval '30 days', failed_at = now() - interval";
+    setting.execute(&format!("UPDATE gates SET {long_ago} '2 days 1 second'")).await;
+    rest_is_over(&setting).await;
+
+    dispatch_all(&mut setting.dispatcher()).await;
+
+    assert_eq!(setting.number("SELECT count(*) FROM endpoints WHERE enabled").await, 1);
+    assert_eq!(setting.number("SELECT count(*) FROM gates WHERE failing_since > now() - interval '1 minute'").await, 1);
+    setting.execute(&format!("UPDATE gates SET {long_ago} '1 day 23 hours'")).await;
+    rest_is_over(&setting).await;
+    setting.pauses_are_over().await;
+    dispatch_all(&mut setting.dispatcher()).await;
+    assert_eq!(setting.number("SELECT count(*) FROM endpoints WHERE enabled").await, 0);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_endpoint_that_has_done_nothing_but_fail_for_five_days_is_disabled() {
     let customer = Customer::answering(&[500]).await;

@@ -94,6 +94,33 @@ async fn a_lane_that_is_stuck_holds_up_no_other_and_neither_do_a_thousand() {
     assert_eq!(setting.number("SELECT count(*) FROM due WHERE due_at IS NULL").await, 1000);
 }
 
+/// Forty heads that fail are forty failures in a row: so the circuit opens. But the first thing that has not failed yet shows
+/// that the endpoint is there, and from then on lanes that stay dead say nothing against it.
+#[tokio::test(flavor = "multi_thread")]
+async fn lanes_that_fail_and_fail_again_hold_up_no_lane_that_does_not() {
+    let customer = Customer::failing_for("stuck").await;
+    let setting = Setting::with_endpoint(&customer.url).await;
+    for lane in 0..40 {
+        owe(&setting, &format!("stuck-{lane}"), &[&format!("stuck-{lane}-1"), &format!("stuck-{lane}-2")]).await;
+    }
+    dispatch_all(&mut setting.dispatcher()).await;
+
+    for round in 0..3 {
+        owe(&setting, "flows", &[&format!("{round}-a"), &format!("{round}-b"), &format!("{round}-c")]).await;
+        setting.pauses_are_over().await;
+        dispatch_all(&mut setting.dispatcher()).await;
+    }
+
+    let keys = keys(&customer.received());
+    let flowed: Vec<_> = keys.iter().filter(|key| !key.starts_with("stuck")).map(String::as_str).collect();
+    assert_eq!(flowed, ["0-a", "0-b", "0-c", "1-a", "1-b", "1-c", "2-a", "2-b", "2-c"]);
+    assert_eq!(setting.number("SELECT count(*) FROM gates WHERE is_open").await, 0);
+    assert_eq!(
+        setting.number("SELECT min(attempts)::bigint FROM deliveries WHERE state = 'pending' AND attempts > 0").await,
+        4
+    );
+}
+
 /// Either of the two must see what the other did: the one that commits later promotes.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_added_to_a_lane_while_its_last_one_ends_is_due_afterwards() {

@@ -64,3 +64,18 @@ async fn an_endpoint_that_asked_for_no_order_has_no_lanes() {
 
     assert_eq!(lanes(&pipeline).await, [(None, true), (None, true)]);
 }
+
+/// A sender's name stands in an index, and an index holds no six kilobytes: what asks for order must cost nobody an event.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sender_with_an_endless_name_has_a_lane_all_the_same() {
+    let pipeline = Pipeline::new().await;
+    pipeline.execute("UPDATE endpoints SET ordered_by = 'sender'").await;
+    let endless: String = (1..800_u32).map(|n| format!("{:08x}", n.wrapping_mul(2_654_435_761))).collect();
+
+    pipeline.receive(said(&endless, "wamid.1")).await;
+
+    assert_eq!(pipeline.quarantined().await, []);
+    let lanes = pipeline.rows("SELECT lane FROM due", &[]).await;
+    let [lane] = &lanes[..] else { panic!("{} are due", lanes.len()) };
+    assert!(lane.get::<_, &str>(0).starts_with("wa sha256:"));
+}

@@ -96,12 +96,14 @@ async fn what_endpoints_show_changes_no_revision_and_neither_does_a_change_of_no
 async fn an_endpoint_that_is_moved_gives_both_accounts_another_revision() {
     let pipeline = Pipeline::new().await;
     pipeline.add_account("other").await;
+    pipeline.execute("INSERT INTO gates (endpoint_id) SELECT id FROM endpoints").await;
     let (acme, other) = (revision(&pipeline, "acme").await, revision(&pipeline, "other").await);
 
     pipeline.execute("UPDATE endpoints SET account_id = 'other'").await;
 
     assert_ne!(revision(&pipeline, "acme").await, acme);
     assert_ne!(revision(&pipeline, "other").await, other);
+    assert_eq!(pipeline.number("SELECT count(*) FROM gates WHERE account_id = 'other'").await, 1);
 }
 
 /// Whoever changes endpoints waits for whoever changes others of the account. In a circle nobody would get on, and Postgres

@@ -9,6 +9,7 @@ use tokio::{
     net::TcpListener,
     time::Instant,
 };
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{dns::Dns, *};
 use crate::{client::Client, outcome::Outcome};
@@ -98,6 +99,30 @@ async fn the_address_that_is_dialled_is_the_one_that_was_checked() {
 
     assert_eq!(stream.peer_addr().unwrap(), allowed.local_addr().unwrap());
     assert_eq!(dns.asked(), 1, "whoever asks again may hear another answer");
+}
+
+#[tokio::test]
+async fn a_connection_that_is_never_idle_is_made_anew_and_checked_anew_once_it_is_a_minute_old() {
+    let (dns, server) = (Dns::start().await, TcpListener::bind("127.0.0.1:0").await.unwrap());
+    let url = format!("http://shop.example:{}/", server.local_addr().unwrap().port());
+    let client = Client::new(guard(&dns, "127.0.0.1"));
+    let _answering = AbortOnDropHandle::new(tokio::spawn(async move {
+        let (mut stream, _) = server.accept().await.unwrap();
+        while stream.read(&mut [0; 4096]).await.unwrap() > 0 {
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+        }
+    }));
+    dns.say("shop.example", &["127.0.0.1"]);
+    assert_eq!(send(&client, &url).await, Outcome::Delivered);
+    dns.say("shop.example", &["127.0.0.2"]);
+    let began = Instant::now();
+
+    drop(client.http_at(began + Duration::from_secs(59)));
+    let before = send(&client, &url).await;
+    drop(client.http_at(began + Duration::from_secs(60)));
+    let after = send(&client, &url).await;
+
+    assert_eq!((before, after), (Outcome::Delivered, Outcome::Failed(Cause::Guard)));
 }
 
 #[tokio::test]

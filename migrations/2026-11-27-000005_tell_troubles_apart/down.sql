@@ -1,0 +1,3 @@
+DROP TRIGGER moved ON endpoints;
+DROP FUNCTION move_gate();
+ALTER TABLE gates DROP COLUMN failed_at;
