@@ -6,8 +6,10 @@ mod producer {
     mod answers;
     mod door;
     mod http;
+    mod keys;
     mod library;
     mod outage;
+    mod raw_events;
     mod server;
     mod signature;
     mod snapshot;

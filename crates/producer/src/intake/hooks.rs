@@ -23,14 +23,14 @@ use super::{
 use crate::EnqueueError;
 
 /// The last part of the path; what is no text is nobody's id.
-type Id = Result<Path<String>, PathRejection>;
+pub(super) type Id = Result<Path<String>, PathRejection>;
 
 /// `POST`: 200 once Redis has the raw event.
 pub(super) async fn receive(State(intake): State<Intake>, id: Id, request: Request) -> Response {
     intake.counters().receive();
     match intake.take(id, request).await {
         Ok(bytes) => {
-            intake.counters().accept(bytes);
+            intake.counters().accept(1, bytes);
             StatusCode::OK.into_response()
         }
         Err(refusal) => intake.refuse(refusal),
@@ -85,7 +85,7 @@ impl Intake {
         }
     }
 
-    async fn source(&self, id: Id) -> Result<(Arc<Source>, Provider), Refusal> {
+    pub(super) async fn source(&self, id: Id) -> Result<(Arc<Source>, Provider), Refusal> {
         let Path(id) = id.map_err(|_| Refusal::NoSuchSource)?;
         let id = id.parse().map_err(|_| Refusal::NoSuchSource)?;
         let source = match self.0.book.lookup(&id, Utc::now()).await {
@@ -100,27 +100,28 @@ impl Intake {
         Ok((source, provider))
     }
 
-    async fn read(&self, headers: &HeaderMap, body: Body, limit: usize) -> Result<body::Whole, Refusal> {
+    pub(super) async fn read(&self, headers: &HeaderMap, body: Body, limit: usize) -> Result<body::Whole, Refusal> {
         let announced = body::check_announced(headers, limit)?;
         let bounds = Bounds { bytes: limit, deadline: self.0.settings.body_deadline, shared: self.0.reading.clone() };
         body::read(body, announced, bounds).await
     }
 
-    fn refuse(&self, refusal: Refusal) -> Response {
+    pub(super) fn refuse(&self, refusal: Refusal) -> Response {
         self.counters().refuse(refusal);
         refusal.into_response()
     }
 }
 
 /// The headers that the provider needs later, names in lower case; one that came twice is kept twice.
-fn kept(headers: &HeaderMap, names: &[&str]) -> Vec<(String, String)> {
+pub(super) fn kept(headers: &HeaderMap, names: &[&str]) -> Vec<(String, String)> {
     let values = |name: &str| headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
     let pairs = names.iter().flat_map(|name| values(name).map(|value| (name.to_ascii_lowercase(), value.into_owned())));
     pairs.collect()
 }
 
-fn refusal_for(error: &EnqueueError) -> Refusal {
+pub(super) fn refusal_for(error: &EnqueueError) -> Refusal {
     match error {
+        EnqueueError::KeyReused => Refusal::KeyReused,
         EnqueueError::Busy | EnqueueError::TooLarge { .. } | EnqueueError::Closed => Refusal::Busy,
         EnqueueError::Queue(cause) if matches!(**cause, queue::EnqueueError::Full(_)) => Refusal::RedisFull,
         EnqueueError::Queue(_) | EnqueueError::Unconfirmed => {
