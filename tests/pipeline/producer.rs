@@ -4,6 +4,7 @@
 
 mod producer {
     mod answers;
+    mod clients;
     mod door;
     mod http;
     mod keys;
