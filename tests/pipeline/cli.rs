@@ -36,6 +36,8 @@ mod secrets;
 mod selecting;
 #[path = "cli/setup.rs"]
 mod setup;
+#[path = "cli/tokens.rs"]
+mod tokens;
 
 use latchhook::cli::Failure;
 use secrecy::ExposeSecret;

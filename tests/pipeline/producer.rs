@@ -4,10 +4,13 @@
 
 mod producer {
     mod answers;
+    mod clients;
     mod door;
     mod http;
+    mod keys;
     mod library;
     mod outage;
+    mod raw_events;
     mod server;
     mod signature;
     mod snapshot;

@@ -11,6 +11,8 @@ mod dying;
 mod latency;
 #[path = "queue/numbers.rs"]
 mod numbers;
+#[path = "queue/once.rs"]
+mod once;
 #[path = "queue/room.rs"]
 mod room;
 #[path = "queue/snapshot.rs"]

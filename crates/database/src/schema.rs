@@ -16,6 +16,7 @@ diesel::table! {
         settings -> Jsonb,
         revision -> BigInt,
         created_at -> Timestamptz,
+        tokens -> Array<Binary>,
     }
 }
 

@@ -1,11 +1,13 @@
 //! `sources`: where raw events come from. Secrets go in and come out sealed; this file opens and seals them.
 
+pub mod tokens;
+
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
-use vocabulary::{AccountId, MasterKey, Source, SourceId};
+use vocabulary::{AccountId, MasterKey, Source, SourceId, TokenHash};
 
 use crate::{QueryResult, error::OpenError, schema::sources, sealed::SealedRow};
 
@@ -27,6 +29,14 @@ pub struct SourceRow {
     pub settings: Value,
     /// When it was added.
     pub created_at: DateTime<Utc>,
+    tokens: Vec<Vec<u8>>,
+}
+
+impl SourceRow {
+    /// How many tokens it has.
+    pub fn tokens(&self) -> usize {
+        self.tokens.len()
+    }
 }
 
 #[derive(Queryable, Selectable)]
@@ -39,6 +49,7 @@ struct Sealed {
     enabled: bool,
     secrets: Vec<Vec<u8>>,
     verify_token: Option<Vec<u8>>,
+    tokens: Vec<Vec<u8>>,
     settings: Value,
     revision: i64,
 }
@@ -134,6 +145,8 @@ impl Sealed {
         Ok(Source {
             secrets: self.secrets.iter().map(open).collect::<Result<_, _>>()?,
             verify_token: self.verify_token.as_ref().map(open).transpose()?,
+            // The column holds what `TokenHash` wrote; of anything else there is no token that one could show.
+            tokens: self.tokens.iter().filter_map(|hash| TokenHash::from_slice(hash)).collect(),
             id: self.id.parse()?,
             account_id: self.account_id.parse()?,
             name: self.name,

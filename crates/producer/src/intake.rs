@@ -1,20 +1,25 @@
-//! The HTTP door: `GET|POST /hooks/{source_id}`, `/healthz`, `/readyz`.
+//! The HTTP door: `GET|POST /hooks/{source_id}`, `POST /v1/sources/{source_id}/raw-events`, `/healthz`, `/readyz`.
 //!
 //! * [`Intake`]: what the routes share. Once a second it looks at Redis and at the snapshot of the sources.
-//! * `hooks`: one request from a provider, step by step.
+//! * `hooks`: one request from a provider, step by step. `raw_events`: one from an app.
 //! * [`Refusal`]: every way to say no, and what the sender is told.
 //! * [`serve`]: the server, which a slow client cannot hold.
 
+mod bearer;
 mod body;
 mod book;
 mod counters;
 mod entrance;
 mod files;
 mod hooks;
+mod key;
+mod lines;
 mod patience;
 mod pressure;
+mod raw_events;
 mod refusal;
 mod server;
+mod under_way;
 
 use std::{sync::Arc, time::Duration};
 
@@ -36,6 +41,7 @@ pub use server::{ConnectionLimits, Stopped, serve};
 
 use crate::Producer;
 use pressure::Pressure;
+use under_way::UnderWay;
 
 /// How often the door looks at Redis and at the snapshot.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -50,6 +56,7 @@ struct Shared {
     inbound: Inbound,
     pressure: Pressure,
     reading: Arc<Semaphore>,
+    under_way: UnderWay,
     settings: IntakeSettings,
     counters: IntakeCounters,
 }
@@ -62,11 +69,15 @@ pub struct IntakeSettings {
     /// The most bytes of bodies in memory at one time, over all requests: signatures can only be checked on whole bodies,
     /// so strangers may fill this. Above it requests get 503.
     pub reading_bytes: usize,
+    /// The most bytes that the apps of one source may have on their way to Redis at one time, beside a request that is alone.
+    /// Above it they get 429: a part of [`ProducerSettings::backlog_bytes`](crate::ProducerSettings), so that one app leaves
+    /// room for all others and for the providers.
+    pub source_bytes: usize,
 }
 
 impl Default for IntakeSettings {
     fn default() -> Self {
-        Self { body_deadline: Duration::from_secs(30), reading_bytes: 256 << 20 }
+        Self { body_deadline: Duration::from_secs(30), reading_bytes: 256 << 20, source_bytes: 16 << 20 }
     }
 }
 
@@ -79,6 +90,7 @@ impl Intake {
             book,
             inbound: Inbound::new(redis),
             pressure: Pressure::default(),
+            under_way: UnderWay::default(),
             reading: Arc::new(Semaphore::new(settings.reading_bytes)),
             settings,
             counters: IntakeCounters::default(),
@@ -115,8 +127,10 @@ impl Intake {
 /// The routes. Others may be merged into them; there is no fallback.
 pub fn router(intake: Intake) -> Router {
     let hooks = MethodRouter::new().get(hooks::handshake).post(hooks::receive).fallback(hooks::other_method);
+    let raw_events = MethodRouter::new().post(raw_events::enqueue).fallback(raw_events::other_method);
     Router::new()
         .route("/hooks/{source_id}", hooks)
+        .route("/v1/sources/{source_id}/raw-events", raw_events)
         .route("/healthz", get(StatusCode::OK))
         .route("/readyz", get(readiness))
         .with_state(intake)

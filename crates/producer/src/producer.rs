@@ -8,7 +8,7 @@ use tokio::{
     time::timeout,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use vocabulary::{RawEvent, Stamp};
+use vocabulary::{Once, RawEvent, Stamp};
 
 use crate::{
     PushCounters,
@@ -76,6 +76,9 @@ pub enum EnqueueError {
     /// The queue refused it, or could not be reached.
     #[error("the queue has not taken it; try again in a few seconds")]
     Queue(#[source] Arc<queue::EnqueueError>),
+    /// Another request was sent under the same key: not taken, and no use in trying again.
+    #[error("the key was used for another request: take a new one for each request")]
+    KeyReused,
     /// [`Producer::close`] was called.
     #[error("the producer is closed; hand it to another one")]
     Closed,
@@ -115,11 +118,25 @@ impl Producer {
     /// # Errors
     /// Whenever it is not certain that Redis has all of them.
     pub async fn enqueue_batch(&self, raw_events: &[RawEvent]) -> Result<Vec<Stamp>, EnqueueError> {
+        self.hand_in(raw_events, None).await
+    }
+
+    /// As [`Producer::enqueue_batch`], unless the same request was enqueued before under the same key: then nothing is
+    /// enqueued, and these are the stamps of that time. So a request whose outcome is unknown can be handed in again without
+    /// becoming two. A key is known for 24 hours, or until its source has used 200,000 others.
+    ///
+    /// # Errors
+    /// As [`Producer::enqueue_batch`], and when another request was enqueued under the key.
+    pub async fn enqueue_once(&self, raw_events: &[RawEvent], once: Once) -> Result<Vec<Stamp>, EnqueueError> {
+        self.hand_in(raw_events, Some(once)).await
+    }
+
+    async fn hand_in(&self, raw_events: &[RawEvent], once: Option<Once>) -> Result<Vec<Stamp>, EnqueueError> {
         if raw_events.is_empty() {
             return Ok(Vec::new());
         }
         let (answer, answered) = oneshot::channel();
-        let waiting = self.admit(raw_events, answer)?;
+        let waiting = self.admit(raw_events, once, answer)?;
         self.waiting.send(waiting).map_err(|_| EnqueueError::Closed)?;
         match timeout(self.settings.deadline, answered).await {
             Ok(Ok(answer)) => answer,
@@ -130,6 +147,7 @@ impl Producer {
     fn admit(
         &self,
         raw_events: &[RawEvent],
+        once: Option<Once>,
         answer: oneshot::Sender<Result<Vec<Stamp>, EnqueueError>>,
     ) -> Result<Waiting, EnqueueError> {
         let bytes = raw_events.iter().map(weight).sum();
@@ -140,7 +158,7 @@ impl Producer {
             TryAcquireError::NoPermits => EnqueueError::Busy,
             TryAcquireError::Closed => EnqueueError::Closed,
         })?;
-        Ok(Waiting { raw_events: raw_events.to_vec(), bytes, answer, _room: room })
+        Ok(Waiting { raw_events: raw_events.to_vec(), bytes, once, answer, _room: room })
     }
 
     /// Takes nothing more, and returns once everybody who waits has an answer.

@@ -2,6 +2,9 @@
 //!
 //! No timer: while nothing is in flight a raw event goes out at once, alone. While pushes are in flight others gather, and
 //! the next push takes them all, up to a size. So groups form exactly when they save something.
+//!
+//! What comes under a key of its sender's choice is enqueued or not, by what the queue remembers of the key, so it is a push
+//! of its own. It goes out together with the others of its round, and shares their way to Redis and to its disk.
 
 use std::sync::Arc;
 
@@ -13,7 +16,7 @@ use tokio::{
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
-use vocabulary::{Job, JobEntry, RawEvent, Stamp};
+use vocabulary::{Job, JobEntry, Once, RawEvent, Stamp};
 
 use crate::{EnqueueError, ProducerSettings, PushCounters};
 
@@ -28,6 +31,8 @@ const OVERHEAD_BYTES: usize = 256;
 pub(crate) struct Waiting {
     pub(crate) raw_events: Vec<RawEvent>,
     pub(crate) bytes: usize,
+    /// Enqueue it unless it was enqueued under this before.
+    pub(crate) once: Option<Once>,
     pub(crate) answer: oneshot::Sender<Result<Vec<Stamp>, EnqueueError>>,
     /// Held until the caller has its answer, even if it has stopped listening: what is in flight takes memory too.
     pub(crate) _room: OwnedSemaphorePermit,
@@ -37,7 +42,7 @@ pub(crate) struct Waiting {
 pub(crate) struct Pusher {
     inbound: Arc<Inbound>,
     waiting: mpsc::UnboundedReceiver<Waiting>,
-    /// Taken, but too large for the push before it.
+    /// Taken, but too large for the round before it.
     left_over: Option<Waiting>,
     settings: ProducerSettings,
     counters: Arc<PushCounters>,
@@ -61,8 +66,9 @@ impl Pusher {
             while in_flight.len() >= self.settings.pushes_in_flight.max(1) {
                 in_flight.join_next().await;
             }
-            let push = self.take_what_is_there(first);
-            in_flight.spawn(self.push(push));
+            for push in self.take_what_is_there(first).pushes() {
+                in_flight.spawn(self.push(push));
+            }
         }
         while in_flight.join_next().await.is_some() {}
     }
@@ -81,45 +87,85 @@ impl Pusher {
         }
     }
 
-    fn take_what_is_there(&mut self, first: Waiting) -> Push {
-        let mut push = Push::default();
-        push.add(first);
-        while push.raw_events.len() < self.settings.raw_events_per_push
+    fn take_what_is_there(&mut self, first: Waiting) -> Round {
+        let mut round = Round::default();
+        round.add(first);
+        while round.raw_events < self.settings.raw_events_per_push
             && let Ok(next) = self.waiting.try_recv()
         {
             // Its caller has given up, and counts on nothing: during an outage this is what empties the backlog.
             if next.answer.is_closed() {
                 continue;
             }
-            if !push.has_room_for(&next, self.settings.raw_events_per_push) {
+            if !round.has_room_for(&next, self.settings.raw_events_per_push) {
                 self.left_over = Some(next);
                 break;
             }
-            push.add(next);
+            round.add(next);
         }
-        push
+        round
     }
 
     fn push(&self, push: Push) -> impl Future<Output = ()> + use<> {
         let (inbound, counters) = (self.inbound.clone(), self.counters.clone());
         let ProducerSettings { deadline, raw_events_per_job, .. } = self.settings;
         async move {
-            let Push { raw_events, bytes, callers } = push;
+            let Push { raw_events, bytes, once, callers } = push;
             let pushed = raw_events.len();
             let jobs = group(raw_events, raw_events_per_job);
             fail_point!("producer-before-enqueue");
-            let outcome = match timeout(deadline, inbound.enqueue(&jobs)).await {
+            let enqueuing = async {
+                match &once {
+                    None => inbound.enqueue(&jobs).await,
+                    Some(once) => inbound.enqueue_once(&jobs, once).await,
+                }
+            };
+            let outcome = match timeout(deadline, enqueuing).await {
                 Ok(Ok(stamps)) => Ok(stamps),
+                Ok(Err(queue::EnqueueError::KeyReused)) => Err(EnqueueError::KeyReused),
                 Ok(Err(error)) => Err(EnqueueError::Queue(Arc::new(error))),
                 Err(_) => Err(EnqueueError::Unconfirmed),
             };
             fail_point!("producer-after-enqueue");
             match &outcome {
                 Ok(_) => counters.accepted(pushed, bytes),
+                // Redis was there, and is not to blame.
+                Err(EnqueueError::KeyReused) => {}
                 Err(_) => counters.pushes_failed.add(1),
             }
             answer(callers, outcome);
         }
+    }
+}
+
+/// What goes to Redis at one moment.
+#[derive(Debug, Default)]
+struct Round {
+    raw_events: usize,
+    bytes: usize,
+    shared: Push,
+    under_keys: Vec<Push>,
+}
+
+impl Round {
+    fn has_room_for(&self, next: &Waiting, raw_events: usize) -> bool {
+        self.bytes + next.bytes <= BYTES_PER_PUSH && self.raw_events + next.raw_events.len() <= raw_events
+    }
+
+    fn add(&mut self, waiting: Waiting) {
+        self.bytes += waiting.bytes;
+        self.raw_events += waiting.raw_events.len();
+        if waiting.once.is_some() {
+            let mut push = Push::default();
+            push.add(waiting);
+            self.under_keys.push(push);
+        } else {
+            self.shared.add(waiting);
+        }
+    }
+
+    fn pushes(self) -> impl Iterator<Item = Push> {
+        std::iter::once(self.shared).filter(|shared| !shared.callers.is_empty()).chain(self.under_keys)
     }
 }
 
@@ -128,6 +174,7 @@ impl Pusher {
 struct Push {
     raw_events: Vec<RawEvent>,
     bytes: usize,
+    once: Option<Once>,
     callers: Vec<Caller>,
 }
 
@@ -139,12 +186,9 @@ struct Caller {
 }
 
 impl Push {
-    fn has_room_for(&self, next: &Waiting, raw_events: usize) -> bool {
-        self.bytes + next.bytes <= BYTES_PER_PUSH && self.raw_events.len() + next.raw_events.len() <= raw_events
-    }
-
     fn add(&mut self, waiting: Waiting) {
-        let Waiting { raw_events, bytes, answer, _room } = waiting;
+        let Waiting { raw_events, bytes, once, answer, _room } = waiting;
+        self.once = once;
         self.callers.push(Caller { raw_events: raw_events.len(), answer, _room });
         self.raw_events.extend(raw_events);
         self.bytes += bytes;

@@ -66,6 +66,7 @@ fn source() -> Source {
         enabled: true,
         secrets: vec![SECRET.into()],
         verify_token: None,
+        tokens: Vec::new(),
         settings: [("phone_number_id".to_owned(), json!("990000000000042"))].into_iter().collect(),
         revision: 1,
     }

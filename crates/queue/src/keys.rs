@@ -31,6 +31,8 @@ pub(crate) struct Keys {
     pub(crate) incarnation: String,
     /// Each earlier incarnation's last number: a hash.
     pub(crate) incarnations: String,
+    /// Before a source: the keys that its requests were sent under lately, a hash.
+    pub(crate) once_prefix: String,
     /// Where "the list is no longer empty" is published.
     pub(crate) channel: String,
     /// What apalis calls all this.
@@ -52,6 +54,7 @@ impl Keys {
             meta_prefix: config.job_meta_hash(),
             incarnation: format!("{queue}:incarnation"),
             incarnations: format!("{queue}:incarnations"),
+            once_prefix: format!("{queue}:once"),
             // apalis-redis's own channel: a push of its own that goes straight to the list wakes us too.
             channel: format!("tasks:{}:available", config.active_jobs_list()),
             config,

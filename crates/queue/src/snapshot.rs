@@ -9,7 +9,7 @@ use redis::FromRedisValue;
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use vocabulary::{AccountId, MasterKey, SealError, SealedUnder, Source, SourceId};
+use vocabulary::{AccountId, MasterKey, SealError, SealedUnder, Source, SourceId, TokenHash};
 
 use crate::{Redis, RedisError, script};
 
@@ -184,6 +184,9 @@ struct Wire {
     enabled: bool,
     secrets: Vec<String>,
     verify_token: Option<String>,
+    /// A latchhook of before there were tokens writes none.
+    #[serde(default)]
+    tokens: Vec<TokenHash>,
     settings: Map<String, Value>,
     revision: i64,
 }
@@ -198,6 +201,7 @@ impl Wire {
             enabled: source.enabled,
             secrets: source.secrets.iter().map(|secret| secret.expose_secret().to_owned()).collect(),
             verify_token: source.verify_token.as_ref().map(|token| token.expose_secret().to_owned()),
+            tokens: source.tokens.clone(),
             settings: source.settings.clone(),
             revision: source.revision,
         }
@@ -214,6 +218,7 @@ impl From<Wire> for Source {
             enabled: wire.enabled,
             secrets: wire.secrets.into_iter().map(Into::into).collect(),
             verify_token: wire.verify_token.map(Into::into),
+            tokens: wire.tokens,
             settings: wire.settings,
             revision: wire.revision,
         }

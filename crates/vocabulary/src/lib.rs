@@ -6,7 +6,8 @@
 //! * [`RawEvent`]: one inbound request as it came. [`Job`]: what the queue carries, one or more of them.
 //! * [`Event`]: one item inside a raw event, with its [`Key`]; what it does is its [`Effect`].
 //! * [`Message`]: what a chat event is about; its status is a join, so the order of arrival does not matter.
-//! * [`Source`]: where raw events come from. [`Terms`]: what an endpoint asks for, to which deliveries go.
+//! * [`Source`]: where raw events come from; an app shows one of its tokens, kept as a [`TokenHash`]. [`Once`]: by what a
+//!   request is known again. [`Terms`]: what an endpoint asks for, to which deliveries go.
 //! * [`MasterKey`]: seals their secrets at rest. [`Counter`]: how often something happened, for metrics.
 
 mod counter;
@@ -17,11 +18,13 @@ mod hash;
 mod id;
 mod job;
 mod message;
+mod once;
 #[cfg(any(test, fuzzing))]
 pub mod properties;
 mod raw_event;
 mod seal;
 mod source;
+mod token;
 
 pub use counter::Counter;
 pub use endpoint::{EventTypes, EventTypesError, Format, NameError, OrderedBy, Terms};
@@ -31,6 +34,8 @@ pub use hash::{KeyHash, WebhookId, lane_name};
 pub use id::{AccountId, EndpointId, IdError, SourceId};
 pub use job::{Job, JobEntry, Replay, Undecodable};
 pub use message::{Attachment, Changed, Direction, Message, NewMessage, Progress, Reaction, Sender};
+pub use once::Once;
 pub use raw_event::{Incarnation, RawEvent, Stamp, StampError};
 pub use seal::{MasterKey, MasterKeyError, SealError, SealedUnder};
 pub use source::Source;
+pub use token::TokenHash;

@@ -3,7 +3,7 @@
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 
-use crate::{AccountId, SourceId};
+use crate::{AccountId, SourceId, TokenHash};
 
 /// A provider's account, number or app that sends to us: its secrets and settings, opened.
 #[derive(Debug, Clone)]
@@ -22,6 +22,8 @@ pub struct Source {
     pub secrets: Vec<SecretString>,
     /// What the provider's handshake must show, where it has one.
     pub verify_token: Option<SecretString>,
+    /// Each of these an app may show in place of a signature, the newest first; none: no app enqueues for it.
+    pub tokens: Vec<TokenHash>,
     /// What only its provider understands (WhatsApp: `phone_number_id`).
     pub settings: Map<String, Value>,
     /// Grows with every change of any source; a snapshot with a lower one is older.

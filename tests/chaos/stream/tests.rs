@@ -24,6 +24,7 @@ fn source() -> Source {
         enabled: true,
         secrets: vec![APP_SECRET.to_owned().into()],
         verify_token: None,
+        tokens: Vec::new(),
         settings: json!({"phone_number_id": PHONE_NUMBER_ID}).as_object().unwrap().clone(),
         revision: 1,
     }

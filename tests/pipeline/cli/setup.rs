@@ -7,13 +7,13 @@ use vocabulary::{MasterKey, Source};
 
 use super::{CommandLine, stores};
 
-const ADD_SOURCE: &str = "source add --provider whatsapp --account acme --name Support --id wa --app-secret first \
+pub(super) const ADD_SOURCE: &str = "source add --provider whatsapp --account acme --name Support --id wa --app-secret first \
                           --verify-token token --phone-number-id 990000000000042";
 const ADD_ENDPOINT: &str =
     "endpoint add --account acme --url http://127.0.0.1:9000/hook --events message_created,message_updated --id bot";
 
 /// The sources as a producer would read them now.
-async fn published(latchhook: &CommandLine, redis: &tests::TestRedis) -> Vec<Source> {
+pub(super) async fn published(latchhook: &CommandLine, redis: &tests::TestRedis) -> Vec<Source> {
     let key = latchhook.settings.iter().find_map(|flag| flag.strip_prefix("--master-key=")).unwrap();
     let master = MasterKey::parse(&key.to_owned().into()).unwrap();
     let redis = Redis::new(&redis.url, &redis.prefix).unwrap();

@@ -11,11 +11,13 @@ use queue::{Inbound, Redis, Snapshots};
 use ring::hmac;
 use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
-use vocabulary::{Job, MasterKey, RawEvent, Source};
+use vocabulary::{Job, MasterKey, RawEvent, Source, TokenHash};
 
 use super::http::{Response, exchange, get, post};
 
 pub(super) const SECRET: &str = "test_app_secret";
+/// What an app shows for a source of [`open_to_apps`].
+pub(super) const TOKEN: &str = "lhtok_of_a_test";
 pub(super) const VERIFY_TOKEN: &str = "vibecoding";
 
 /// How the door is to be.
@@ -49,7 +51,7 @@ impl Plan {
     /// A door for one source, `wa`, that has looked at Redis once.
     pub(super) async fn open(self, url: &str, prefix: &str) -> Door {
         let door = self.open_unseen(url, prefix).await;
-        door.publish(1, &[source("wa")], Utc::now()).await;
+        door.publish(1, &[open_to_apps("wa")], Utc::now()).await;
         door.intake.look(Utc::now()).await;
         door
     }
@@ -87,6 +89,11 @@ impl Door {
 
     pub(super) async fn post(&self, headers: &[(&str, &str)], body: &[u8]) -> Response {
         exchange(self.address, &post("/hooks/wa", headers, body)).await
+    }
+
+    /// Posts a body to `wa` as an app with its token does.
+    pub(super) async fn enqueue(&self, headers: &[(&str, &str)], body: &[u8]) -> Response {
+        exchange(self.address, &enqueue("wa", headers, body)).await
     }
 
     pub(super) async fn get(&self, target: &str) -> Response {
@@ -140,9 +147,15 @@ pub(super) fn source(id: &str) -> Source {
         enabled: true,
         secrets: vec![SECRET.to_owned().into()],
         verify_token: Some(VERIFY_TOKEN.to_owned().into()),
+        tokens: Vec::new(),
         settings: serde_json::Map::new(),
         revision: 1,
     }
+}
+
+/// As [`source`], and apps that show [`TOKEN`] enqueue for it.
+pub(super) fn open_to_apps(id: &str) -> Source {
+    Source { tokens: vec![TokenHash::of(&TOKEN.to_owned().into())], ..source(id) }
 }
 
 /// Meta's header over these bytes.
@@ -155,6 +168,17 @@ pub(super) fn signature(secret: &str, body: &[u8]) -> String {
 /// A `POST` to `wa` that is signed as Meta signs.
 pub(super) fn signed(body: &[u8]) -> Vec<u8> {
     post("/hooks/wa", &[("X-Hub-Signature-256", &signature(SECRET, body))], body)
+}
+
+/// A `POST` of an app that shows [`TOKEN`].
+pub(super) fn enqueue(source: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
+    let token = format!("Bearer {TOKEN}");
+    post(&raw_events_of(source), &[headers, &[("authorization", &token)]].concat(), body)
+}
+
+/// Where apps enqueue for a source.
+pub(super) fn raw_events_of(source: &str) -> String {
+    format!("/v1/sources/{source}/raw-events")
 }
 
 /// A raw event for the library, which asks nobody whether its source exists.

@@ -35,6 +35,11 @@ impl Response {
         (self.status, body["error"].as_str().unwrap().to_owned())
     }
 
+    /// The body as JSON.
+    pub(super) fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+
     /// The seconds after which to try again.
     pub(super) fn retry_after(&self) -> Option<u64> {
         self.header("retry-after")?.parse().ok()

@@ -7,7 +7,7 @@ use queue::{Published, Read, Redis, Snapshots, Wake};
 use secrecy::ExposeSecret;
 use tokio::{sync::Notify, time::timeout};
 use tokio_util::sync::CancellationToken;
-use vocabulary::{MasterKey, SealedUnder, Source};
+use vocabulary::{MasterKey, SealedUnder, Source, TokenHash};
 
 use super::support::{SOON, connection, run};
 
@@ -20,9 +20,14 @@ fn source(revision: i64) -> Source {
         enabled: true,
         secrets: vec!["the app secret".to_owned().into()],
         verify_token: Some("the token".to_owned().into()),
+        tokens: vec![token()],
         settings: serde_json::from_str(r#"{"phone_number_id": "1"}"#).unwrap(),
         revision,
     }
+}
+
+fn token() -> TokenHash {
+    TokenHash::of(&"lhtok_of_a_test".to_owned().into())
 }
 
 fn at(second: i64) -> DateTime<Utc> {
@@ -48,10 +53,26 @@ async fn a_producer_reads_what_was_published_and_nobody_reads_it_in_redis() {
     let Read::Newer(snapshot) = snapshots.read(&master, Some(6)).await.unwrap() else { panic!("nothing newer") };
     assert_eq!((snapshot.revision, snapshot.published_at, snapshot.sources.len()), (7, at(0), 1));
     assert_eq!(snapshot.sources[0].secrets[0].expose_secret(), "the app secret");
-    assert_eq!(snapshot.sources[0].settings, source(7).settings);
+    assert_eq!((&snapshot.sources[0].settings, &snapshot.sources[0].tokens), (&source(7).settings, &vec![token()]));
     let blob: Vec<u8> = run(&mut connection(&redis.url).await, &format!("HGET {}:sources blob", redis.prefix)).await;
     assert!(!blob.windows(6).any(|window| window == b"secret"));
     assert!(snapshots.read(&self::master(), None).await.is_err(), "another master key opens nothing");
+}
+
+#[tokio::test]
+async fn a_snapshot_of_before_there_were_tokens_is_read_as_one_without() {
+    let ((snapshots, redis), master) = (snapshots().await, master());
+    let before = r#"[{"id": "wa", "account_id": "acme", "name": "Support", "provider": "whatsapp", "enabled": true,
+        "secrets": ["s"], "verify_token": null, "settings": {}, "revision": 7}]"#;
+    let blob = master.seal("snapshot of the sources", before.as_bytes());
+    let mut command = redis::cmd("HSET");
+    command.arg(format!("{}:sources", redis.prefix)).arg(&["revision", "7", "published_at", "1"]).arg("blob").arg(blob);
+    let () = command.query_async(&mut connection(&redis.url).await).await.unwrap();
+
+    let read = snapshots.read(&master, None).await.unwrap();
+
+    let Read::Newer(snapshot) = read else { panic!("nothing newer") };
+    assert_eq!((snapshot.sources[0].id.as_str(), snapshot.sources[0].tokens.len()), ("wa", 0));
 }
 
 #[tokio::test]

@@ -149,6 +149,7 @@ mod tests {
             provider: "whatsapp".to_owned(),
             secrets: vec!["secret".to_owned().into()],
             verify_token: None,
+            tokens: Vec::new(),
             settings: Map::from_iter([("phone_number_id".to_owned(), json!(PHONE_NUMBER_ID))]),
             enabled: true,
             revision: 1,

@@ -23,7 +23,7 @@ use super::{
 use crate::EnqueueError;
 
 /// The last part of the path; what is no text is nobody's id.
-type Id = Result<Path<String>, PathRejection>;
+pub(super) type Id = Result<Path<String>, PathRejection>;
 
 /// `POST`: 200, or what else the provider takes for success, once Redis has the raw event.
 pub(super) async fn receive(State(intake): State<Intake>, id: Id, request: Request) -> Response {
@@ -77,7 +77,7 @@ impl Intake {
             body: whole.bytes.clone(),
         };
         self.0.producer.enqueue(&raw_event).await.map_err(|error| refusal_for(&error))?;
-        self.counters().accept(whole.bytes.len());
+        self.counters().accept(1, whole.bytes.len());
         Ok(provider.thanks(&asked))
     }
 
@@ -89,7 +89,7 @@ impl Intake {
         }
     }
 
-    async fn source(&self, id: Id) -> Result<(Arc<Source>, Provider), Refusal> {
+    pub(super) async fn source(&self, id: Id) -> Result<(Arc<Source>, Provider), Refusal> {
         let Path(id) = id.map_err(|_| Refusal::NoSuchSource)?;
         let id = id.parse().map_err(|_| Refusal::NoSuchSource)?;
         let source = match self.0.book.lookup(&id, Utc::now()).await {
@@ -104,13 +104,13 @@ impl Intake {
         Ok((source, provider))
     }
 
-    async fn read(&self, headers: &HeaderMap, body: Body, limit: usize) -> Result<body::Whole, Refusal> {
+    pub(super) async fn read(&self, headers: &HeaderMap, body: Body, limit: usize) -> Result<body::Whole, Refusal> {
         let announced = body::check_announced(headers, limit)?;
         let bounds = Bounds { bytes: limit, deadline: self.0.settings.body_deadline, shared: self.0.reading.clone() };
         body::read(body, announced, bounds).await
     }
 
-    fn refuse(&self, refusal: Refusal) -> Response {
+    pub(super) fn refuse(&self, refusal: Refusal) -> Response {
         self.counters().refuse(refusal);
         refusal.into_response()
     }
@@ -128,14 +128,15 @@ fn in_its_terms(answer: Answer) -> Response {
 }
 
 /// The headers that the provider needs later, names in lower case; one that came twice is kept twice.
-fn kept(headers: &HeaderMap, names: &[&str]) -> Vec<(String, String)> {
+pub(super) fn kept(headers: &HeaderMap, names: &[&str]) -> Vec<(String, String)> {
     let values = |name: &str| headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
     let pairs = names.iter().flat_map(|name| values(name).map(|value| (name.to_ascii_lowercase(), value.into_owned())));
     pairs.collect()
 }
 
-fn refusal_for(error: &EnqueueError) -> Refusal {
+pub(super) fn refusal_for(error: &EnqueueError) -> Refusal {
     match error {
+        EnqueueError::KeyReused => Refusal::KeyReused,
         EnqueueError::Busy | EnqueueError::TooLarge { .. } | EnqueueError::Closed => Refusal::Busy,
         EnqueueError::Queue(cause) if matches!(**cause, queue::EnqueueError::Full(_)) => Refusal::RedisFull,
         EnqueueError::Queue(_) | EnqueueError::Unconfirmed => {

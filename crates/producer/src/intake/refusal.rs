@@ -2,18 +2,22 @@
 
 use axum::{
     Json,
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Why a request is not answered with 200.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Refusal {
     /// 400: the body broke off, or is no HTTP.
     Broken,
+    /// 400: `Idempotency-Key` is not one text that can be a key.
+    BadKey,
     /// 401: no signature, or not over these bytes with a secret of the source.
     Signature,
+    /// 401: no token of the source, or the source has none.
+    Token,
     /// 403: the handshake shows the wrong token, or the provider has none.
     Handshake,
     /// 404: no such source, or a disabled one.
@@ -22,8 +26,18 @@ pub enum Refusal {
     Method,
     /// 408: the body did not come in time.
     TooSlow,
+    /// 409: a request under the same key is under way.
+    KeyUnderWay,
     /// 413: the body is above what the source's provider sends.
     TooLarge,
+    /// 413: more lines than are taken at once.
+    TooManyLines,
+    /// 422: another request was sent under the same key.
+    KeyReused,
+    /// 422: nothing in the request is acceptable.
+    Unreadable,
+    /// 429: the apps of the source have too much on its way already.
+    TooMuch,
     /// 503: no snapshot of the sources that is fresh enough to say who exists.
     Stale,
     /// 503: the source's provider is unknown to this binary; an older one among newer ones.
@@ -38,14 +52,21 @@ pub enum Refusal {
 
 impl Refusal {
     /// All of them, in the order of their declaration.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 19] = [
         Self::Broken,
+        Self::BadKey,
         Self::Signature,
+        Self::Token,
         Self::Handshake,
         Self::NoSuchSource,
         Self::Method,
         Self::TooSlow,
+        Self::KeyUnderWay,
         Self::TooLarge,
+        Self::TooManyLines,
+        Self::KeyReused,
+        Self::Unreadable,
+        Self::TooMuch,
         Self::Stale,
         Self::UnknownProvider,
         Self::Busy,
@@ -57,12 +78,19 @@ impl Refusal {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Broken => "broken",
+            Self::BadKey => "bad_key",
             Self::Signature => "signature",
+            Self::Token => "token",
             Self::Handshake => "handshake",
             Self::NoSuchSource => "no_such_source",
             Self::Method => "method",
             Self::TooSlow => "too_slow",
+            Self::KeyUnderWay => "key_under_way",
             Self::TooLarge => "too_large",
+            Self::TooManyLines => "too_many_lines",
+            Self::KeyReused => "key_reused",
+            Self::Unreadable => "unreadable",
+            Self::TooMuch => "too_much",
             Self::Stale => "stale",
             Self::UnknownProvider => "unknown_provider",
             Self::Busy => "busy",
@@ -79,12 +107,27 @@ impl Refusal {
     fn told(self) -> (StatusCode, &'static str) {
         match self {
             Self::Broken => (StatusCode::BAD_REQUEST, "the body could not be read to its end"),
+            Self::BadKey => {
+                (StatusCode::BAD_REQUEST, "Idempotency-Key must be one text of 1 to 255 visible characters of ASCII")
+            }
+            Self::Token => {
+                (StatusCode::UNAUTHORIZED, "no token of this source is shown: send it as Authorization: Bearer TOKEN")
+            }
             Self::Signature => (StatusCode::UNAUTHORIZED, "the signature is missing or not over these bytes"),
             Self::Handshake => (StatusCode::FORBIDDEN, "the handshake does not show this source's token"),
             Self::NoSuchSource => (StatusCode::NOT_FOUND, "no such source"),
             Self::Method => (StatusCode::METHOD_NOT_ALLOWED, "only GET and POST are taken here"),
             Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, "the body did not come in time"),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than this source takes"),
+            Self::KeyUnderWay => (StatusCode::CONFLICT, "a request under this key is under way, try again later"),
+            Self::TooManyLines => (StatusCode::PAYLOAD_TOO_LARGE, "more than 10,000 lines: send fewer at a time"),
+            Self::KeyReused => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "another request was sent under this key: take a new key for each")
+            }
+            Self::Unreadable => (StatusCode::UNPROCESSABLE_ENTITY, "nothing in the request is acceptable"),
+            Self::TooMuch => {
+                (StatusCode::TOO_MANY_REQUESTS, "too much of this source is on its way already, try again later")
+            }
             Self::Stale | Self::UnknownProvider | Self::Busy | Self::RedisFull | Self::RedisDown => {
                 (StatusCode::SERVICE_UNAVAILABLE, "not taken, try again later")
             }
@@ -92,21 +135,38 @@ impl Refusal {
     }
 }
 
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
+impl Refusal {
+    /// As a response, with more to say than why.
+    pub(super) fn with(self, more: &Value) -> Response {
         let (status, error) = self.told();
-        let mut response = (status, Json(json!({ "error": error }))).into_response();
-        let headers = response.headers_mut();
-        match status {
-            // Spread, so that everybody who was refused at one moment does not come back at one moment.
-            StatusCode::SERVICE_UNAVAILABLE => {
-                headers.insert(header::RETRY_AFTER, HeaderValue::from(rand::random_range(1..=5_u16)));
-            }
-            StatusCode::METHOD_NOT_ALLOWED => {
-                headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, POST"));
-            }
-            _ => {}
+        let mut body = json!({ "error": error });
+        if let (Value::Object(body), Value::Object(more)) = (&mut body, more) {
+            body.extend(more.clone());
+        }
+        let mut response = (status, Json(body)).into_response();
+        if let Some((name, value)) = self.header() {
+            response.headers_mut().insert(name, value);
         }
         response
+    }
+
+    /// What the status asks for beside it.
+    fn header(self) -> Option<(HeaderName, HeaderValue)> {
+        match (self.status(), self) {
+            // Spread, so that everybody who was refused at one moment does not come back at one moment.
+            (StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS | StatusCode::CONFLICT, _) => {
+                Some((header::RETRY_AFTER, HeaderValue::from(rand::random_range(1..=5_u16))))
+            }
+            (StatusCode::METHOD_NOT_ALLOWED, _) => Some((header::ALLOW, HeaderValue::from_static("GET, HEAD, POST"))),
+            // RFC 6750, 3.
+            (_, Self::Token) => Some((header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))),
+            _ => None,
+        }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        self.with(&Value::Null)
     }
 }

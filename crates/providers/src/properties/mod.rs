@@ -29,6 +29,7 @@ pub fn source(phone_number_id: Option<&str>) -> Source {
         enabled: true,
         secrets: vec![SECRET.into()],
         verify_token: Some(VERIFY_TOKEN.into()),
+        tokens: Vec::new(),
         settings: settings.into_iter().collect(),
         revision: 1,
     }

@@ -158,6 +158,7 @@ mod tests {
             enabled: true,
             secrets: Vec::new(),
             verify_token: None,
+            tokens: Vec::new(),
             settings: Map::new(),
             revision: 1,
         };

@@ -3,6 +3,9 @@
 //! Producers know sources only from the snapshot in Redis, so whatever changes one returns once the new snapshot is
 //! published: what one does next (pasting the URL into the provider's console) then works.
 
+mod test;
+mod token;
+
 use anyhow::{Context as _, bail, ensure};
 use clap::{Args, Subcommand};
 use database::{AsyncPgConnection, sources};
@@ -11,8 +14,7 @@ use queue::{Redis, Snapshots};
 use serde_json::{Map, Value, json};
 use vocabulary::{AccountId, MasterKey, SourceId};
 
-mod test;
-
+use self::{test::Test, token::Token};
 use super::{
     account,
     context::{Context, fresh_id},
@@ -28,11 +30,13 @@ pub(super) enum Command {
     List,
     /// Replace the secrets of one; give the old one too while the provider still signs with it
     Rotate(Rotate),
+    /// Make a token with which an app enqueues raw events over HTTP; printed once
+    Token(Token),
     /// Answer the provider again
     Enable(Switch),
     /// Answer as if it did not exist
     Disable(Switch),
-    Test(test::Test),
+    Test(Test),
 }
 
 /// What a source is made of.
@@ -86,6 +90,7 @@ pub(super) async fn run(command: Command, context: &mut Context<'_>) -> anyhow::
         Command::Add(add) => add.run(context).await,
         Command::List => list(context).await,
         Command::Rotate(rotate) => rotate.run(context).await,
+        Command::Token(token) => token.run(context).await,
         Command::Enable(Switch { id }) => set_enabled(context, &id, true).await,
         Command::Disable(Switch { id }) => set_enabled(context, &id, false).await,
         Command::Test(test) => test.run(context).await,
@@ -191,7 +196,7 @@ async fn list(context: &mut Context<'_>) -> anyhow::Result<()> {
     let row = |source: &sources::SourceRow| {
         json!({
             "id": source.id, "account_id": source.account_id, "name": source.name, "provider": source.provider,
-            "enabled": source.enabled, "settings": source.settings, "path": path(&source.id),
+            "enabled": source.enabled, "settings": source.settings, "tokens": source.tokens(), "path": path(&source.id),
             "created_at": source.created_at,
         })
     };
@@ -211,6 +216,11 @@ async fn set_enabled(context: &mut Context<'_>, id: &SourceId, enabled: bool) ->
 /// What a provider's console asks for, behind the address that producers are reached at.
 fn path(id: &str) -> String {
     format!("/hooks/{id}")
+}
+
+/// Where its apps enqueue, behind the same address.
+fn raw_events_path(id: &str) -> String {
+    format!("/v1/sources/{id}/raw-events")
 }
 
 /// Refuses a source that is not there, where one is only looked for by its name.

@@ -46,6 +46,7 @@ fn source() -> Source {
         enabled: true,
         secrets: vec!["fixture-app-secret".into()],
         verify_token: Some("fixture-verify-token".into()),
+        tokens: Vec::new(),
         settings: serde_json::Map::new(),
         revision: 1,
     }

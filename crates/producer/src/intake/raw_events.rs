@@ -1,0 +1,139 @@
+//! One request from an app, step by step: which source, is its token shown, under which key, the whole body, enqueue.
+//!
+//! A token takes the place of a provider's signature: the app vouches for the bytes. All that is acceptable in a request is
+//! enqueued in one step, or nothing is known to be; what is not acceptable is named, line by line, and stops nothing else.
+//! What is answered comes out of the request and of the stamps that the queue gave, so under one key it is the same again.
+//!
+//! A Redis that is full or slow is answered with 503: no app has done anything wrong. 429 is for one that has: it has more on
+//! its way than a source may hold, which is a part of what the producer holds for all, so that providers find room.
+
+use axum::{
+    Json,
+    extract::{Request, State},
+    http::{StatusCode, header::ALLOW},
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use chrono::Utc;
+use providers::Provider;
+use serde_json::{Value, json};
+use vocabulary::{Once, RawEvent, SourceId, Stamp};
+
+use super::{
+    Intake, Refusal, bearer,
+    hooks::{Id, kept, refusal_for},
+    key,
+    lines::{self, Form, LineError, Part},
+};
+
+/// A push of so many is a few milliseconds of Redis, in which it does nothing else.
+const MOST_LINES: usize = 10_000;
+
+/// `POST`: 202 once Redis has all that is acceptable in it.
+pub(super) async fn enqueue(State(intake): State<Intake>, id: Id, request: Request) -> Response {
+    intake.counters().receive();
+    match intake.enqueue(id, request).await {
+        Ok(lines) => intake.answer(&lines),
+        Err(refusal) => intake.refuse(refusal),
+    }
+}
+
+/// Anything else.
+pub(super) async fn other_method(State(intake): State<Intake>) -> Response {
+    intake.counters().refuse(Refusal::Method);
+    let error = Json(json!({"error": "only POST is taken here"}));
+    (StatusCode::METHOD_NOT_ALLOWED, [(ALLOW, "POST")], error).into_response()
+}
+
+/// What a line is answered with; a single body is one line.
+type Answer = Result<Stamp, LineError>;
+
+impl Intake {
+    async fn enqueue(&self, id: Id, request: Request) -> Result<Vec<Answer>, Refusal> {
+        let (source, provider) = self.source(id).await?;
+        let (head, body) = request.into_parts();
+        if !bearer::is_shown(&source, &head.headers) {
+            return Err(Refusal::Token);
+        }
+        self.0.pressure.check()?;
+        let key = key::read(&head.headers)?;
+        let _in_use = key.map(|key| self.0.under_way.take_key(&source.id, key)).transpose()?;
+        let form = Form::of(&head.headers);
+        let whole = self.read(&head.headers, body, form.limit(provider)).await?;
+        let _share = self.0.under_way.take_bytes(&source.id, whole.bytes.len(), self.0.settings.source_bytes)?;
+        let headers = kept(&head.headers, provider.kept_headers());
+        let parts = match form {
+            Form::Single => vec![lines::check(&whole.bytes, provider).map(|()| (headers.clone(), whole.bytes.clone()))],
+            Form::Lines => read_lines(&whole.bytes, provider)?,
+        };
+        let once = key.map(|key| once(&source.id, key, (form, &headers, &whole.bytes), &parts));
+        self.enqueue_parts(&source.id, parts, once).await
+    }
+
+    /// All that was read in one push. What was not read keeps its place among the answers.
+    async fn enqueue_parts(
+        &self,
+        source_id: &SourceId,
+        parts: Vec<Result<Part, LineError>>,
+        once: Option<Once>,
+    ) -> Result<Vec<Answer>, Refusal> {
+        let received_at = Utc::now();
+        let new = |(headers, body): &Part| {
+            let (source_id, headers, body) = (source_id.clone(), headers.clone(), body.clone());
+            RawEvent { source_id, received_at, headers, body }
+        };
+        let raw_events: Vec<RawEvent> = parts.iter().flatten().map(new).collect();
+        let enqueuing = match once {
+            None => self.0.producer.enqueue_batch(&raw_events).await,
+            Some(once) => self.0.producer.enqueue_once(&raw_events, once).await,
+        };
+        let mut stamps = enqueuing.map_err(|error| refusal_for(&error))?.into_iter();
+        self.counters().accept(raw_events.len(), raw_events.iter().map(|raw_event| raw_event.body.len()).sum());
+        self.counters().lines_refused.add(parts.len() - raw_events.len());
+        let answers = parts.into_iter().map(|part| match part {
+            Ok(_) => stamps.next().map(Ok).ok_or(Refusal::RedisDown),
+            Err(error) => Ok(Err(error)),
+        });
+        answers.collect()
+    }
+
+    fn answer(&self, lines: &[Answer]) -> Response {
+        let results: Vec<Value> = lines.iter().zip(1..).map(result).collect();
+        if lines.iter().any(Result::is_ok) {
+            return (StatusCode::ACCEPTED, Json(json!({"results": results}))).into_response();
+        }
+        self.counters().refuse(Refusal::Unreadable);
+        Refusal::Unreadable.with(&json!({"results": results}))
+    }
+}
+
+fn read_lines(body: &Bytes, provider: Provider) -> Result<Vec<Result<Part, LineError>>, Refusal> {
+    let lines: Vec<Bytes> = lines::split(body).take(MOST_LINES + 1).collect();
+    if lines.len() > MOST_LINES {
+        return Err(Refusal::TooManyLines);
+    }
+    Ok(lines.iter().map(|line| lines::read(line, provider)).collect())
+}
+
+/// The same request is one of the same form, headers and bytes, of which as many lines were read: another version of
+/// latchhook may read more of them, and then has not the stamps for it.
+fn once(
+    source_id: &SourceId,
+    key: &str,
+    (form, headers, body): (Form, &[(String, String)], &Bytes),
+    parts: &[Result<Part, LineError>],
+) -> Once {
+    let read = parts.iter().flatten().count().to_be_bytes();
+    let headers = headers.iter().flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]);
+    let request: Vec<&[u8]> = [form.as_str().as_bytes(), &read, body].into_iter().chain(headers).collect();
+    Once::new(source_id, key, &request)
+}
+
+fn result((answer, line): (&Answer, usize)) -> Value {
+    match answer {
+        Ok(stamp) => json!({"id": stamp.to_string()}),
+        Err(LineError { status, message }) => {
+            json!({"error": {"line": line, "status": status.as_u16(), "message": message}})
+        }
+    }
+}
