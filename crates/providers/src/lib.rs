@@ -11,10 +11,12 @@
 //! replays count on that.
 
 mod about;
+mod discord;
 mod github;
 mod json;
 #[cfg(any(test, fuzzing))]
 pub mod properties;
+mod public;
 pub mod reason;
 mod request;
 mod rules;
@@ -63,6 +65,8 @@ providers! {
     WhatsApp => whatsapp::WhatsApp,
     /// GitHub's webhooks.
     GitHub => github::GitHub,
+    /// Discord's interactions and webhook events.
+    Discord => discord::Discord,
 }
 
 /// Why a text names no provider.
@@ -173,7 +177,7 @@ mod tests {
     fn an_unknown_name_is_answered_with_the_known_ones() {
         let error = "whatsap".parse::<Provider>().unwrap_err();
 
-                let known: Vec<_> = Provider::ALL.iter().map(|provider| provider.as_str()).collect();
+        let known: Vec<_> = Provider::ALL.iter().map(|provider| provider.as_str()).collect();
         let expected = format!("\"whatsap\" is no provider that latchhook knows: use one of {}", known.join(", "));
         assert_eq!(error.to_string(), expected);
     }

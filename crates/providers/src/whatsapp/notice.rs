@@ -3,8 +3,11 @@
 use serde_json::Value;
 use vocabulary::{Effect, Event};
 
-use super::{PHONE_NUMBER_ID, envelope::Change, shared::sha256};
-use crate::json::{Fault, Fields, Node, canonical, key, unix_time};
+use super::{PHONE_NUMBER_ID, envelope::Change};
+use crate::{
+    json::{Fault, Fields, Node, canonical, key, unix_time},
+    single::sha256,
+};
 
 /// Something without an id of its own, known by what it says.
 ///
