@@ -55,7 +55,7 @@ const BIT_STRING: u8 = 0x03;
 /// What the first DER value holds, and what follows it. A key is no longer than two bytes of length can say.
 fn der(bytes: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
     let (len, rest) = match bytes.strip_prefix(&[tag])? {
-        [len @ 0..0x80, rest @ ..] => (usize::from(*len), rest),
+        [len @ 0..=0x7f, rest @ ..] => (usize::from(*len), rest),
         [0x81, len, rest @ ..] => (usize::from(*len), rest),
         [0x82, high, low, rest @ ..] => (usize::from(u16::from_be_bytes([*high, *low])), rest),
         _ => return None,
