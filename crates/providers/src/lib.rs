@@ -21,6 +21,7 @@ mod public;
 pub mod reason;
 mod request;
 mod rules;
+mod sendgrid;
 mod settings;
 mod signature;
 mod single;
@@ -70,6 +71,8 @@ providers! {
     Discord => discord::Discord,
     /// A sender that its source's settings describe.
     Generic => generic::Generic,
+    /// SendGrid's Event Webhook.
+    SendGrid => sendgrid::SendGrid,
 }
 
 /// Why a text names no provider.
