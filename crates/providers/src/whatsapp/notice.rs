@@ -17,7 +17,7 @@ pub(super) fn notice(change: &Change<'_>, kind: &str, node: &Node<'_>) -> Result
     let value = node.value()?;
     let number = change.metadata(PHONE_NUMBER_ID).into();
     let said = Value::Array(vec![(&value).into(), change.entry_id.into(), change.entry_time.into(), number]);
-    let key = key(node.path(), format!("{kind}:{}", sha256(&canonical(&said))))?;
+    let key = key(node.path(), format!("{kind}:{}", sha256(canonical(&said))))?;
     let inside = value.get("value").and_then(|inside| inside.get("timestamp"));
     let times = [value.get("timestamp"), inside, Some(change.entry_time)];
     let occurred_at = times.into_iter().flatten().find_map(unix_time);
