@@ -11,13 +11,17 @@
 //! replays count on that.
 
 mod about;
+mod discord;
+mod generic;
 mod github;
 mod json;
 #[cfg(any(test, fuzzing))]
 pub mod properties;
+mod public;
 pub mod reason;
 mod request;
 mod rules;
+mod sendgrid;
 mod settings;
 mod signature;
 mod single;
@@ -63,6 +67,12 @@ providers! {
     WhatsApp => whatsapp::WhatsApp,
     /// GitHub's webhooks.
     GitHub => github::GitHub,
+    /// Discord's interactions and webhook events.
+    Discord => discord::Discord,
+    /// A sender that its source's settings describe.
+    Generic => generic::Generic,
+    /// SendGrid's Event Webhook.
+    SendGrid => sendgrid::SendGrid,
 }
 
 /// Why a text names no provider.
@@ -111,6 +121,11 @@ impl Provider {
         self.about().kept_headers
     }
 
+    /// Those worth keeping with a raw event of this source: where its settings name headers, these.
+    pub fn kept_headers_of(self, source: &Source) -> Vec<&str> {
+        self.rules().kept_headers(source)
+    }
+
     /// The largest body that it sends, in bytes.
     pub fn body_limit(self) -> usize {
         self.about().body_limit
@@ -127,9 +142,11 @@ impl Provider {
     /// Checks the settings of a new source.
     ///
     /// # Errors
-    /// Names the first setting that the provider does not have, or whose value it cannot use, or that it needs.
+    /// Names the first setting that the provider does not have, or whose value it cannot use, or that it needs; else those that
+    /// do not go together.
     pub fn check_settings(self, settings: &Map<String, Value>) -> Result<(), SettingsError> {
-        settings::check(self, settings)
+        settings::check(self, settings)?;
+        self.rules().check_settings(settings)
     }
 
     /// A request as the provider would send it, signed with the source's first secret: what `source test` sends. `None`

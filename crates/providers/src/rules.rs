@@ -1,8 +1,9 @@
 //! What a provider's file has to say.
 
+use serde_json::{Map, Value};
 use vocabulary::{Item, RawEvent, Source};
 
-use crate::{About, Answer, Handshake, Request, Sample, Verdict, request::Signed};
+use crate::{About, Answer, Handshake, Request, Sample, SettingsError, Verdict, request::Signed};
 
 /// One provider's rules. Pure: no I/O and no clock.
 pub(crate) trait Rules: Sync {
@@ -14,6 +15,16 @@ pub(crate) trait Rules: Sync {
 
     /// The items of a raw event that was genuine.
     fn split(&self, source: &Source, raw_event: &RawEvent) -> Vec<Item>;
+
+    /// Whether settings, each of which could be had, go together.
+    fn check_settings(&self, _settings: &Map<String, Value>) -> Result<(), SettingsError> {
+        Ok(())
+    }
+
+    /// The headers worth keeping with a raw event, in lower case.
+    fn kept_headers<'s>(&self, _source: &'s Source) -> Vec<&'s str> {
+        self.about().kept_headers.to_vec()
+    }
 
     /// What to answer to a GET.
     fn handshake(&self, _source: &Source, _query: &[(String, String)]) -> Handshake {

@@ -50,6 +50,9 @@ pub enum SettingsError {
         /// What it can be.
         expected: &'static str,
     },
+    /// Each could be had, but not together: a sentence that names them.
+    #[error("{0}")]
+    Unfit(String),
 }
 
 pub(crate) fn check(provider: Provider, settings: &Map<String, Value>) -> Result<(), SettingsError> {

@@ -1,9 +1,13 @@
 //! Bodies that are one event, as most providers' are: one JSON object with an id.
 
 use chrono::{DateTime, Utc};
+use ring::digest::{SHA256, digest};
 use vocabulary::{Effect, Event, Item, Key, RawEvent};
 
-use crate::json::{Fault, Fields, Json, Path, Text, key};
+use crate::{
+    json::{Fault, Fields, Json, Path, Text, key},
+    signature::to_hex,
+};
 
 /// What is made of one.
 pub(crate) struct Single {
@@ -72,4 +76,9 @@ pub(crate) fn header_key(raw_event: &RawEvent, name: &str) -> Result<Key, Fault>
 pub(crate) fn rfc3339(value: &Json<'_>) -> Option<DateTime<Utc>> {
     let Json::Text(text) = value else { return None };
     DateTime::parse_from_rfc3339(text).ok().map(|time| time.with_timezone(&Utc))
+}
+
+/// What stands for bytes that have no id, in hexadecimal.
+pub(crate) fn sha256(bytes: impl AsRef<[u8]>) -> String {
+    to_hex(digest(&SHA256, bytes.as_ref()).as_ref())
 }

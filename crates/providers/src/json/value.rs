@@ -30,6 +30,22 @@ impl<'t> Json<'t> {
         member(self.as_object()?, name)
     }
 
+    /// What a JSON pointer (RFC 6901) points to.
+    pub(crate) fn pointer(&self, pointer: &str) -> Option<&Self> {
+        let mut steps = pointer.split('/');
+        let is_pointer = steps.next() == Some("");
+        is_pointer.then(|| steps.try_fold(self, |json, step| json.step(&step.replace("~1", "/").replace("~0", "~"))))?
+    }
+
+    fn step(&self, step: &str) -> Option<&Self> {
+        match self {
+            Self::Array(elements) if step == "0" || !step.starts_with(['0', '+']) => {
+                elements.get(step.parse::<usize>().ok()?)
+            }
+            _ => self.get(step),
+        }
+    }
+
     pub(crate) fn as_str(&self) -> Option<&str> {
         if let Self::Text(text) = self { Some(text) } else { None }
     }

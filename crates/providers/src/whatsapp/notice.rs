@@ -3,8 +3,11 @@
 use serde_json::Value;
 use vocabulary::{Effect, Event};
 
-use super::{PHONE_NUMBER_ID, envelope::Change, shared::sha256};
-use crate::json::{Fault, Fields, Node, canonical, key, unix_time};
+use super::{PHONE_NUMBER_ID, envelope::Change};
+use crate::{
+    json::{Fault, Fields, Node, canonical, key, unix_time},
+    single::sha256,
+};
 
 /// Something without an id of its own, known by what it says.
 ///
@@ -14,7 +17,7 @@ pub(super) fn notice(change: &Change<'_>, kind: &str, node: &Node<'_>) -> Result
     let value = node.value()?;
     let number = change.metadata(PHONE_NUMBER_ID).into();
     let said = Value::Array(vec![(&value).into(), change.entry_id.into(), change.entry_time.into(), number]);
-    let key = key(node.path(), format!("{kind}:{}", sha256(&canonical(&said))))?;
+    let key = key(node.path(), format!("{kind}:{}", sha256(canonical(&said))))?;
     let inside = value.get("value").and_then(|inside| inside.get("timestamp"));
     let times = [value.get("timestamp"), inside, Some(change.entry_time)];
     let occurred_at = times.into_iter().flatten().find_map(unix_time);

@@ -5,10 +5,12 @@
 
 use std::mem::take;
 
-use ring::digest::{SHA256, digest};
 use serde_json::Value;
 
-use crate::json::{Json, canonical};
+use crate::{
+    json::{Json, canonical},
+    single::sha256,
+};
 
 /// Bytes. No provider's id, name or number has a tenth of that.
 const MAX: usize = 1024;
@@ -49,10 +51,4 @@ pub(super) fn with_short_members<'t>(value: Json<'t>, names: &[&str]) -> Json<'t
         Some((take(name), shortened(take(value))))
     };
     Json::Object(names.iter().filter_map(short).collect())
-}
-
-/// In hexadecimal.
-pub(super) fn sha256(text: &str) -> String {
-    let digit = |number: u8| char::from(b"0123456789abcdef"[usize::from(number & 15)]);
-    digest(&SHA256, text.as_bytes()).as_ref().iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()
 }

@@ -1,0 +1,134 @@
+//! A sender that has no file here, described by its source's settings alone.
+//!
+//! * `settings.rs`: what can be said; `recipe.rs`: what goes together.
+//! * `template.rs`: what is signed; `verify.rs`: by whom, and when.
+//!
+//! What is taken from a sender must be signed, for else it is the word of whoever sends the request: the body always, the
+//! time if it is to count. A key in a header is not signed by most; TLS is then what keeps it.
+
+mod recipe;
+mod settings;
+mod template;
+#[cfg(test)]
+mod tests;
+mod verify;
+
+use serde_json::{Map, Value};
+use vocabulary::{Effect, Event, Item, Key, RawEvent, Source};
+
+use crate::{
+    About, Request, SettingsError, Verdict,
+    json::{Fault, Json, Path, Text, key, loose_text},
+    reason,
+    rules::Rules,
+    signature::verdict,
+    single::{clean_kind, header_key, kept, sha256},
+};
+use recipe::{Algorithm, Known, Place, Recipe};
+
+/// A sender that is described by settings.
+pub(crate) struct Generic;
+
+const ABOUT: About = About {
+    name: "generic",
+    title: "any other sender",
+    page: "the page of the sender that says how its webhooks are verified",
+    secret: "what the sender signs with: its secret, its public key, or the token that it sends",
+    url: "where the sender takes the URL",
+    verify_token: None,
+    signature: "as the settings say",
+    key: "as the settings key_header, key_pointer or, as the last resort, key_hash say",
+    repeats_for: None,
+    // Which these are, the settings say.
+    kept_headers: &[],
+    body_limit: 3 * 1024 * 1024,
+    settings: settings::SETTINGS,
+};
+
+/// What an event is called whose sender does not say.
+const KIND: &str = "event";
+
+impl Rules for Generic {
+    fn about(&self) -> &'static About {
+        &ABOUT
+    }
+
+    fn check_settings(&self, settings: &Map<String, Value>) -> Result<(), SettingsError> {
+        Recipe::of(settings).map(|_| ())
+    }
+
+    /// A token that vouches for a request is a secret, and not kept with it.
+    fn kept_headers<'s>(&self, source: &'s Source) -> Vec<&'s str> {
+        let Ok(recipe) = Recipe::of(&source.settings) else { return Vec::new() };
+        let signature = match (recipe.algorithm, &recipe.place) {
+            (Algorithm::Equal, _) | (_, Place::Query(_)) => None,
+            (_, Place::Header(name)) => Some(*name),
+        };
+        let time = recipe.timestamp.and_then(|timestamp| timestamp.from.ok());
+        let known = [Some(&recipe.key), recipe.kind.as_ref()].map(|known| known.and_then(Known::header));
+        let mut names: Vec<_> = [signature, time, recipe.id_header].into_iter().chain(known).flatten().collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    fn verify(&self, source: &Source, request: &Request<'_>) -> Verdict {
+        match Recipe::of(&source.settings) {
+            Ok(recipe) => verdict(verify::believe(&recipe, source, request)),
+            Err(_) => Verdict::Forged("the source's settings do not go together"),
+        }
+    }
+
+    fn split(&self, source: &Source, raw_event: &RawEvent) -> Vec<Item> {
+        let read = || read(&Recipe::of(&source.settings).map_err(|error| unfit(&error))?, raw_event);
+        vec![read().map_err(|fault: Fault| fault.rejects_body(raw_event.body.clone()))]
+    }
+}
+
+fn unfit(error: &SettingsError) -> Fault {
+    Fault::at("the source's settings", reason::MISSING_ID, error)
+}
+
+/// One body is one event. It need be no JSON, if nothing is looked for in it.
+fn read(recipe: &Recipe<'_>, raw_event: &RawEvent) -> Result<Event, Fault> {
+    let text = Text::of(&raw_event.body);
+    let body = match (&recipe.key, &recipe.kind) {
+        (Known::Pointer(_), _) => text.root()?.value()?,
+        (_, Some(Known::Pointer(_))) => text.root().and_then(|node| node.value()).unwrap_or_default(),
+        _ => Json::Null,
+    };
+    let kind = recipe.kind.as_ref().and_then(|kind| kind.find(raw_event, &body));
+    Ok(Event {
+        key: recipe.key.key(raw_event, &body)?,
+        kind: clean_kind(kind.as_deref().unwrap_or(KIND)),
+        occurred_at: None,
+        raw: raw_event.body.clone(),
+        effect: Effect::Notice,
+        quiet: false,
+    })
+}
+
+impl<'s> Known<'s> {
+    fn header(&self) -> Option<&'s str> {
+        if let Self::Header(name) = self { Some(name) } else { None }
+    }
+
+    fn find(&self, raw_event: &RawEvent, body: &Json<'_>) -> Option<String> {
+        match self {
+            Self::Header(name) => kept(raw_event, name).map(str::to_owned),
+            Self::Pointer(pointer) => body.pointer(pointer).and_then(loose_text),
+            Self::Hash => Some(format!("sha256:{}", sha256(&raw_event.body))),
+        }
+    }
+
+    fn key(&self, raw_event: &RawEvent, body: &Json<'_>) -> Result<Key, Fault> {
+        match self {
+            Self::Header(name) => header_key(raw_event, name),
+            Self::Pointer(pointer) => {
+                let missing = || Fault::at(pointer, reason::MISSING_ID, "there is no string or number there");
+                key(&Path::default(), self.find(raw_event, body).ok_or_else(missing)?)
+            }
+            Self::Hash => key(&Path::default(), self.find(raw_event, body).unwrap_or_default()),
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! What is described here by settings alone are providers that publish vectors.
+
+use serde_json::{Value, json};
+use vocabulary::{Item, Source};
+
+use crate::{
+    Provider, Request, Verdict, reason,
+    signature::{sign, to_base64, to_hex},
+    testing::{at, genuine_at, headers, raw_event, source_of, with_settings},
+};
+
+fn source(secret: &str, settings: &Value) -> Source {
+    Provider::Generic.check_settings(settings.as_object().unwrap()).unwrap();
+    with_settings(source_of(Provider::Generic, secret), settings)
+}
+
+fn refusal(settings: &Value) -> String {
+    Provider::Generic.check_settings(settings.as_object().unwrap()).unwrap_err().to_string()
+}
+
+fn split(settings: &Value, pairs: &[(&str, &str)], body: &str) -> Item {
+    let [item] = Provider::Generic.split(&source("s", settings), &raw_event(pairs, body)).try_into().unwrap();
+    item
+}
+
+fn stripe() -> Value {
+    json!({"algorithm": "hmac-sha256", "signed": "{timestamp}.{body}", "signature_header": "stripe-signature",
+        "form": "list", "list_separator": ",", "list_assign": "=", "list_name": "v1", "timestamp_name": "t",
+        "key_pointer": "/id", "kind_pointer": "/type"})
+}
+
+fn standard_webhooks(algorithm: &str, version: &str, prefix: &str) -> Value {
+    json!({"algorithm": algorithm, "signed": "{id}.{timestamp}.{body}", "id_header": "webhook-id",
+        "timestamp_header": "webhook-timestamp", "signature_header": "webhook-signature", "encoding": "base64",
+        "form": "list", "list_separator": " ", "list_assign": ",", "list_name": version, "secret_form": "base64",
+        "secret_prefix": prefix, "key_header": "webhook-id", "kind_pointer": "/type"})
+}
+
+/// GitHub's documentation, page "Validating webhook deliveries".
+#[test]
+fn github_is_taken_by_data_alone() {
+    let settings = json!({"algorithm": "hmac-sha256", "signature_header": "x-hub-signature-256", "form": "prefix",
+        "prefix": "sha256=", "key_header": "x-github-delivery", "kind_header": "x-github-event"});
+    let source = source("It's a Secret to Everybody", &settings);
+    let tag = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
+    let genuine = |pairs: &[_], body| genuine_at(&source, pairs, body, at(0));
+
+    assert!(genuine(&[("x-hub-signature-256", tag)], b"Hello, World!"));
+    assert!(!genuine(&[("x-hub-signature-256", tag)], b"Hello, World?"));
+    assert!(!genuine(&[("x-hub-signature-256", &tag[7..])], b"Hello, World!"));
+    assert!(!genuine(&[("x-hub-signature-256", tag); 2], b"Hello, World!"));
+    assert!(!genuine(&[], b"Hello, World!"));
+}
+
+/// Stripe's libraries (stripe-dotnet, async-stripe): 807 bytes, the last of them a line feed.
+#[test]
+fn stripe_is_taken_by_data_alone_and_what_cannot_be_read_does_not_cost_what_can() {
+    let source = source("webhook_secret", &stripe());
+    let tag = "f0bdba6d4eacbd8ad8a3bbadd7248e633ec1477f7899c124c51b39405fa36613";
+    let genuine = |header: String, now| {
+        genuine_at(&source, &[("stripe-signature", &header)], include_bytes!("stripe.json"), at(now))
+    };
+
+    assert!(genuine(format!("t=1533204620,v1={tag},v0=63f3a72374a733066c4be69ed7f8e5ac85c22c9f"), 1_533_204_920));
+    assert!(genuine(format!("t=1533204620,v1=unreadable,v1={tag}"), 1_533_204_320));
+    assert!(!genuine(format!("t=1533204620,v0={tag}"), 1_533_204_620));
+    assert!(!genuine(format!("t=1533204620,v1={tag}"), 1_533_204_921));
+    for odd in ["v1,t=1", "t=", "v1", &format!("t=1533204620,t=1533204620,v1={tag}"), &format!("v1={tag}")] {
+        assert!(!genuine(odd.to_owned(), 1_533_204_620), "{odd}");
+    }
+}
+
+/// Slack's documentation, page "Verifying requests from Slack".
+#[test]
+fn slack_is_taken_by_data_alone_and_only_while_it_is_fresh() {
+    let settings = json!({"algorithm": "hmac-sha256", "signed": "v0:{timestamp}:{body}", "form": "prefix", "prefix": "v0=",
+        "signature_header": "x-slack-signature", "timestamp_header": "x-slack-request-timestamp", "key_pointer": "/event_id"});
+    let source = source("8f742231b10e8888abcd99yyyzzz85a5", &settings);
+    let body = b"token=xyzz0WbapA4vBCDEFasx0q6G&team_id=T1DC2JH3J&team_domain=testteamnow&channel_id=G8PSS9T3V&channel_name=foobar&user_id=U2CERLKJA&user_name=roadrunner&command=%2Fwebhook-collect&text=&response_url=https%3A%2F%2Fhooks.slack.com%2Fcommands%2FT1DC2JH3J%2F397700885554%2F96rGlfmibIGlgcZRskXaIFfN&trigger_id=398738663015.47445629121.803a0bc887a14d10d2c447fce8b6703c";
+    let pairs = [
+        ("x-slack-signature", "v0=a2114d57b48eac39b9ad189dd8316235a7b4a8d21a10bd27519666489c69b503"),
+        ("x-slack-request-timestamp", "1531420618"),
+    ];
+
+    assert!(genuine_at(&source, &pairs, body, at(1_531_420_918)));
+    assert!(!genuine_at(&source, &pairs, body, at(1_531_420_919)));
+    assert!(!genuine_at(&source, &pairs, body, at(1_531_420_317)));
+    assert!(!genuine_at(&source, &[pairs[0], pairs[1], pairs[1]], body, at(1_531_420_618)));
+}
+
+/// Computed by ourselves: Shopify publishes none.
+#[test]
+fn shopify_is_taken_by_data_alone() {
+    let settings = json!({"algorithm": "hmac-sha256", "encoding": "base64", "signature_header": "x-shopify-hmac-sha256",
+        "key_header": "x-shopify-webhook-id", "kind_header": "x-shopify-topic"});
+    let source = source("hush", &settings);
+    let pairs = [("x-shopify-hmac-sha256", "VnKUjZsLuN5iZWjn5EntcBVCF9kMN43LglzCE1/GSeY=")];
+
+    assert!(genuine_at(&source, &pairs, br#"{"id":1}"#, at(0)));
+    assert!(!genuine_at(&source, &pairs, br#"{"id":2}"#, at(0)));
+}
+
+/// The libraries of Standard Webhooks, and the tests of Svix's server for Ed25519.
+#[test]
+fn standard_webhooks_are_taken_by_data_alone_with_either_kind_of_key() {
+    let hmac = source("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", &standard_webhooks("hmac-sha256", "v1", "whsec_"));
+    let ed25519 =
+        source("whpk_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4=", &standard_webhooks("ed25519", "v1a", "whpk_"));
+    let (v1, v1a) = (
+        "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
+        "v1a,hnO3f9T8Ytu9HwrXslvumlUpqtNVqkhqw/enGzPCXe5BdqzCInXqYXFymVJaA7AZdpXwVLPo3mNl8EM+m7TBAg==",
+    );
+    let genuine = |source, id, signature: &str| {
+        let pairs = [("webhook-id", id), ("webhook-timestamp", "1614265330"), ("webhook-signature", signature)];
+        genuine_at(source, &pairs, br#"{"test": 2432232314}"#, at(1_614_265_330))
+    };
+
+    let id = "msg_p5jXN8AQM9LWM0D4loKWxJek";
+    assert!(genuine(&hmac, id, v1) && genuine(&ed25519, id, v1a));
+    assert!(genuine(&hmac, id, &format!("{v1a} v1,AAAA {v1}")));
+    assert!(!genuine(&hmac, id, v1a) && !genuine(&ed25519, id, v1));
+    assert!(!genuine(&hmac, "msg_another", v1));
+}
+
+#[test]
+fn bytes_cannot_be_moved_from_the_body_to_the_id() {
+    let source = source("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", &standard_webhooks("hmac-sha256", "v1", "whsec_"));
+    let key = crate::signature::from_base64("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
+
+    let signature = format!("v1,{}", to_base64(&sign(ring::hmac::HMAC_SHA256, &key, &[b"a.1000.1000.{}"])));
+
+    let genuine = |id, body: &[u8]| {
+        let pairs = [("webhook-id", id), ("webhook-timestamp", "1000"), ("webhook-signature", &signature)];
+        genuine_at(&source, &pairs, body, at(1000))
+    };
+    assert!(genuine("a", b"1000.{}"));
+    assert!(!genuine("a.1000", b"{}"));
+}
+
+#[test]
+fn a_secret_that_stands_for_no_bytes_vouches_for_nobody() {
+    let source = source("whsec_", &standard_webhooks("hmac-sha256", "v1", "whsec_"));
+    let signature = format!("v1,{}", to_base64(&sign(ring::hmac::HMAC_SHA256, b"", &[b"a.1000.{}"])));
+
+    let pairs = [("webhook-id", "a"), ("webhook-timestamp", "1000"), ("webhook-signature", &signature)];
+
+    assert!(!genuine_at(&source, &pairs, b"{}", at(1000)));
+}
+
+#[test]
+fn a_token_is_taken_from_the_query_or_a_header_and_never_kept() {
+    let by_query = source("token", &json!({"algorithm": "equal", "signature_query": "secret", "key_pointer": "/id"}));
+    let by_header =
+        source("token", &json!({"algorithm": "equal", "signature_header": "x-token", "key_header": "x-id"}));
+    let asked = |query: &[(&str, &str)]| {
+        let query: Vec<_> = query.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let none = headers(&[]);
+        let request = Request { query: &query, ..Request::posted(&none, b"{}", at(0)) };
+        Provider::Generic.verify(&by_query, &request) == Verdict::Genuine
+    };
+
+    assert!(asked(&[("secret", "token")]));
+    assert!(!asked(&[("secret", "other")]) && !asked(&[]) && !asked(&[("secret", "token"), ("secret", "token")]));
+    assert!(genuine_at(&by_header, &[("x-token", "token")], b"{}", at(0)));
+    assert_eq!(Provider::Generic.kept_headers_of(&by_header), ["x-id"]);
+}
+
+#[test]
+fn a_time_may_be_a_date_and_the_address_may_be_signed() {
+    let settings = json!({"algorithm": "hmac-sha1", "signed": "{url}|{timestamp}|{body}", "url": "https://a.example/",
+        "signature_header": "x-tag", "timestamp_header": "x-at", "timestamp_form": "rfc3339", "tolerance": 10,
+        "key_hash": true});
+    let source = source("s", &settings);
+    let signed = b"https://a.example/|1970-01-01T01:00:00+01:00|{}";
+    let tag = to_hex(&sign(ring::hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, b"s", &[signed]));
+
+    let genuine = |now| genuine_at(&source, &[("x-tag", &tag), ("x-at", "1970-01-01T01:00:00+01:00")], b"{}", at(now));
+
+    assert!(genuine(0) && genuine(10) && !genuine(11) && !genuine(-11));
+}
+
+#[test]
+fn an_event_is_known_by_what_its_source_says_and_the_signature_is_no_part_of_that() {
+    let header =
+        json!({"algorithm": "hmac-sha256", "signature_header": "s", "key_header": "id", "kind_header": "topic"});
+    let hash = json!({"algorithm": "hmac-sha256", "signature_header": "s", "key_hash": true});
+    let known = |item: Item| item.map(|event| (event.key.to_string(), event.kind)).unwrap();
+
+    assert_eq!(known(split(&stripe(), &[], r#"{"id":7,"type":"a.b"}"#)), ("7".into(), "a.b".into()));
+    assert_eq!(known(split(&header, &[("id", "x"), ("topic", "t")], "no JSON")), ("x".into(), "t".into()));
+    assert_eq!(known(split(&hash, &[("s", "1")], "a=b")), known(split(&hash, &[("s", "2")], "a=b")));
+    assert_ne!(known(split(&hash, &[], "a=b")), known(split(&hash, &[], "a=c")));
+}
+
+#[test]
+fn an_event_without_its_id_is_rejected_and_told_where_it_was_looked_for() {
+    let rejected = split(&stripe(), &[], r#"{"id":{}}"#).unwrap_err();
+
+    assert_eq!((rejected.reason, &rejected.detail[..3]), (reason::MISSING_ID, "/id"));
+    assert_eq!(split(&stripe(), &[], "no JSON").unwrap_err().reason, reason::NOT_JSON);
+}
+
+#[test]
+fn settings_that_cannot_work_are_refused_by_name() {
+    let with = |changes: Value| {
+        let mut settings = stripe();
+        settings.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        settings.as_object_mut().unwrap().retain(|_, value| !value.is_null());
+        refusal(&settings)
+    };
+
+    for (changes, start) in [
+        (json!({"algorithm": null}), "a source of generic needs the setting algorithm"),
+        (json!({"algorithm": "md5"}), "algorithm must be"),
+        (json!({"signature_header": "X-Big"}), "signature_header must be"),
+        (json!({"signature_header": null}), "either signature_header or signature_query"),
+        (json!({"signed": "{timestamp}"}), "signed must hold {body}"),
+        (json!({"signed": "{body}"}), "signed must hold {timestamp}"),
+        (json!({"signed": "{timestamp}{body}{nonce}"}), "signed has {nonce}"),
+        (json!({"signed": "{timestamp}{id}{body}", "id_header": "i"}), "signed must have a text behind {id}"),
+        (json!({"signed": "{timestamp}{body}{id}"}), "signed has {id}, which needs the setting id_header"),
+        (json!({"url": "https://a.example"}), "url goes with {url}"),
+        (json!({"timestamp_name": null}), "signed has {timestamp}"),
+        (json!({"form": "bare"}), "list_separator goes with form list"),
+        (json!({"list_name": null}), "form list needs the setting list_name"),
+        (json!({"tolerance": 0}), "tolerance must be"),
+        (json!({"algorithm": "ed25519", "secret_form": "literal"}), "secret_form must be base64, hex or pem"),
+        (json!({"algorithm": "equal"}), "signed goes with a signature"),
+        (json!({"key_pointer": null}), "key_header or key_pointer must say"),
+        (json!({"key_hash": true}), "key_hash goes without"),
+        (
+            json!({"key_pointer": null, "key_header": "stripe-signature"}),
+            "key_header must be another than signature_header",
+        ),
+        (json!({"kind_header": "k"}), "kind_header and kind_pointer cannot both"),
+    ] {
+        let refusal = with(changes);
+        assert!(refusal.starts_with(start), "{refusal}");
+    }
+}
