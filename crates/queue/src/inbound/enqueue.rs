@@ -57,7 +57,7 @@ impl Inbound {
     async fn run_enqueue(&self, jobs: &[&Job]) -> Result<(String, Vec<u64>), RedisError> {
         let mut call = script::ENQUEUE.key(&self.keys.active);
         call.key(&self.keys.data).key(&self.keys.incarnation).key(&self.keys.incarnations);
-        call.arg(&self.keys.meta_prefix).arg(&self.keys.channel).arg(job_id::new_incarnation());
+        call.arg("jobs");
         for job in jobs {
             call.arg(count_new(job)).arg(job_id::for_replay()).arg(job.encode());
         }

@@ -8,17 +8,12 @@ use vocabulary::{Incarnation, Stamp};
 
 const INCARNATION_LEN: usize = 16;
 
-/// A name that no incarnation has had: 64 random bits.
-pub(crate) fn new_incarnation() -> String {
-    format!("{:016x}", rand::rng().random::<u64>())
-}
-
 /// A name for a job that gets no number.
 pub(crate) fn for_replay() -> String {
     format!("replay-{:032x}", rand::rng().random::<u128>())
 }
 
-/// The name of a job of so many raw events, as `enqueue.lua` writes it.
+/// The name of a job of so many raw events, as `enqueue.v1.lua` writes it.
 pub(crate) fn of(incarnation: &Incarnation, first: u64, count: u32) -> String {
     format!("{}-{first}-{count}", incarnation.as_str())
 }
@@ -39,7 +34,7 @@ mod tests {
 
     #[test]
     fn only_what_we_stamped_is_read_as_a_stamp() {
-        let incarnation = new_incarnation();
+        let incarnation = "00ff00ff00ff00ff";
         let (stamp, count) = parse(format!("{incarnation}-7-3").as_bytes()).unwrap();
         assert_eq!((stamp.to_string(), count), (format!("{incarnation}-7"), 3));
 
