@@ -7,7 +7,7 @@ use serde_json::json;
 use tests::{Pipeline, a_text, text, whatsapp};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use vocabulary::{Incarnation, Job, JobEntry, Replay, Stamp};
+use vocabulary::{Job, JobEntry, Replay, Stamp};
 
 /// 53: the work fails before COMMIT (here: Postgres refuses a row), alone; its mates of the group are committed.
 #[tokio::test(flavor = "multi_thread")]
