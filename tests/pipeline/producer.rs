@@ -5,6 +5,7 @@
 mod producer {
     mod answers;
     mod door;
+    mod examples;
     mod http;
     mod library;
     mod outage;
