@@ -12,6 +12,8 @@ mod audit;
 mod bench;
 #[path = "cli/causes.rs"]
 mod causes;
+#[path = "cli/direct.rs"]
+mod direct;
 #[path = "cli/doctor.rs"]
 mod doctor;
 #[path = "cli/looking.rs"]

@@ -6,6 +6,7 @@ mod producer {
     mod answers;
     mod clients;
     mod door;
+    mod examples;
     mod http;
     mod keys;
     mod library;

@@ -5,6 +5,8 @@
 
 #[path = "queue/delivery.rs"]
 mod delivery;
+#[path = "queue/direct.rs"]
+mod direct;
 #[path = "queue/dying.rs"]
 mod dying;
 #[path = "queue/latency.rs"]

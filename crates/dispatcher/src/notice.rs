@@ -63,7 +63,7 @@ async fn tell(
             "endpoint": told,
         },
     });
-    let stamp = Stamp { incarnation: Incarnation::foreign(&event_id.to_string()), number: 1 };
+    let stamp = Stamp { incarnation: Incarnation::foreign(event_id.to_string().as_bytes()), number: 1 };
     let event = NewEvent {
         id: event_id,
         key_hash: KeyHash::of(source, key),

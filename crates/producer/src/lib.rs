@@ -11,6 +11,10 @@
 //!
 //! One thing to know: every doubt is answered with an error. The sender then repeats, and a duplicate is harmless further
 //! down, where a raw event that was acknowledged and lost is not.
+//!
+//! Another: an app's own transaction and the queue are not one. What is enqueued before COMMIT is there after a rollback;
+//! what is enqueued after it is missing if the process dies in between. `docs/embedding.md` says what to do about it, what
+//! each error asks for, and how to shut down.
 
 mod counters;
 #[cfg(feature = "intake")]

@@ -116,13 +116,8 @@ impl Provider {
         self.rules().thanks(request)
     }
 
-    /// The headers worth keeping with a raw event, in lower case.
-    pub fn kept_headers(self) -> &'static [&'static str] {
-        self.about().kept_headers
-    }
-
-    /// Those worth keeping with a raw event of this source: where its settings name headers, these.
-    pub fn kept_headers_of(self, source: &Source) -> Vec<&str> {
+    /// The headers worth keeping with a raw event of this source, in lower case: where its settings name headers, these.
+    pub fn kept_headers(self, source: &Source) -> Vec<&str> {
         self.rules().kept_headers(source)
     }
 

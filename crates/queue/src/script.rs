@@ -1,4 +1,4 @@
-//! The scripts of `lua/`, loaded into Redis when it does not know them.
+//! The scripts of `lua/`, loaded into Redis when it does not know them; and the one of `deploy/redis/`, which others call too.
 
 use std::sync::LazyLock;
 
@@ -12,7 +12,7 @@ macro_rules! scripts {
 }
 
 scripts! {
-    ENQUEUE = "enqueue.lua";
+    ENQUEUE = "../../../deploy/redis/enqueue.v1.lua";
     FETCH = "fetch.lua";
     SETTLE = "settle.lua";
     DEFER = "defer.lua";

@@ -26,6 +26,13 @@ fn push_hex(text: &mut String, bytes: &[u8]) {
     text.extend(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]));
 }
 
+/// What stands for the name of a job that could not be kept as text, in hex.
+pub(crate) fn of_job_name(name: &[u8]) -> String {
+    let mut text = String::with_capacity(64);
+    push_hex(&mut text, ring::digest::digest(&SHA256, name).as_ref());
+    text
+}
+
 /// What the ledger is unique by: the hash of (source, key).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct KeyHash(pub [u8; 32]);

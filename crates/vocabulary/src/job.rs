@@ -10,7 +10,7 @@
 use std::io::ErrorKind;
 
 use bytes::Bytes;
-use chrono::DateTime;
+use chrono::{DateTime, Datelike};
 use rmp_serde::decode::Error as DecodeError;
 use serde::{Deserialize, Deserializer};
 
@@ -57,9 +57,12 @@ pub enum Undecodable {
     /// There is something behind the job: bytes were damaged that say how much belongs to it, and raw events are missing.
     #[error("the job has bytes behind its end")]
     Longer,
-    /// A time that no calendar has.
-    #[error("the job's time of receipt, {0} µs, is outside the calendar")]
+    /// A time that no calendar has, or not everybody's.
+    #[error("the job's time of receipt, {0} µs, is outside the years 1 to 9999")]
     Time(i64),
+    /// Text that Postgres cannot keep, or a number.
+    #[error("the job has {0} that cannot be kept")]
+    Unkeepable(&'static str),
 }
 
 /// As it is read. It is written as tuples of what is borrowed: the same arrays.
@@ -120,7 +123,14 @@ impl Job {
 impl WireEntry<'_> {
     fn read(self, bytes: &Bytes) -> Result<JobEntry, Undecodable> {
         let Self(source_id, micros, headers, body, replay) = self;
-        let received_at = DateTime::from_timestamp_micros(micros).ok_or(Undecodable::Time(micros))?;
+        let received_at = DateTime::from_timestamp_micros(micros).filter(|time| (1..=9999).contains(&time.year()));
+        let received_at = received_at.ok_or(Undecodable::Time(micros))?;
+        if headers.iter().any(|(name, value)| name.contains('\0') || value.contains('\0')) {
+            return Err(Undecodable::Unkeepable("a header"));
+        }
+        if replay.as_ref().is_some_and(|(incarnation, number, _)| !is_keepable(incarnation, *number)) {
+            return Err(Undecodable::Unkeepable("the name of a replay"));
+        }
         let replay = replay.map(|(incarnation, number, item)| Replay {
             stamp: Stamp { incarnation: Incarnation::new(&incarnation), number },
             item,
@@ -128,6 +138,11 @@ impl WireEntry<'_> {
         let body = bytes.slice_ref(body);
         Ok(JobEntry { raw_event: RawEvent { source_id, received_at, headers, body }, replay })
     }
+}
+
+/// Whether Postgres can: no NUL, no more than an index holds, and a sign.
+fn is_keepable(incarnation: &str, number: u64) -> bool {
+    !incarnation.contains('\0') && incarnation.len() <= 1024 && i64::try_from(number).is_ok()
 }
 
 /// Whether nothing more can be read because nothing more is there.
@@ -179,6 +194,24 @@ mod tests {
         bytes[2] = 0x91;
 
         assert!(matches!(Job::decode(&bytes.into()), Err(Undecodable::Longer)));
+    }
+
+    #[test]
+    fn what_postgres_could_not_keep_is_not_read() {
+        let mut odd = [entry(b"time", None), entry(b"header", None)];
+        odd[0].raw_event.received_at = DateTime::from_timestamp(-99_999_999_999, 0).unwrap();
+        odd[1].raw_event.headers.push(("x".into(), "\0".into()));
+        let long = "x".repeat(1025);
+        let replays = [("\0", 1), ("inc", u64::MAX), (&*long, 1)].map(|(incarnation, number)| {
+            let stamp = Stamp { incarnation: Incarnation::new(incarnation), number };
+            entry(b"replay", Some(Replay { stamp, item: None }))
+        });
+
+        for entry in odd.into_iter().chain(replays) {
+            let job = Job { entries: vec![entry] };
+            let error = Job::decode(&job.encode().into()).unwrap_err();
+            assert!(matches!(error, Undecodable::Time(_) | Undecodable::Unkeepable(_)), "{job:?}: {error}");
+        }
     }
 
     #[test]

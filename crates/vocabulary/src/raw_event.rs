@@ -6,7 +6,11 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::SourceId;
+use crate::{SourceId, hash};
+
+/// The longest name of a foreign job that is kept as it is. Shorter than a hash is with what stands before it, so that none
+/// can be called like another's hash.
+const MOST_PLAIN: usize = 64;
 
 /// One inbound HTTP request as it came: bytes, a few headers, when.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,9 +34,16 @@ impl Incarnation {
     /// can miss one.
     pub const FOREIGN: &str = "foreign-";
 
-    /// The incarnation of a job that did not come through our producer.
-    pub fn foreign(job: &str) -> Self {
-        Self::new(&format!("{}{job}", Self::FOREIGN))
+    /// The incarnation of a job that did not come through our producer. A name that Postgres could not keep, or that would
+    /// read like another, is hashed: whoever put the job in may have called it anything.
+    pub fn foreign(job: &[u8]) -> Self {
+        let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"_-.:".contains(byte);
+        match std::str::from_utf8(job) {
+            Ok(name) if job.iter().all(is_plain) && (1..=MOST_PLAIN).contains(&name.len()) => {
+                Self::new(&format!("{}{name}", Self::FOREIGN))
+            }
+            _ => Self::new(&format!("{}sha256:{}", Self::FOREIGN, hash::of_job_name(job))),
+        }
     }
 
     /// Takes the name as the queue gives it.
@@ -83,5 +94,25 @@ impl FromStr for Stamp {
             (!incarnation.is_empty()).then(|| Self { incarnation: Incarnation::new(incarnation), number })
         });
         parsed.ok_or_else(|| StampError(text.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn foreign_jobs_of_different_names_have_different_incarnations_that_can_be_kept() {
+        let long = [b'a'; 65];
+        let names: [&[u8]; 8] = [b"job-1", b"", b"\0", b"\xff", b"\xfe", b"a b", &long[..64], &long];
+
+        let incarnations = names.map(Incarnation::foreign);
+
+        assert_eq!(incarnations[0].as_str(), "foreign-job-1");
+        for (place, incarnation) in incarnations.iter().enumerate() {
+            assert!(incarnation.as_str().len() <= 80 && incarnation.as_str().bytes().all(|b| b.is_ascii_graphic()));
+            assert!(!incarnations[..place].contains(incarnation), "{incarnation}");
+            assert_eq!(Incarnation::foreign(names[place]), *incarnation);
+        }
     }
 }

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use fail::fail_point;
 use providers::Provider;
 use queue::{Held, HeldId};
-use vocabulary::{Incarnation, Item, Job, JobEntry, RawEvent, Rejection, Source, Stamp};
+use vocabulary::{Item, Job, JobEntry, RawEvent, Rejection, Source, Stamp};
 
 use crate::sources::{Sources, SourcesError};
 
@@ -177,7 +177,7 @@ fn name(held: &Held, place: usize, entry: &JobEntry) -> (Stamp, Part) {
 }
 
 fn foreign(held: &Held, place: u64) -> Stamp {
-    Stamp { incarnation: Incarnation::foreign(&held.id.job()), number: place + 1 }
+    Stamp { incarnation: held.id.as_incarnation(), number: place + 1 }
 }
 
 fn open(stamp: Stamp, part: Part, raw_event: RawEvent, source: Option<&Source>) -> RawWork {

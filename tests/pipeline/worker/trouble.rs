@@ -7,7 +7,7 @@ use serde_json::json;
 use tests::{Pipeline, a_text, text, whatsapp};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use vocabulary::{Incarnation, Job, JobEntry, Replay, Stamp};
+use vocabulary::{Job, JobEntry, Replay, Stamp};
 
 /// 53: the work fails before COMMIT (here: Postgres refuses a row), alone; its mates of the group are committed.
 #[tokio::test(flavor = "multi_thread")]
@@ -187,7 +187,7 @@ async fn a_job_that_nobody_stamped_has_its_receipt_too() {
     let pipeline = Pipeline::new().await;
     let mut held = pipeline.enqueue(a_text("wamid.1", "hello")).await;
     (held.first, held.count) = (None, 0);
-    let stamp = Stamp { incarnation: Incarnation::foreign(&held.id.job()), number: 1 };
+    let stamp = Stamp { incarnation: held.id.as_incarnation(), number: 1 };
 
     pipeline.worker.work(vec![held]).await;
 

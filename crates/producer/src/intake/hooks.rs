@@ -73,7 +73,7 @@ impl Intake {
         let raw_event = RawEvent {
             source_id: source.id.clone(),
             received_at: now,
-            headers: kept(&parts.headers, provider.kept_headers()),
+            headers: kept(&parts.headers, &provider.kept_headers(&source)),
             body: whole.bytes.clone(),
         };
         self.0.producer.enqueue(&raw_event).await.map_err(|error| refusal_for(&error))?;

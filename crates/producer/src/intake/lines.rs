@@ -81,8 +81,8 @@ pub(super) fn split(body: &Bytes) -> impl Iterator<Item = Bytes> {
     whole.split(|byte| *byte == b'\n').map(|line| body.slice_ref(line))
 }
 
-/// Reads one line.
-pub(super) fn read(line: &Bytes, provider: Provider) -> Result<Part, LineError> {
+/// Reads one line. Of its headers those of these `names` are kept.
+pub(super) fn read(line: &Bytes, provider: Provider, names: &[&str]) -> Result<Part, LineError> {
     let text = str::from_utf8(line).map_err(|_| unreadable("the line is not UTF-8: send such bytes as body_base64"))?;
     if text.trim_ascii().is_empty() {
         return Err(unreadable("the line is empty"));
@@ -99,7 +99,7 @@ pub(super) fn read(line: &Bytes, provider: Provider) -> Result<Part, LineError> 
     check(&body, provider)?;
     let named = |name: &&str| parsed.headers.iter().find(|(given, _)| given.eq_ignore_ascii_case(name));
     let kept =
-        provider.kept_headers().iter().filter_map(|name| Some((name.to_ascii_lowercase(), named(name)?.1.clone())));
+        names.iter().filter_map(|name| Some((name.to_ascii_lowercase(), named(name)?.1.clone())));
     Ok((kept.collect(), body))
 }
 
@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     fn line(text: &str) -> Result<Part, LineError> {
-        read(&Bytes::copy_from_slice(text.as_bytes()), Provider::WhatsApp)
+        read(&Bytes::copy_from_slice(text.as_bytes()), Provider::WhatsApp, &["x-hub-signature-256"])
     }
 
     fn body(text: &str) -> Bytes {

@@ -61,10 +61,11 @@ impl Intake {
         let form = Form::of(&head.headers);
         let whole = self.read(&head.headers, body, form.limit(provider)).await?;
         let _share = self.0.under_way.take_bytes(&source.id, whole.bytes.len(), self.0.settings.source_bytes)?;
-        let headers = kept(&head.headers, provider.kept_headers());
+        let names = provider.kept_headers(&source);
+        let headers = kept(&head.headers, &names);
         let parts = match form {
             Form::Single => vec![lines::check(&whole.bytes, provider).map(|()| (headers.clone(), whole.bytes.clone()))],
-            Form::Lines => read_lines(&whole.bytes, provider)?,
+            Form::Lines => read_lines(&whole.bytes, provider, &names)?,
         };
         let once = key.map(|key| once(&source.id, key, (form, &headers, &whole.bytes), &parts));
         self.enqueue_parts(&source.id, parts, once).await
@@ -107,12 +108,12 @@ impl Intake {
     }
 }
 
-fn read_lines(body: &Bytes, provider: Provider) -> Result<Vec<Result<Part, LineError>>, Refusal> {
+fn read_lines(body: &Bytes, provider: Provider, names: &[&str]) -> Result<Vec<Result<Part, LineError>>, Refusal> {
     let lines: Vec<Bytes> = lines::split(body).take(MOST_LINES + 1).collect();
     if lines.len() > MOST_LINES {
         return Err(Refusal::TooManyLines);
     }
-    Ok(lines.iter().map(|line| lines::read(line, provider)).collect())
+    Ok(lines.iter().map(|line| lines::read(line, provider, names)).collect())
 }
 
 /// The same request is one of the same form, headers and bytes, of which as many lines were read: another version of

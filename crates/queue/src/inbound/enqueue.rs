@@ -92,13 +92,12 @@ impl Inbound {
     async fn run_enqueue(&self, jobs: &[&Job], once: Option<&Once>) -> Result<(String, String, Vec<u64>), RedisError> {
         let mut call = script::ENQUEUE.key(&self.keys.active);
         call.key(&self.keys.data).key(&self.keys.incarnation).key(&self.keys.incarnations);
-        call.arg(&self.keys.meta_prefix).arg(&self.keys.channel).arg(job_id::new_incarnation());
         if let Some(once) = once {
             let newer = format!("{}:{}", self.keys.once_prefix, once.source_id());
             call.key(&newer).key(format!("{newer}:before"));
         }
         let (key, request) = once.map_or_else(Default::default, |once| (once.key(), once.request()));
-        call.arg(key).arg(request).arg(DAY_SECONDS).arg(MOST_KEYS);
+        call.arg("jobs").arg(key).arg(request).arg(DAY_SECONDS).arg(MOST_KEYS);
         for job in jobs {
             call.arg(count_new(job)).arg(job_id::for_replay()).arg(job.encode());
         }

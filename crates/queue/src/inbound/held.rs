@@ -3,7 +3,7 @@
 use std::{borrow::Cow, collections::HashMap, fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use vocabulary::Stamp;
+use vocabulary::{Incarnation, Stamp};
 
 use super::{CHUNK, Inbound};
 use crate::{RedisError, consume::jittered, script};
@@ -38,6 +38,11 @@ impl HeldId {
     /// The job's name.
     pub fn job(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(&self.job)
+    }
+
+    /// The incarnation of its raw events, if nobody has stamped them.
+    pub fn as_incarnation(&self) -> Incarnation {
+        Incarnation::foreign(&self.job)
     }
 
     /// The worker's name.

@@ -7,18 +7,16 @@ use rand::Rng;
 use vocabulary::{Incarnation, Stamp};
 
 const INCARNATION_LEN: usize = 16;
-
-/// A name that no incarnation has had: 64 random bits.
-pub(crate) fn new_incarnation() -> String {
-    format!("{:016x}", rand::rng().random::<u64>())
-}
+/// More raw events than any job of ours has: a producer ends one at a mebibyte, and none counts for less than 256 bytes. A
+/// worker that believed a stranger's four billion would be killed by them.
+const MOST_RAW_EVENTS: u32 = 4096;
 
 /// A name for a job that gets no number.
 pub(crate) fn for_replay() -> String {
     format!("replay-{:032x}", rand::rng().random::<u128>())
 }
 
-/// The name of a job of so many raw events, as `enqueue.lua` writes it.
+/// The name of a job of so many raw events, as `enqueue.v1.lua` writes it.
 pub(crate) fn of(incarnation: &Incarnation, first: u64, count: u32) -> String {
     format!("{}-{first}-{count}", incarnation.as_str())
 }
@@ -29,7 +27,9 @@ pub(crate) fn parse(id: &[u8]) -> Option<(Stamp, u32)> {
     let (incarnation, first, count) = (parts.next()?, parts.next()?, parts.next()?);
     let is_incarnation = incarnation.len() == INCARNATION_LEN && incarnation.bytes().all(|b| b.is_ascii_hexdigit());
     let (number, count) = (first.parse().ok()?, count.parse().ok()?);
-    let is_stamped = is_incarnation && parts.next().is_none() && number > 0 && count > 0;
+    // Postgres keeps numbers with a sign.
+    let is_number = (1..=i64::MAX as u64 - u64::from(MOST_RAW_EVENTS)).contains(&number);
+    let is_stamped = is_incarnation && parts.next().is_none() && is_number && (1..=MOST_RAW_EVENTS).contains(&count);
     is_stamped.then(|| (Stamp { incarnation: Incarnation::new(incarnation), number }, count))
 }
 
@@ -39,13 +39,14 @@ mod tests {
 
     #[test]
     fn only_what_we_stamped_is_read_as_a_stamp() {
-        let incarnation = new_incarnation();
+        let incarnation = "00ff00ff00ff00ff";
         let (stamp, count) = parse(format!("{incarnation}-7-3").as_bytes()).unwrap();
         assert_eq!((stamp.to_string(), count), (format!("{incarnation}-7"), 3));
 
         let foreign =
             ["", "42", "job-2024-10", "550e8400-e29b-41d4-a716-446655440000", "00ff00ff00ff00ff-0-1", "\u{fffd}"];
-        for id in foreign.iter().copied().chain([for_replay().as_str()]) {
+        let too_many = ["00ff00ff00ff00ff-1-4097", "00ff00ff00ff00ff-9223372036854775807-1"];
+        for id in foreign.iter().chain(&too_many).copied().chain([for_replay().as_str()]) {
             assert_eq!(parse(id.as_bytes()), None, "{id}");
         }
         assert_eq!(parse(b"\xff\xfe-1-1"), None);

@@ -131,7 +131,7 @@ impl Inbound {
             let bytes: Option<Vec<u8>> =
                 redis::cmd("HGET").arg(&self.keys.data).arg(&id).query_async(&mut connection).await?;
             let entries = Job::decode(&bytes.unwrap_or_default().into()).map(|job| job.entries).unwrap_or_default();
-            let foreign = Incarnation::foreign(&String::from_utf8_lossy(&id));
+            let foreign = Incarnation::foreign(&id);
             stamps.extend(entries.into_iter().zip(1..).map(|(entry, number)| match entry.replay {
                 Some(replay) => replay.stamp,
                 None => Stamp { incarnation: foreign.clone(), number },

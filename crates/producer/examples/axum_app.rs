@@ -1,19 +1,22 @@
 //! An app that has an HTTP server of its own, and hands what it receives to latchhook through the library.
 //!
 //! ```text
-//! REDIS_URL=redis://127.0.0.1 cargo run -p producer --example embed
+//! REDIS_URL=redis://127.0.0.1 cargo run -p producer --example axum_app
 //! curl -i 127.0.0.1:3000/orders -d '{"id": 1}'
 //! ```
 //!
 //! The app has checked its sender in its own way; `orders` is a source that was added with `latchhook source add`.
 
-use std::error::Error;
+use std::{env, error::Error};
 
 use axum::{Router, body::Bytes, extract::State, http::StatusCode, routing::post};
 use chrono::Utc;
 use producer::{Producer, ProducerSettings};
 use queue::Redis;
-use tokio::{net::TcpListener, signal::ctrl_c};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
 use vocabulary::{RawEvent, SourceId};
 
 #[derive(Clone)]
@@ -24,13 +27,18 @@ struct App {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let redis = Redis::new(&std::env::var("REDIS_URL")?, "latchhook")?;
+    let prefix = env::var("LATCHHOOK_PREFIX").unwrap_or_else(|_| "latchhook".into());
+    let redis = Redis::new(&env::var("REDIS_URL")?, &prefix)?;
     let producer = Producer::new(&redis, ProducerSettings::default());
     let app = App { producer: producer.clone(), orders: "orders".parse()? };
     let routes = Router::new().route("/orders", post(receive_order)).with_state(app);
 
-    let listener = TcpListener::bind("127.0.0.1:3000").await?;
-    let stop = async { ctrl_c().await.unwrap_or_default() };
+    let mut told_to_stop = signal(SignalKind::terminate())?;
+    let listener = TcpListener::bind(env::var("LISTEN").unwrap_or_else(|_| "127.0.0.1:3000".into())).await?;
+    println!("listening on http://{}", listener.local_addr()?);
+    let stop = async move {
+        told_to_stop.recv().await;
+    };
     axum::serve(listener, routes).with_graceful_shutdown(stop).await?;
 
     // After the server: everybody who waits for Redis has an answer before the process ends.

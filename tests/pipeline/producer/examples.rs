@@ -1,0 +1,88 @@
+//! The examples of the library, run as they stand: what they say was enqueued is in Redis.
+
+use std::{
+    env,
+    io::{Read, Write},
+    net::TcpStream,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use queue::{Inbound, Redis};
+use tests::{PrivateRedis, Process, private_redis};
+use vocabulary::Stamp;
+
+fn example(name: &str, redis: &PrivateRedis) -> Command {
+    let deps = env::current_exe().unwrap();
+    let example: PathBuf = deps.parent().unwrap().with_file_name("examples").join(name);
+    assert!(example.is_file(), "{} is missing: type `cargo build --workspace --all-targets`", example.display());
+    let mut command = Command::new(example);
+    command.env("REDIS_URL", redis.url()).env("LATCHHOOK_PREFIX", "p").env("LISTEN", "127.0.0.1:0");
+    command
+}
+
+/// The numbers that the queue gave, and holds.
+async fn numbers(redis: &PrivateRedis) -> Vec<u64> {
+    let inbound = Inbound::new(&Redis::new(&redis.url(), "p").unwrap());
+    let pending = inbound.pending().await.unwrap();
+    pending.iter().flat_map(|job| job.first..job.first + u64::from(job.count)).collect()
+}
+
+fn stamps(said: &str) -> Vec<u64> {
+    said.lines().map(|line| line.parse::<Stamp>().unwrap().number).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_axum_app_answers_with_the_name_of_what_it_enqueued_and_stops_in_order() {
+    let redis = private_redis();
+    let process = Process::spawn(example("axum_app", &redis), "listening on").await;
+    let address = process.address_behind("listening on http://");
+
+    let mut said = Vec::new();
+    for _ in 0..3 {
+        let mut connection = TcpStream::connect(address).unwrap();
+        let request = "POST /orders HTTP/1.1\r\nhost: app\r\nconnection: close\r\ncontent-length: 9\r\n\r\n{\"id\": 1}";
+        connection.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 202 "), "{answer}");
+        said.extend(stamps(answer.split_once("\r\n\r\n").unwrap().1));
+    }
+    process.stop().await;
+
+    assert_eq!((said, numbers(&redis).await), (vec![1, 2, 3], vec![1, 2, 3]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plain_task_prints_the_names_of_all_that_it_enqueued() {
+    let redis = private_redis();
+    let mut command = example("plain_task", &redis);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all("{\"id\": 1}\n".repeat(100).as_bytes()).unwrap();
+    let ended = child.wait_with_output().unwrap();
+
+    assert!(ended.status.success());
+    let said = stamps(std::str::from_utf8(&ended.stdout).unwrap());
+    assert_eq!((&said, &numbers(&redis).await), (&(1..=100).collect(), &said));
+}
+
+/// What an app takes on that embeds the library without the door. More is a decision.
+#[test]
+fn the_library_alone_brings_few_crates_with_it() {
+    let arguments = "tree -p producer --no-default-features --edges normal --prefix none --locked --offline";
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+
+    let tree = cargo.args(arguments.split(' ')).current_dir(root).output().unwrap();
+
+    let tree = String::from_utf8(tree.stdout).unwrap();
+    let crates: std::collections::BTreeSet<_> = tree.lines().filter_map(|line| line.split(" (").next()).collect();
+    assert!((20..=MOST_CRATES).contains(&crates.len()), "{}: {crates:#?}", crates.len());
+    let foreign = ["diesel", "tokio-postgres", "axum", "hyper", "rustls", "openssl"];
+    assert!(!crates.iter().any(|name| foreign.contains(&name.split(' ').next().unwrap())), "{crates:#?}");
+}
+
+/// As many as there are, and room for an upgrade that splits one.
+const MOST_CRATES: usize = 140;
