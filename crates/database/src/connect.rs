@@ -29,6 +29,10 @@ const IN_ENGLISH: &str = "DO $$ BEGIN SET lc_messages = 'C'; EXCEPTION WHEN insu
 const LOOK_UPS_ONLY: &str = "-c enable_seqscan=off";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Where the address of latchhook's own database stands, and that of an app's.
+const OWN: &str = "DATABASE_URL";
+const OUTBOX: &str = "LATCHHOOK_OUTBOX_URL";
+
 /// What a connection must allow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Access {
@@ -36,7 +40,7 @@ enum Access {
     Any,
     /// Writing. After a failover the address, or a connection from before it, may lead to a server that only reads for
     /// some seconds, or for good. To a stage that server is away: the connection is closed, and another one is made, at
-    /// any of the hosts that DATABASE_URL names.
+    /// any of the hosts that its URL names.
     Writes,
 }
 
@@ -49,20 +53,31 @@ extern "SQL" {
 #[derive(Clone)]
 pub struct Database {
     pool: Pool<AsyncPgConnection>,
+    setting: &'static str,
 }
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
 pub enum DatabaseError {
     /// The URL is none.
-    #[error("DATABASE_URL is not a Postgres URL (postgres://user:password@host/database)")]
-    Url(#[source] tokio_postgres::Error),
+    #[error("{setting} is not a Postgres URL (postgres://user:password@host/database)")]
+    Url {
+        /// Where it stands.
+        setting: &'static str,
+        /// What is wrong with it.
+        source: tokio_postgres::Error,
+    },
     /// The pool could not be made.
     #[error("the pool of Postgres connections could not be made")]
     Pool(#[from] BuildError),
     /// The server cannot be reached, or no connection came free within five seconds.
-    #[error("Postgres gives no connection: check that it runs and that DATABASE_URL is right")]
-    Unreachable(#[from] PoolError),
+    #[error("Postgres gives no connection: check that it runs and that {setting} is right")]
+    Unreachable {
+        /// Where its address stands.
+        setting: &'static str,
+        /// What came instead.
+        source: PoolError,
+    },
 }
 
 impl Database {
@@ -71,7 +86,7 @@ impl Database {
     /// # Errors
     /// When the URL cannot be read.
     pub fn new(url: &str, connections: usize) -> Result<Self, DatabaseError> {
-        Self::with_session(url, connections, SESSION.to_owned(), Access::Any)
+        Self::with_session(OWN, url, connections, SESSION.to_owned(), Access::Any)
     }
 
     /// Likewise, for the statements of a stage: none of them is ever answered by reading a whole table, and a server that
@@ -80,11 +95,26 @@ impl Database {
     /// # Errors
     /// When the URL cannot be read.
     pub fn for_stages(url: &str, connections: usize) -> Result<Self, DatabaseError> {
-        Self::with_session(url, connections, format!("{SESSION} {LOOK_UPS_ONLY}"), Access::Writes)
+        Self::with_session(OWN, url, connections, format!("{SESSION} {LOOK_UPS_ONLY}"), Access::Writes)
     }
 
-    fn with_session(url: &str, connections: usize, session: String, access: Access) -> Result<Self, DatabaseError> {
-        url.parse::<tokio_postgres::Config>().map_err(DatabaseError::Url)?;
+    /// A pool of at most `connections` to the app's server at `url`, which has an outbox ([`crate::outbox`]). As for a stage:
+    /// its statements are look-ups, and write.
+    ///
+    /// # Errors
+    /// When the URL cannot be read.
+    pub fn for_outbox(url: &str, connections: usize) -> Result<Self, DatabaseError> {
+        Self::with_session(OUTBOX, url, connections, format!("{SESSION} {LOOK_UPS_ONLY}"), Access::Writes)
+    }
+
+    fn with_session(
+        setting: &'static str,
+        url: &str,
+        connections: usize,
+        session: String,
+        access: Access,
+    ) -> Result<Self, DatabaseError> {
+        url.parse::<tokio_postgres::Config>().map_err(|source| DatabaseError::Url { setting, source })?;
         let mut manager = ManagerConfig::default();
         manager.custom_setup = Box::new(move |url| establish_with(url, session.clone(), access));
         if access == Access::Writes {
@@ -98,7 +128,7 @@ impl Database {
             .create_timeout(Some(CONNECT_TIMEOUT))
             .recycle_timeout(Some(CONNECT_TIMEOUT))
             .build()?;
-        Ok(Self { pool })
+        Ok(Self { pool, setting })
     }
 
     /// A connection. Take one for a batch, not one for a row: every checkout asks the server whether it still lives.
@@ -106,7 +136,8 @@ impl Database {
     /// # Errors
     /// When the server cannot be reached.
     pub async fn connection(&self) -> Result<Connection, DatabaseError> {
-        Ok(self.pool.get().await?)
+        let unreachable = |source| DatabaseError::Unreachable { setting: self.setting, source };
+        self.pool.get().await.map_err(unreachable)
     }
 }
 

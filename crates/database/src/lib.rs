@@ -26,6 +26,7 @@ pub mod listing;
 pub mod losses;
 pub mod messages;
 mod migrate;
+pub mod outbox;
 pub mod quarantine;
 pub mod receipts;
 pub mod retries;

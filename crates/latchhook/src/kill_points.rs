@@ -28,6 +28,10 @@ pub const POINTS: [&str; 8] = [
     "dispatcher-after-answer",
 ];
 
+/// The points that a forwarder passes, some of them in the producer that it embeds.
+pub const FORWARDER_POINTS: [&str; 4] =
+    ["producer-before-enqueue", "producer-after-enqueue", "forwarder-before-commit", "forwarder-after-commit"];
+
 /// Arms what the environment names.
 ///
 /// # Errors

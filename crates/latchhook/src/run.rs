@@ -1,6 +1,7 @@
 //! The stages in one process: which of them, over which stores, until when.
 
 mod console;
+mod forwarder;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -36,10 +37,12 @@ pub enum Role {
     Dispatcher,
     /// The operator's API.
     Console,
+    /// Enqueues what an app has committed to its outbox.
+    Forwarder,
 }
 
 impl Role {
-    /// All of them.
+    /// All that need no database but latchhook's.
     pub const ALL: [Self; 4] = [Self::Producer, Self::Worker, Self::Dispatcher, Self::Console];
 }
 
@@ -48,6 +51,8 @@ impl Role {
 pub struct Settings {
     /// Postgres.
     pub database_url: String,
+    /// An app's Postgres: what a forwarder needs, and nobody else.
+    pub outbox_url: String,
     /// Redis.
     pub redis_url: String,
     /// What every key in Redis begins with.
@@ -134,6 +139,9 @@ pub async fn start(settings: &Settings, roles: &[Role], stop: CancellationToken)
     }
     if roles.contains(&Role::Worker) {
         stages.start_worker(settings, roles, &wake, desk, &stop)?;
+    }
+    if roles.contains(&Role::Forwarder) {
+        stages.start_forwarder(settings, roles, &stop)?;
     }
     let limits = ConnectionLimits::default().within_open_files();
     if roles.contains(&Role::Producer) {

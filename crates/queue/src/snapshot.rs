@@ -3,6 +3,11 @@
 //! The producer has no Postgres, so whoever has one publishes all sources every 2 s: the blob only when a source
 //! changed, the time always. Secrets are in it, so it is sealed whole with the master key; one that is sealed under
 //! another key than the publisher's first is as good as changed, so that a master key can be rotated.
+//!
+//! Beside it lies the directory: who there is and what rules apply, which is no secret. Whoever needs no more needs no master
+//! key.
+
+use std::collections::HashMap;
 
 use chrono::{DateTime, Duration, Utc};
 use redis::FromRedisValue;
@@ -49,6 +54,9 @@ pub enum Read {
     /// Nobody has published anything.
     Missing,
 }
+
+/// The enabled sources and their providers' names, as they were when the snapshot was written.
+pub type Directory = HashMap<SourceId, String>;
 
 /// What publishing did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,7 +113,22 @@ impl Snapshots {
         }
         let plain = serde_json::to_vec(&sources.iter().map(Wire::of).collect::<Vec<_>>())?;
         let blob = master.seal(PLACE, &plain);
-        Ok(published(&self.say(revision, now, &mark, Some(&blob)).await?))
+        let enabled = sources.iter().filter(|source| source.enabled);
+        let directory: HashMap<_, _> = enabled.map(|source| (&source.id, &source.provider)).collect();
+        let directory = serde_json::to_vec(&directory)?;
+        Ok(published(&self.say(revision, now, &mark, Some((&blob, &directory))).await?))
+    }
+
+    /// Who there is. `None` when nobody has published it: nobody has published anything, or the last who did was a latchhook
+    /// that knew no directory.
+    ///
+    /// # Errors
+    /// When Redis does not answer, or answers what nobody published.
+    pub async fn directory(&self) -> Result<Option<Directory>, SnapshotError> {
+        type Told = (Option<i64>, Option<i64>, Option<Vec<u8>>);
+        let (revision, directory_of, directory): Told = self.fields(&["revision", "directory_of", "directory"]).await?;
+        let current = directory.filter(|_| revision == directory_of);
+        Ok(current.map(|directory| serde_json::from_slice(&directory)).transpose()?)
     }
 
     /// Which master key the snapshot is sealed under; `None` when nobody has published one.
@@ -149,10 +172,10 @@ impl Snapshots {
         revision: i64,
         now: DateTime<Utc>,
         mark: &[u8],
-        blob: Option<&[u8]>,
+        what: Option<(&[u8], &[u8])>,
     ) -> Result<String, RedisError> {
         let mut call = script::PUBLISH_SOURCES.key(&self.key);
-        call.arg(revision).arg(now.timestamp_millis()).arg(GIVEN_UP_AFTER.num_milliseconds()).arg(mark).arg(blob);
+        call.arg(revision).arg(now.timestamp_millis()).arg(GIVEN_UP_AFTER.num_milliseconds()).arg(mark).arg(what);
         Ok(call.invoke_async(&mut self.redis.connection().await?).await?)
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Duration, Utc};
-use queue::{Published, Read, Redis, Snapshots, Wake};
+use queue::{Directory, Published, Read, Redis, Snapshots, Wake};
 use secrecy::ExposeSecret;
 use tokio::{sync::Notify, time::timeout};
 use tokio_util::sync::CancellationToken;
@@ -73,6 +73,33 @@ async fn a_snapshot_of_before_there_were_tokens_is_read_as_one_without() {
 
     let Read::Newer(snapshot) = read else { panic!("nothing newer") };
     assert_eq!((snapshot.sources[0].id.as_str(), snapshot.sources[0].tokens.len()), ("wa", 0));
+}
+
+#[tokio::test]
+async fn who_there_is_is_read_without_a_key_and_without_who_is_disabled() {
+    let ((snapshots, _redis), master) = (snapshots().await, master());
+    assert_eq!(snapshots.directory().await.unwrap(), None);
+    let disabled = Source { id: "old".parse().unwrap(), enabled: false, ..source(7) };
+
+    snapshots.publish(&master, 7, &[source(7), disabled], at(0)).await.unwrap();
+
+    let directory = Directory::from([("wa".parse().unwrap(), "whatsapp".to_owned())]);
+    assert_eq!(snapshots.directory().await.unwrap(), Some(directory));
+}
+
+/// While a fleet is upgraded, the older half publishes too.
+#[tokio::test]
+async fn a_directory_that_is_missing_or_of_another_revision_is_not_read_and_is_published_again() {
+    let ((snapshots, redis), master) = (snapshots().await, master());
+    snapshots.publish(&master, 7, &[source(7)], at(0)).await.unwrap();
+    let mut connection = connection(&redis.url).await;
+    let () = run(&mut connection, &format!("HSET {}:sources directory_of 6", redis.prefix)).await;
+    assert_eq!(snapshots.directory().await.unwrap(), None);
+
+    let again = snapshots.publish(&master, 7, &[source(7)], at(2)).await.unwrap();
+
+    assert_eq!(again, Published::Rewritten);
+    assert!(snapshots.directory().await.unwrap().is_some());
 }
 
 #[tokio::test]

@@ -34,6 +34,13 @@ impl Context<'_> {
         given(&self.settings.database_url).context(advice)
     }
 
+    /// Where an app's outbox is.
+    pub(crate) fn outbox_url(&self) -> anyhow::Result<&str> {
+        let advice = "LATCHHOOK_OUTBOX_URL is not set: say where the app's Postgres is whose outbox is meant, as \
+             postgres://USER:PASSWORD@HOST/DATABASE";
+        given(&self.settings.outbox_url).context(advice)
+    }
+
     /// Where Redis is.
     pub(crate) fn redis_url(&self) -> anyhow::Result<&str> {
         let advice = "REDIS_URL is not set: say where Redis is, as redis://HOST:PORT/DB or redis+unix:///PATH";

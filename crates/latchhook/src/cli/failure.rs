@@ -55,7 +55,13 @@ fn chain(error: &(dyn Error + 'static)) -> String {
         }
         cause = error.source();
     }
-    if is_without_schema(&line) { format!("{line}; bring the schema up to date: latchhook migrate") } else { line }
+    if line.contains("relation \"latchhook_outbox\" does not exist") {
+        format!("{line}; make it in the app's database, with what this prints: latchhook outbox sql")
+    } else if is_without_schema(&line) {
+        format!("{line}; bring the schema up to date: latchhook migrate")
+    } else {
+        line
+    }
 }
 
 fn is_without_schema(line: &str) -> bool {
@@ -91,6 +97,13 @@ mod tests {
         let failure = Failure::from(anyhow!("relation \"sources\" does not exist"));
 
         assert!(failure.to_string().ends_with("; bring the schema up to date: latchhook migrate"));
+    }
+
+    #[test]
+    fn an_apps_database_without_the_table_says_which_command_prints_it() {
+        let failure = Failure::from(anyhow!("relation \"latchhook_outbox\" does not exist"));
+
+        assert!(failure.to_string().ends_with(": latchhook outbox sql"), "{failure}");
     }
 
     #[test]

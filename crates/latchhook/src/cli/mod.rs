@@ -25,6 +25,7 @@ mod http;
 mod listen;
 mod master_key;
 mod migrate;
+mod outbox;
 mod output;
 mod providers;
 mod quarantine;
@@ -86,6 +87,8 @@ enum Command {
     Doctor,
     /// Put raw events from files into the queue
     Enqueue(enqueue::Enqueue),
+    #[command(subcommand)]
+    Outbox(outbox::Command),
 }
 
 /// Does what the command line says; data goes to `out`. Gives what the process is to end with: 0, or the status of the
@@ -142,6 +145,7 @@ impl Command {
             Self::Audit(audit) => audit.run(context).await,
             Self::Doctor => doctor::run(context).await,
             Self::Enqueue(enqueue) => enqueue.run(context).await,
+            Self::Outbox(command) => outbox::run(command, context).await,
         }
         .map(|()| 0)
     }

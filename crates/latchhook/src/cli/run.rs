@@ -45,9 +45,20 @@ pub(super) struct Listen {
 impl Run {
     /// Runs it.
     pub(super) async fn run(self, context: &mut Context<'_>) -> anyhow::Result<()> {
-        let settings =
-            Settings { console: self.listen.console()?, ..settings(context, self.listen.listen, &self.tuning)? };
+        let settings = Settings { console: self.listen.console()?, ..self.settings(context)? };
         until_told_to_stop(context, &settings, &self.roles).await
+    }
+
+    /// A forwarder needs the app's Postgres, Redis, and nothing else.
+    fn settings(&self, context: &Context<'_>) -> anyhow::Result<Settings> {
+        if self.roles.contains(&Role::Forwarder) {
+            context.outbox_url()?;
+        }
+        if self.roles.iter().any(|role| *role != Role::Forwarder) {
+            settings(context, self.listen.listen, &self.tuning)
+        } else {
+            of_any_role(context, self.listen.listen, &self.tuning)
+        }
     }
 }
 
@@ -66,10 +77,17 @@ impl Listen {
 
 /// What the stages need to know, from the settings of the command line; a console is not among them.
 pub(super) fn settings(context: &Context<'_>, listen: SocketAddr, tuning: &Tuning) -> anyhow::Result<Settings> {
+    context.database_url()?;
     context.master_key()?;
+    of_any_role(context, listen, tuning)
+}
+
+/// Likewise, without what only some of them need.
+fn of_any_role(context: &Context<'_>, listen: SocketAddr, tuning: &Tuning) -> anyhow::Result<Settings> {
     let given = &context.settings;
     Ok(Settings {
-        database_url: context.database_url()?.to_owned(),
+        database_url: context.database_url().unwrap_or_default().to_owned(),
+        outbox_url: context.outbox_url().unwrap_or_default().to_owned(),
         redis_url: context.redis_url()?.to_owned(),
         prefix: given.prefix.clone(),
         listen,

@@ -18,6 +18,10 @@ pub(crate) struct Settings {
     #[arg(long, env = "REDIS_URL", value_name = "URL", hide_env_values = true, global = true)]
     pub(crate) redis_url: Option<SecretString>,
 
+    /// The Postgres of an app that has an outbox, as postgres://USER:PASSWORD@HOST/DATABASE
+    #[arg(long, env = "LATCHHOOK_OUTBOX_URL", value_name = "URL", hide_env_values = true, global = true)]
+    pub(crate) outbox_url: Option<SecretString>,
+
     /// What the names of all keys in Redis begin with
     #[arg(long, env = "LATCHHOOK_PREFIX", value_name = "NAME", default_value = "latchhook", global = true,
           value_parser = NonEmptyStringValueParser::new())]

@@ -1,0 +1,155 @@
+//! Rows of the outbox, sorted: those that can be enqueued, those that never can, and those that wait for one of these.
+
+use std::collections::HashSet;
+
+use chrono::{DateTime, Utc};
+use database::outbox::{HEADERS, Waiting};
+use providers::{Provider, ProviderError};
+use queue::Directory;
+use serde_json::Value;
+use vocabulary::{RawEvent, SourceId};
+
+/// What is to become of the rows that were read together.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    /// To be enqueued, in the order of the rows.
+    pub(crate) raw_events: Vec<RawEvent>,
+    /// The rows that they come from.
+    pub(crate) forwarded: Vec<i64>,
+    /// To be put aside.
+    pub(crate) failed: Vec<(i64, String)>,
+}
+
+/// Why a row can never be enqueued as it is.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+enum Fault {
+    #[error("there is no enabled source {0:?}: add or enable it, then retry")]
+    UnknownSource(String),
+    #[error(transparent)]
+    UnknownProvider(#[from] ProviderError),
+    #[error("the body has {bytes} bytes, and {provider} never sends more than {most}")]
+    TooLarge { bytes: i32, provider: Provider, most: usize },
+    #[error("headers must be one JSON object of texts, of at most {HEADERS} characters")]
+    Headers,
+    #[error("the header {0:?} is no text")]
+    HeaderNoText(String),
+}
+
+impl Batch {
+    /// Sorts rows that are in the order of their ids. What follows a failed row of its key is left alone.
+    pub(crate) fn sort(rows: Vec<Waiting>, directory: &Directory, now: DateTime<Utc>) -> Self {
+        let mut batch = Self::default();
+        let mut stuck: HashSet<(String, String)> = HashSet::new();
+        for mut row in rows {
+            let lane = row.key.take().map(|key| (row.source_id.clone(), key));
+            if lane.as_ref().is_some_and(|lane| stuck.contains(lane)) {
+                continue;
+            }
+            let id = row.id;
+            match raw_event(row, directory, now) {
+                Ok(raw_event) => {
+                    batch.raw_events.push(raw_event);
+                    batch.forwarded.push(id);
+                }
+                Err(fault) => {
+                    batch.failed.push((id, fault.to_string()));
+                    stuck.extend(lane);
+                }
+            }
+        }
+        batch
+    }
+}
+
+fn raw_event(row: Waiting, directory: &Directory, received_at: DateTime<Utc>) -> Result<RawEvent, Fault> {
+    let known = row.source_id.parse().ok().and_then(|id: SourceId| directory.get_key_value(&id));
+    let (source_id, provider) = known.ok_or(Fault::UnknownSource(row.source_id))?;
+    let provider: Provider = provider.parse()?;
+    let most = provider.body_limit();
+    let body = row.body.filter(|body| body.len() <= most);
+    let body = body.ok_or(Fault::TooLarge { bytes: row.body_bytes, provider, most })?;
+    let headers = kept(&row.headers, provider.kept_headers())?;
+    Ok(RawEvent { source_id: source_id.clone(), received_at, headers, body: body.into() })
+}
+
+/// The headers that the provider needs later, names in lower case. All are looked at, so that a mistake in one shows before it
+/// matters.
+fn kept(json: &str, names: &[&str]) -> Result<Vec<(String, String)>, Fault> {
+    let short = Some(json).filter(|json| json.chars().count() <= HEADERS);
+    let Some(Ok(Value::Object(headers))) = short.map(serde_json::from_str) else { return Err(Fault::Headers) };
+    let mut kept = Vec::new();
+    for (name, value) in headers {
+        let Value::String(value) = value else { return Err(Fault::HeaderNoText(name)) };
+        let name = name.to_ascii_lowercase();
+        if names.contains(&name.as_str()) {
+            kept.push((name, value));
+        }
+    }
+    Ok(kept)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(id: i64, source_id: &str, key: Option<&str>) -> Waiting {
+        Waiting {
+            id,
+            source_id: source_id.to_owned(),
+            key: key.map(str::to_owned),
+            body: Some(b"{}".to_vec()),
+            body_bytes: 2,
+            headers: "{}".to_owned(),
+        }
+    }
+
+    fn sort(rows: Vec<Waiting>) -> Batch {
+        let directory = Directory::from([("wa".parse().unwrap(), "whatsapp".to_owned())]);
+        Batch::sort(rows, &directory, DateTime::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn what_follows_a_failed_row_of_its_key_is_left_alone_and_nothing_else_is() {
+        let broken = Waiting { headers: "[]".to_owned(), ..row(1, "wa", Some("a")) };
+
+        let batch = sort(vec![
+            broken,
+            row(2, "wa", Some("a")),
+            row(3, "wa", Some("b")),
+            row(4, "wa", None),
+            row(5, "no", None),
+        ]);
+
+        assert_eq!(batch.forwarded, [3, 4]);
+        assert_eq!(batch.failed.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [1, 5]);
+    }
+
+    #[test]
+    fn every_reason_names_what_is_wrong() {
+        let large = Waiting { body: None, body_bytes: 99_000_000, ..row(1, "wa", None) };
+        let headers = |json: &str| Waiting { headers: json.to_owned(), ..row(1, "wa", None) };
+        let long = format!("{{\"a\": \"{}\"}}", "é".repeat(HEADERS));
+
+        let reasons = |rows| sort(rows).failed.into_iter().map(|(_, reason)| reason).collect::<Vec<_>>();
+
+        assert_eq!(
+            reasons(vec![row(1, "no:id", None)]),
+            ["there is no enabled source \"no:id\": add or enable it, then retry"]
+        );
+        let most = Provider::WhatsApp.body_limit();
+        assert_eq!(
+            reasons(vec![large]),
+            [format!("the body has 99000000 bytes, and whatsapp never sends more than {most}")]
+        );
+        let shape = "headers must be one JSON object of texts, of at most 65536 characters";
+        assert_eq!(reasons(["[]", "null", "1e999", &long].map(headers).to_vec()), [shape; 4]);
+        assert_eq!(reasons(vec![headers("{\"x-hub\": 1}")]), ["the header \"x-hub\" is no text"]);
+    }
+
+    #[test]
+    fn the_headers_that_the_provider_needs_are_kept_under_names_in_lower_case() {
+        let json = r#"{"X-Kept": "1", "other": "2"}"#;
+
+        assert_eq!(kept(json, &["x-kept"]), Ok(vec![("x-kept".to_owned(), "1".to_owned())]));
+    }
+}

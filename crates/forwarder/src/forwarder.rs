@@ -1,0 +1,143 @@
+//! The step and its loop.
+
+use std::{error::Error, time::Duration};
+
+use chrono::{DateTime, Utc};
+use database::{
+    AsyncPgConnection, Database,
+    outbox::{self, Bounds, Waiting},
+};
+use diesel_async::AsyncConnection;
+use fail::fail_point;
+use producer::{Producer, ProducerSettings};
+use providers::Provider;
+use queue::{Inbound, Redis, Snapshots};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::{ForwardError, batch::Batch};
+
+/// Enough that Redis's and Postgres's disks are asked once for many, few enough that a batch is short.
+const ROWS: i64 = 500;
+/// With the one body that is read beyond it, a push that Redis takes at once.
+const BYTES: i64 = 4 << 20;
+/// What Redis may take for a batch. Postgres ends a transaction that idles for five seconds (`database::Database`).
+const HAND_OVER_WITHIN: Duration = Duration::from_secs(4);
+/// After a batch something may follow at once; who finds nothing for longer looks less often.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// Takes an outbox to the queue. Any number of them may.
+pub struct Forwarder {
+    outbox: Database,
+    sources: Snapshots,
+    inbound: Inbound,
+    producer: Producer,
+}
+
+/// What a step has done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// So many rows are in the queue now, and so many were put aside.
+    Forwarded {
+        /// Enqueued, and gone from the outbox.
+        rows: usize,
+        /// Put aside with a reason.
+        failed: usize,
+    },
+    /// There was nothing to do.
+    Idle,
+    /// Another forwarder is at it.
+    Following,
+}
+
+impl Forwarder {
+    /// A forwarder from `outbox` ([`Database::for_outbox`]) to the queue in `redis`.
+    ///
+    /// # Panics
+    /// Outside of a Tokio runtime.
+    pub fn new(outbox: Database, redis: &Redis) -> Self {
+        let settings = ProducerSettings { deadline: HAND_OVER_WITHIN, ..ProducerSettings::default() };
+        Self {
+            outbox,
+            sources: Snapshots::new(redis),
+            inbound: Inbound::new(redis),
+            producer: Producer::new(redis, settings),
+        }
+    }
+
+    /// One step: the one transaction, which ends with the rows of a batch deleted because the queue has them, or untouched.
+    ///
+    /// # Errors
+    /// When either store is away, or Redis is filling up. What was in hand may have been enqueued.
+    pub async fn forward(&self, now: DateTime<Utc>) -> Result<Step, ForwardError> {
+        let mut connection = self.outbox.connection().await?;
+        let step = connection.transaction(async |conn| self.forward_in(conn, now).await).await?;
+        fail_point!("forwarder-after-commit");
+        Ok(step)
+    }
+
+    async fn forward_in(&self, conn: &AsyncPgConnection, now: DateTime<Utc>) -> Result<Step, ForwardError> {
+        if !outbox::lead(conn).await? {
+            return Ok(Step::Following);
+        }
+        let rows = outbox::next(conn, bounds()).await?;
+        if rows.is_empty() {
+            return Ok(Step::Idle);
+        }
+        let batch = timeout(HAND_OVER_WITHIN, self.hand_over(rows, now)).await.map_err(|_| ForwardError::TooSlow)??;
+        outbox::delete(conn, &batch.forwarded).await?;
+        if let Some((id, reason)) = batch.failed.first() {
+            outbox::put_aside(conn, &batch.failed).await?;
+            let count = batch.failed.len();
+            warn!(count, id, reason, "rows of the outbox cannot be forwarded: see latchhook outbox status");
+        }
+        fail_point!("forwarder-before-commit");
+        Ok(Step::Forwarded { rows: batch.forwarded.len(), failed: batch.failed.len() })
+    }
+
+    /// Has Redis take what can be taken.
+    async fn hand_over(&self, rows: Vec<Waiting>, now: DateTime<Utc>) -> Result<Batch, ForwardError> {
+        let directory = self.sources.directory().await?.ok_or(ForwardError::NoSources)?;
+        if self.inbound.memory().await?.is_above_75_percent() {
+            return Err(ForwardError::Filling);
+        }
+        let batch = Batch::sort(rows, &directory, now);
+        self.producer.enqueue_batch(&batch.raw_events).await?;
+        Ok(batch)
+    }
+
+    /// The step, over and over, until stopped. A batch that has begun is ended.
+    pub async fn run(self, stop: CancellationToken) {
+        let (mut pause, mut in_trouble) = (SHORTEST_PAUSE, false);
+        while !stop.is_cancelled() {
+            let step = self.forward(Utc::now()).await;
+            in_trouble = tell(&step, in_trouble);
+            if let Ok(Step::Forwarded { .. }) = step {
+                pause = SHORTEST_PAUSE;
+            } else {
+                stop.run_until_cancelled(sleep(pause)).await;
+                pause = LONGEST_PAUSE.min(pause * 2);
+            }
+        }
+        self.producer.close().await;
+    }
+}
+
+/// Says once that it does not go on, and once that it does. Gives whether it does not.
+fn tell(step: &Result<Step, ForwardError>, was_in_trouble: bool) -> bool {
+    match step {
+        Err(error) if !was_in_trouble => {
+            warn!(error = error as &dyn Error, "the outbox is not forwarded; it goes on as soon as it can");
+        }
+        Ok(_) if was_in_trouble => info!("the outbox is forwarded again"),
+        _ => {}
+    }
+    step.is_err()
+}
+
+fn bounds() -> Bounds {
+    let largest = Provider::ALL.iter().map(|provider| provider.body_limit()).max().unwrap_or_default();
+    Bounds { rows: ROWS, bytes: BYTES, body: i32::try_from(largest).unwrap_or(i32::MAX) }
+}
