@@ -56,10 +56,13 @@ pub async fn undo(mut conn: &AsyncPgConnection) -> QueryResult<Undone> {
     }
 }
 
-/// After the last call: COMMIT is allowed again.
+/// After the last call: COMMIT is allowed again, and has the session's time. A deadline that ended while COMMIT waits for a
+/// synchronous standby would have it wait no longer.
 ///
 /// # Errors
 /// As any query.
 pub async fn end(mut conn: &AsyncPgConnection) -> QueryResult<()> {
-    conn.batch_execute("RELEASE SAVEPOINT handler; DELETE FROM handling WHERE transaction = pg_current_xact_id()").await
+    let end = "RELEASE SAVEPOINT handler; DELETE FROM handling WHERE transaction = pg_current_xact_id(); \
+               SET LOCAL statement_timeout TO DEFAULT";
+    conn.batch_execute(end).await
 }
