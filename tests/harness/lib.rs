@@ -12,6 +12,6 @@ mod redis;
 pub use self::{
     pipeline::{MessageSeen, Pipeline, a_reaction, a_status, a_text, raw_event, text, whatsapp},
     postgres::{TestDatabase, database, rows_read},
-    process::{Process, binary},
+    process::{Process, binary, example},
     redis::{PrivateRedis, TestRedis, private_redis, private_redis_with, redis},
 };

@@ -10,7 +10,7 @@ use database::Database;
 use queue::{ConsumerSettings, Held, Inbound, Redis};
 use secrecy::SecretString;
 use serde_json::{Value, json};
-use tokio::sync::{Mutex, Notify, mpsc, watch};
+use tokio::sync::{Mutex, mpsc, watch};
 use tokio_postgres::{NoTls, Row, types::ToSql};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use vocabulary::{Job, MasterKey, RawEvent, SourceId, Stamp, Terms};
@@ -268,7 +268,7 @@ fn take_jobs(inbound: Inbound) -> Taking {
 
 fn another_worker(redis: &Redis, database: &Database, master: &Arc<MasterKey>, settings: Settings) -> Worker {
     let sources = Sources::new(database.clone(), master.clone(), redis);
-    Worker::new(redis, database.clone(), sources, Arc::new(Notify::new()), settings)
+    Worker::builder(redis, database.clone(), sources).settings(settings).build()
 }
 
 /// A message as a row shows it.

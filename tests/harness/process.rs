@@ -162,3 +162,14 @@ pub fn binary() -> PathBuf {
     let found = places.iter().find(|place| place.is_file()).cloned();
     found.unwrap_or_else(|| panic!("{} is missing: type `cargo build --workspace`", places[0].display()))
 }
+
+/// An example that was built with this test.
+///
+/// # Panics
+/// When there is none.
+pub fn example(name: &str) -> PathBuf {
+    let deps = env::current_exe().unwrap();
+    let example = deps.parent().unwrap().with_file_name("examples").join(name);
+    assert!(example.is_file(), "{} is missing: type `cargo build --workspace --all-targets`", example.display());
+    example
+}

@@ -3,12 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test says what went wrong by its panic")]
 
-use std::{
-    env,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{net::SocketAddr, path::Path, process::Command};
 
 use bytes::Bytes;
 use chrono::Utc;
@@ -23,7 +18,7 @@ use http_body_util::Full;
 use hyper_util::{client::legacy, rt::TokioExecutor};
 use latchhook::servers::ScratchDir;
 use secrecy::SecretString;
-use tests::{Pipeline, Process, a_text};
+use tests::{Pipeline, Process, a_text, example};
 use vocabulary::Terms;
 
 /// That of the pipeline's endpoint.
@@ -139,13 +134,6 @@ fn interpreter(name: &str, file: &Path) -> Command {
     let mut command = Command::new(name);
     command.arg(file);
     command
-}
-
-fn example(name: &str) -> PathBuf {
-    let deps = env::current_exe().unwrap();
-    let example = deps.parent().unwrap().with_file_name("examples").join(name);
-    assert!(example.is_file(), "{} is missing: type `cargo build --workspace --all-targets`", example.display());
-    example
 }
 
 async fn what_is_delivered_twice_is_recorded_once(language: Language) {

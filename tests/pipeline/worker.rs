@@ -10,10 +10,17 @@ mod book;
 mod book_races;
 #[path = "worker/claims.rs"]
 mod claims;
+#[path = "../../crates/worker/examples/conversations.rs"]
+#[expect(dead_code, reason = "it is a program as well")]
+mod conversations;
 #[path = "worker/duplicates.rs"]
 mod duplicates;
 #[path = "worker/handed.rs"]
 mod handed;
+#[path = "worker/handler.rs"]
+mod handler;
+#[path = "worker/handler_limits.rs"]
+mod handler_limits;
 #[path = "worker/kinds.rs"]
 mod kinds;
 #[path = "worker/ordered.rs"]

@@ -21,6 +21,7 @@ mod error;
 pub mod events;
 pub mod facts;
 pub mod gates;
+pub mod handling;
 pub mod lanes;
 pub mod listing;
 pub mod losses;

@@ -200,7 +200,7 @@ impl Stages {
         let sources = Sources::new(database.clone(), Arc::new(master(settings)?), &redis);
         self.tasks.spawn_on(sources.clone().run(stop.clone()), &runtime);
         let settings = worker::Settings { desk, ..settings.worker.clone() };
-        let worker = Worker::new(&redis, database, sources, wake.clone(), settings);
+        let worker = Worker::builder(&redis, database, sources).wake(wake.clone()).settings(settings).build();
         self.worker = Some(worker.counters());
         self.tasks.spawn_on(worker.run(stop.clone()), &runtime);
         Ok(())

@@ -44,6 +44,10 @@ counters! {
     claims_refused,
     /// Groups, each one transaction if nothing goes wrong.
     groups,
+    /// Events that an app's handler has refused, or twice did not end with in time.
+    handler_refused,
+    /// Events that an app's handler was not ready for, or did not end with in time: they come later.
+    handler_later,
     /// Transactions that failed because Postgres was away or busy; their items were tried again.
     transactions_failed,
 }

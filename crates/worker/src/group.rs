@@ -11,15 +11,16 @@ use std::{sync::Arc, time::Duration};
 use database::{Database, Trouble};
 use fail::fail_point;
 use queue::{Claim, Claims, HeldId, Inbound, Owner, Run, Wake, Wanted};
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 
 use crate::{
     book::Book,
     counters::Counters,
     desk::Desk,
+    handling::Handling,
     pause::Pause,
-    pieces::{At, Limits, Piece, Settled, chunks, defer, pieces, split},
-    transaction,
+    pieces::{At, Limits, Piece, Settled, chunks, defer, had_before, is_first, pieces, split},
+    transaction::{self, Failed},
     unpack::{Outcome, Work},
 };
 
@@ -38,6 +39,8 @@ pub(crate) struct Bench {
     pub desk: Option<Arc<dyn Desk>>,
     /// Who may want what, as transactions before this one have read it.
     pub book: Book,
+    /// An app's own step, where there is one.
+    pub handling: Option<Handling>,
 }
 
 /// A job that waits for a claim comes back after as long as it has waited already, and this is where that begins and ends:
@@ -45,6 +48,9 @@ pub(crate) struct Bench {
 const SOONEST: Duration = Duration::from_millis(50);
 /// One that met trouble in Postgres comes back after this at once.
 const LATEST: Duration = Duration::from_secs(1);
+
+/// How long a group may take where handlers are slow: others wait for the lane.
+const LONGEST: Duration = Duration::from_secs(5);
 
 /// What a round has left.
 #[derive(Default)]
@@ -135,10 +141,16 @@ impl Bench {
 
     /// Commits the pieces, as many at a time as the limits allow.
     async fn commit(&self, works: &mut [Work], pieces: Vec<Piece>) -> Committed {
-        let mut todo = chunks(works, pieces, self.limits);
+        let mut todo = self.cut(works, pieces);
         todo.reverse();
         let mut committed = Committed::default();
+        let ends = Instant::now() + LONGEST.min(self.lease / 2);
         while let Some(chunk) = todo.pop() {
+            // What is left comes in a later group.
+            if self.handling.is_some() && Instant::now() > ends {
+                defer(works, &chunk);
+                continue;
+            }
             match self.try_commit(works, &chunk).await {
                 Ok(settled) => {
                     committed.owes |= settled.owes;
@@ -149,11 +161,12 @@ impl Bench {
                 }
                 // Somebody has had one of its jobs all the same: a Redis that came back from an earlier state, or a worker
                 // whose word did not reach Redis.
-                Err(Trouble::Stale) if is_first(works, &chunk) => {
+                Err(Failed::Postgres(Trouble::Stale)) if is_first(works, &chunk) => {
                     had_before(works, &chunk);
                     todo.push(chunk);
                 }
-                Err(trouble) => {
+                Err(Failed::Handler(failures)) => todo.extend(failures.sort_out(works, chunk, self)),
+                Err(Failed::Postgres(trouble)) => {
                     committed.met_trouble = true;
                     if trouble == Trouble::Outage {
                         self.pause.until_back();
@@ -167,23 +180,33 @@ impl Bench {
         committed
     }
 
-    async fn try_commit(&self, works: &[Work], chunk: &[Piece]) -> Result<Settled, Trouble> {
+    /// Cuts pieces into transactions.
+    pub(crate) fn cut(&self, works: &[Work], pieces: Vec<Piece>) -> Vec<Vec<Piece>> {
+        match &self.handling {
+            None => chunks(works, pieces, self.limits),
+            Some(handling) => handling.cut(works, pieces, self.limits),
+        }
+    }
+
+    async fn try_commit(&self, works: &[Work], chunk: &[Piece]) -> Result<Settled, Failed<Trouble>> {
         let mut connection = self.database.connection().await.map_err(|error| {
             tracing::warn!(error = &error as &dyn std::error::Error, "Postgres gives no connection: workers pause");
-            Trouble::Outage
+            Failed::Postgres(Trouble::Outage)
         })?;
-        let committing = transaction::commit(&mut connection, works, chunk, self.desk.as_ref(), &self.book);
-        committing.await.map_err(|error| {
-            self.counters.transactions_failed.add(1);
-            let trouble = database::trouble(&error);
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                ?trouble,
-                pieces = chunk.len(),
-                "a transaction failed"
-            );
-            trouble
-        })
+        let error = match transaction::commit(&mut connection, works, chunk, self).await {
+            Ok(settled) => return Ok(settled),
+            Err(Failed::Handler(failures)) => return Err(Failed::Handler(failures)),
+            Err(Failed::Postgres(error)) => error,
+        };
+        self.counters.transactions_failed.add(1);
+        let trouble = database::trouble(&error);
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            ?trouble,
+            pieces = chunk.len(),
+            "a transaction failed"
+        );
+        Err(Failed::Postgres(trouble))
     }
 
     /// Writes down what a transaction has settled.
@@ -272,18 +295,6 @@ fn want(works: &[Work], leader: At, run: &Run) -> Option<Wanted> {
     fail_point!(&format!("worker-claims-{}", raw.raw_event.source_id));
     let owner = Owner { stamp: raw.stamp.to_string(), run: *run };
     Some(Wanted { source: raw.raw_event.source_id.clone(), key: event.key.clone(), owner })
-}
-
-/// Whether some of its jobs were in nobody's hands before.
-fn is_first(works: &[Work], chunk: &[Piece]) -> bool {
-    chunk.iter().flat_map(Piece::raw_events).any(|(job, _)| works[job].is_first)
-}
-
-/// From now on its raw events may have receipts.
-fn had_before(works: &mut [Work], chunk: &[Piece]) {
-    for (job, _) in chunk.iter().flat_map(Piece::raw_events) {
-        works[job].is_first = false;
-    }
 }
 
 /// Takes out what another worker holds, with its followers; unless a job has been put off for so long that it goes on without

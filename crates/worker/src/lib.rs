@@ -20,6 +20,8 @@ mod counters;
 mod desk;
 mod fold;
 mod group;
+mod handler;
+mod handling;
 mod news;
 mod pause;
 mod payload;
@@ -34,5 +36,6 @@ mod worker;
 
 pub use counters::Counters;
 pub use desk::Desk;
+pub use handler::{HandledEvent, Handler, HandlerError};
 pub use sources::{Sources, SourcesError};
-pub use worker::{Settings, Worker};
+pub use worker::{Builder, Settings, Worker};

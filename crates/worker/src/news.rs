@@ -16,6 +16,7 @@ use database::{
     sequences,
 };
 use futures::{join, try_join};
+use serde_json::value::RawValue;
 use uuid::Uuid;
 use vocabulary::{Event, Format, KeyHash, OrderedBy, WebhookId, lane_name};
 
@@ -23,6 +24,7 @@ use crate::{
     book::Book,
     desk::Places,
     fold::{Fold, Folded},
+    handler::HandledEvent,
     payload::Told,
     selecting::Subscriptions,
     unpack::RawWork,
@@ -140,6 +142,11 @@ impl<'a> News<'a> {
         owed
     }
 
+    /// The new events as a handler sees them, in the order of their sequence.
+    pub(crate) fn handled(&self) -> impl ExactSizeIterator<Item = (KeyHash, HandledEvent<'_>)> {
+        self.events.iter().map(|new| (new.fresh.hash, new.handled()))
+    }
+
     /// Writes all of it, each row once.
     pub(crate) async fn write(&self, conn: &AsyncPgConnection, owed: &[Owed<'_>], lease: Duration) -> QueryResult<()> {
         if self.events.is_empty() {
@@ -221,6 +228,25 @@ impl New<'_> {
         match (format, &self.thin_body) {
             (Format::Thin, Some(thin)) => thin,
             _ => &self.body,
+        }
+    }
+
+    fn handled(&self) -> HandledEvent<'_> {
+        let Fresh { raw: RawWork { raw_event, account_id, provider, .. }, event, .. } = self.fresh;
+        HandledEvent {
+            id: self.id,
+            source_id: &raw_event.source_id,
+            account_id,
+            provider,
+            key: &event.key,
+            kind: &event.kind,
+            event_type: &self.folded.event_type,
+            sequence: self.sequence,
+            occurred_at: event.occurred_at,
+            received_at: raw_event.received_at,
+            message: self.folded.message.as_deref().map(RawValue::get),
+            body: &self.body,
+            raw: &event.raw,
         }
     }
 

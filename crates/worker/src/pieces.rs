@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use database::Trouble;
 use queue::Claim;
-use vocabulary::{KeyHash, Rejection};
+use vocabulary::{Key, KeyHash, Rejection};
 
 use crate::unpack::{Outcome, Work};
 
@@ -148,8 +148,8 @@ pub(crate) fn split(works: &mut [Work], mut chunk: Vec<Piece>, trouble: Trouble)
     }
     match (trouble, chunk.pop()) {
         (Trouble::Work, Some(Piece::Key { places, .. })) => {
-            places.iter().for_each(|at| refuse(works, *at));
-            vec![places.into_iter().map(Piece::Rejection).collect()]
+            let why = |key: &Key| format!("Postgres refuses the row of {}: see the log", key.as_str().escape_debug());
+            vec![refuse(works, places, "refused by Postgres", why)]
         }
         (_, Some(piece)) => {
             defer(works, &[piece]);
@@ -159,12 +159,30 @@ pub(crate) fn split(works: &mut [Work], mut chunk: Vec<Piece>, trouble: Trouble)
     }
 }
 
-/// Turns an item that Postgres refuses into a rejection of it.
-fn refuse(works: &mut [Work], at: At) {
-    let item = &mut works[at.job].raw_events[at.raw].items[at.place].item;
-    if let Ok(event) = item {
-        let detail = format!("Postgres refuses the row of {}: see the log", event.key.as_str().escape_debug());
-        let raw = event.raw.clone();
-        *item = Err(Rejection { reason: "refused by Postgres", detail, raw, whole: false });
+/// Turns items that are refused into rejections of them; `why` says it in full.
+pub(crate) fn refuse(
+    works: &mut [Work],
+    places: Vec<At>,
+    reason: &'static str,
+    why: impl Fn(&Key) -> String,
+) -> Vec<Piece> {
+    for at in &places {
+        let item = &mut works[at.job].raw_events[at.raw].items[at.place].item;
+        if let Ok(event) = item {
+            *item = Err(Rejection { reason, detail: why(&event.key), raw: event.raw.clone(), whole: false });
+        }
+    }
+    places.into_iter().map(Piece::Rejection).collect()
+}
+
+/// Whether some of its jobs were in nobody's hands before.
+pub(crate) fn is_first(works: &[Work], chunk: &[Piece]) -> bool {
+    chunk.iter().flat_map(Piece::raw_events).any(|(job, _)| works[job].is_first)
+}
+
+/// From now on its raw events may have receipts.
+pub(crate) fn had_before(works: &mut [Work], chunk: &[Piece]) {
+    for (job, _) in chunk.iter().flat_map(Piece::raw_events) {
+        works[job].is_first = false;
     }
 }

@@ -12,12 +12,11 @@
 //! is in the ledger of a source changes under its counter only, so the look-up holds to COMMIT. Should it not (a row that
 //! came some other way), the constraint says so, and the transaction is tried again.
 //!
+//! An app's own step comes last: it sees what is written, and the app's tables may refer to `events`.
+//!
 //! Nothing in here talks to anybody but Postgres.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    sync::Arc,
-};
+use std::collections::{BTreeSet, HashMap};
 
 use database::{
     AsyncPgConnection, Connection, QueryError, QueryResult, events,
@@ -31,8 +30,9 @@ use queue::Claim;
 use vocabulary::{KeyHash, Stamp};
 
 use crate::{
-    book::Book,
-    desk::{Desk, Places},
+    desk::Places,
+    group::Bench,
+    handling::Failures,
     news::{Fresh, News, root_cause},
     pieces::{At, Piece, Settled},
     receipt,
@@ -42,6 +42,20 @@ use crate::{
 struct Group<'a> {
     works: &'a [Work],
     pieces: &'a [Piece],
+}
+
+/// Why a transaction was rolled back.
+pub(crate) enum Failed<E> {
+    /// Postgres.
+    Postgres(E),
+    /// An app's handler, for some of the events.
+    Handler(Failures),
+}
+
+impl From<QueryError> for Failed<QueryError> {
+    fn from(error: QueryError) -> Self {
+        Self::Postgres(error)
+    }
 }
 
 /// The one transaction: everything that these pieces make true, or nothing. What it owes goes over the desk, as far as
@@ -54,17 +68,16 @@ pub(crate) async fn commit(
     connection: &mut Connection,
     works: &[Work],
     pieces: &[Piece],
-    desk: Option<&Arc<dyn Desk>>,
-    book: &Book,
-) -> QueryResult<Settled> {
+    bench: &Bench,
+) -> Result<Settled, Failed<QueryError>> {
     let group = Group { works, pieces };
-    let mut places = Places::at(desk);
+    let mut places = Places::at(bench.desk.as_ref());
     let (settled, handed) = connection
         .transaction(async |conn| {
             let mut settled = Settled::default();
             let ledger = group.look_up(conn).await?;
             let fresh = group.judge(&ledger, &mut settled);
-            let news = News::read(conn, fresh, &ledger.counters, book).await?;
+            let news = News::read(conn, fresh, &ledger.counters, &bench.book).await?;
             let owed = news.owe(&mut places);
             settled.owes = owed.iter().any(|owed| !owed.has_place);
             let accounts = async {
@@ -73,8 +86,11 @@ pub(crate) async fn commit(
             };
             let (told, accounted) = join!(news.write(conn, &owed, places.lease()), accounts);
             root_cause([told, accounted])?;
+            if let Some(handling) = &bench.handling {
+                handling.run(conn, &news).await?;
+            }
             fail_point!("worker-in-transaction");
-            Ok::<_, QueryError>((settled, news.handed(&owed)))
+            Ok::<_, Failed<QueryError>>((settled, news.handed(&owed)))
         })
         .await?;
     places.hand_over(handed);

@@ -1,6 +1,6 @@
 //! The stage put together.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use database::Database;
 use queue::{ClaimSettings, Claims, ConsumerSettings, Held, Inbound, Redis, Wake};
@@ -8,8 +8,8 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    batcher::Batcher, book::Book, counters::Counters, desk::Desk, group::Bench, pause::Pause, pieces::Limits,
-    sources::Sources, turns::Turns, unpack::unpack,
+    batcher::Batcher, book::Book, counters::Counters, desk::Desk, group::Bench, handler::Handler, handling::Handling,
+    pause::Pause, pieces::Limits, sources::Sources, turns::Turns, unpack::unpack,
 };
 
 /// How a worker works. The defaults are for a fleet of processes with a few cores each.
@@ -27,6 +27,13 @@ pub struct Settings {
     pub claims: ClaimSettings,
     /// Where what is owed goes, if it is sent from this process; else it is left to whoever leases it.
     pub desk: Option<Arc<dyn Desk>>,
+    /// An app's own step, inside the transaction.
+    pub handler: Option<Arc<dyn Handler>>,
+    /// How long the handler may take for one event, at most 1.5 s: who waits for the event's source gives up after 2 s.
+    pub handler_deadline: Duration,
+    /// How long the handler may take in one transaction, all events together, at most as long. What it does not get to by
+    /// then is left to the next transaction.
+    pub handler_budget: Duration,
 }
 
 impl Default for Settings {
@@ -38,6 +45,9 @@ impl Default for Settings {
             consumer: ConsumerSettings::default(),
             claims: ClaimSettings::default(),
             desk: None,
+            handler: None,
+            handler_deadline: Duration::from_secs(1),
+            handler_budget: Duration::from_millis(500),
         }
     }
 }
@@ -50,24 +60,59 @@ pub struct Worker {
     settings: Settings,
 }
 
-impl Worker {
-    /// A worker over these stores. `wake` is notified when something is due in Postgres; other processes hear of it
-    /// through Redis.
-    pub fn new(redis: &Redis, database: Database, sources: Sources, wake: Arc<Notify>, settings: Settings) -> Self {
+/// A worker in the making.
+pub struct Builder {
+    redis: Redis,
+    database: Database,
+    sources: Sources,
+    wake: Arc<Notify>,
+    settings: Settings,
+    handler: Option<Arc<dyn Handler>>,
+}
+
+impl Builder {
+    /// Notified when something is due in Postgres; other processes hear of it through Redis.
+    pub fn wake(self, wake: Arc<Notify>) -> Self {
+        Self { wake, ..self }
+    }
+
+    /// How it works.
+    pub fn settings(self, settings: Settings) -> Self {
+        Self { settings, ..self }
+    }
+
+    /// A step of one's own, inside the transaction of each new event.
+    pub fn handler(self, handler: impl Handler) -> Self {
+        Self { handler: Some(Arc::new(handler)), ..self }
+    }
+
+    /// The worker.
+    pub fn build(self) -> Worker {
+        let Self { redis, database, sources, wake, mut settings, handler } = self;
+        settings.handler = handler.or(settings.handler);
         let bench = Bench {
-            inbound: Inbound::new(redis),
-            claims: Claims::new(redis, settings.claims),
+            inbound: Inbound::new(&redis),
+            claims: Claims::new(&redis, settings.claims),
             lease: settings.claims.lease,
             pause: Pause::new(database.clone()),
             database,
             wake,
-            wake_fleet: Wake::new(redis),
+            wake_fleet: Wake::new(&redis),
             counters: Arc::default(),
             limits: Limits { items: settings.group_items, bytes: settings.group_bytes },
             desk: settings.desk.clone(),
             book: Book::default(),
+            handling: Handling::of(&settings),
         };
-        Self { bench: Arc::new(bench), sources, turns: Turns::default(), settings }
+        Worker { bench: Arc::new(bench), sources, turns: Turns::default(), settings }
+    }
+}
+
+impl Worker {
+    /// A worker over these stores.
+    pub fn builder(redis: &Redis, database: Database, sources: Sources) -> Builder {
+        let (redis, wake) = (redis.clone(), Arc::default());
+        Builder { redis, database, sources, wake, settings: Settings::default(), handler: None }
     }
 
     /// What it has done since it started.

@@ -6,7 +6,7 @@ use database::Database;
 use latchhook::servers::{Durability, PostgresServer, RedisSettings, ScratchDir};
 use queue::{ClaimSettings, ConsumerSettings, Inbound, Redis};
 use tests::{PrivateRedis, a_text, private_redis_with, raw_event};
-use tokio::{sync::Notify, time::timeout};
+use tokio::time::timeout;
 use tokio_postgres::NoTls;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use vocabulary::{Job, MasterKey, Terms};
@@ -129,7 +129,7 @@ impl Installation {
     pub(super) fn employ_with(&mut self, settings: Settings) {
         let database = self.database();
         let sources = Sources::new(database.clone(), self.master.clone(), &self.queue);
-        let worker = Worker::new(&self.queue, database, sources, Arc::new(Notify::new()), settings);
+        let worker = Worker::builder(&self.queue, database, sources).settings(settings).build();
         let counters = worker.counters();
         let running = tokio::spawn(worker.run(CancellationToken::new()));
         self.workers.push((counters, AbortOnDropHandle::new(running)));

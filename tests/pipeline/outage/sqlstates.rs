@@ -110,7 +110,7 @@ async fn a_statement_that_takes_too_long_and_a_connection_that_is_cut_are_tried_
     let impatient = format!("{}?options=-c%20statement_timeout%3D200", pipeline.test_database.url);
     let database = Database::for_stages(&impatient, 2).unwrap();
     let sources = worker::Sources::new(database.clone(), pipeline.master.clone(), &pipeline.redis);
-    let worker = worker::Worker::new(&pipeline.redis, database, sources, Default::default(), Default::default());
+    let worker = worker::Worker::builder(&pipeline.redis, database, sources).build();
     let meets = async |what: &str| {
         let function = format!(
             "CREATE OR REPLACE FUNCTION meet() RETURNS trigger LANGUAGE plpgsql AS \

@@ -75,7 +75,7 @@ async fn a_claim_is_renewed_while_its_work_goes_on() {
     let claims = ClaimSettings { lease: Duration::from_millis(1500), ..ClaimSettings::default() };
     let sources = Sources::new(pipeline.database.clone(), pipeline.master.clone(), &pipeline.redis);
     let settings = Settings { claims, ..Default::default() };
-    let worker = Worker::new(&pipeline.redis, pipeline.database.clone(), sources, Default::default(), settings);
+    let worker = Worker::builder(&pipeline.redis, pipeline.database.clone(), sources).settings(settings).build();
     let held = pipeline.enqueue(a_text("wamid.1", "hello")).await;
     pipeline.execute("BEGIN; LOCK TABLE events").await;
 

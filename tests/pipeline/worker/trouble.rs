@@ -50,7 +50,7 @@ async fn while_postgres_is_away_jobs_are_deferred_and_nothing_is_quarantined() {
     let held = pipeline.enqueue(a_text("wamid.1", "hello")).await;
     let away = database::Database::new("postgres://nobody@127.0.0.1:1/nothing?connect_timeout=1", 1).unwrap();
     let sources = worker::Sources::new(pipeline.database.clone(), pipeline.master.clone(), &pipeline.redis);
-    let cut_off = worker::Worker::new(&pipeline.redis, away, sources, Default::default(), Default::default());
+    let cut_off = worker::Worker::builder(&pipeline.redis, away, sources).build();
 
     cut_off.work(vec![held]).await;
 
@@ -103,13 +103,7 @@ async fn a_raw_event_whose_source_cannot_be_looked_up_waits_and_is_not_quarantin
     let held = pipeline.enqueue(a_text("wamid.1", "hello")).await;
     let away = database::Database::new("postgres://nobody@127.0.0.1:1/nothing?connect_timeout=1", 1).unwrap();
     let sources = worker::Sources::new(away, pipeline.master.clone(), &pipeline.redis);
-    let blind = worker::Worker::new(
-        &pipeline.redis,
-        pipeline.database.clone(),
-        sources,
-        Default::default(),
-        Default::default(),
-    );
+    let blind = worker::Worker::builder(&pipeline.redis, pipeline.database.clone(), sources).build();
 
     blind.work(vec![held]).await;
     pipeline.worker.work(vec![pipeline.take().await]).await;

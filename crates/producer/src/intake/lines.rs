@@ -98,8 +98,7 @@ pub(super) fn read(line: &Bytes, provider: Provider, names: &[&str]) -> Result<P
     };
     check(&body, provider)?;
     let named = |name: &&str| parsed.headers.iter().find(|(given, _)| given.eq_ignore_ascii_case(name));
-    let kept =
-        names.iter().filter_map(|name| Some((name.to_ascii_lowercase(), named(name)?.1.clone())));
+    let kept = names.iter().filter_map(|name| Some((name.to_ascii_lowercase(), named(name)?.1.clone())));
     Ok((kept.collect(), body))
 }
 
@@ -186,7 +185,7 @@ mod tests {
             assert_eq!(error.status, StatusCode::UNPROCESSABLE_ENTITY);
         }
         assert!(
-            read(&Bytes::from_static(b"{\"body\": \"\xff\"}"), Provider::WhatsApp)
+            read(&Bytes::from_static(b"{\"body\": \"\xff\"}"), Provider::WhatsApp, &[])
                 .unwrap_err()
                 .message
                 .contains("UTF-8")
