@@ -21,6 +21,7 @@ mod rules;
 mod settings;
 mod signature;
 mod single;
+mod stripe;
 #[cfg(test)]
 mod testing;
 mod whatsapp;
@@ -63,6 +64,8 @@ providers! {
     WhatsApp => whatsapp::WhatsApp,
     /// GitHub's webhooks.
     GitHub => github::GitHub,
+    /// Stripe's webhooks.
+    Stripe => stripe::Stripe,
 }
 
 /// Why a text names no provider.
@@ -173,7 +176,7 @@ mod tests {
     fn an_unknown_name_is_answered_with_the_known_ones() {
         let error = "whatsap".parse::<Provider>().unwrap_err();
 
-                let known: Vec<_> = Provider::ALL.iter().map(|provider| provider.as_str()).collect();
+        let known: Vec<_> = Provider::ALL.iter().map(|provider| provider.as_str()).collect();
         let expected = format!("\"whatsap\" is no provider that latchhook knows: use one of {}", known.join(", "));
         assert_eq!(error.to_string(), expected);
     }
