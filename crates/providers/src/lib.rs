@@ -13,6 +13,7 @@
 mod about;
 mod github;
 mod json;
+mod paddle;
 #[cfg(any(test, fuzzing))]
 pub mod properties;
 pub mod reason;
@@ -66,6 +67,8 @@ providers! {
     GitHub => github::GitHub,
     /// Stripe's webhooks.
     Stripe => stripe::Stripe,
+    /// Paddle's webhooks.
+    Paddle => paddle::Paddle,
 }
 
 /// Why a text names no provider.
