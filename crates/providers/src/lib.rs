@@ -23,6 +23,7 @@ mod settings;
 mod signature;
 mod single;
 mod stripe;
+mod telegram;
 #[cfg(test)]
 mod testing;
 mod whatsapp;
@@ -69,6 +70,8 @@ providers! {
     Stripe => stripe::Stripe,
     /// Paddle's webhooks.
     Paddle => paddle::Paddle,
+    /// Telegram's bots.
+    Telegram => telegram::Telegram,
 }
 
 /// Why a text names no provider.
