@@ -15,6 +15,7 @@ mod discord;
 mod generic;
 mod github;
 mod json;
+mod paddle;
 #[cfg(any(test, fuzzing))]
 pub mod properties;
 mod public;
@@ -25,6 +26,8 @@ mod sendgrid;
 mod settings;
 mod signature;
 mod single;
+mod stripe;
+mod telegram;
 #[cfg(test)]
 mod testing;
 mod whatsapp;
@@ -73,6 +76,12 @@ providers! {
     Generic => generic::Generic,
     /// SendGrid's Event Webhook.
     SendGrid => sendgrid::SendGrid,
+    /// Stripe's webhooks.
+    Stripe => stripe::Stripe,
+    /// Paddle's webhooks.
+    Paddle => paddle::Paddle,
+    /// Telegram's bots.
+    Telegram => telegram::Telegram,
 }
 
 /// Why a text names no provider.

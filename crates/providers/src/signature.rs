@@ -53,6 +53,56 @@ impl HexHmac {
     }
 }
 
+/// Where a provider puts a time and its HMAC-SHA256 of that time and the body, in hexadecimal, as a list in one header:
+/// `Stripe-Signature: t=<seconds>,v1=<64 digits>`.
+pub(crate) struct TimedHex {
+    /// The header's name, in lower case.
+    pub header: &'static str,
+    /// What stands between two members of the list.
+    pub separator: char,
+    /// The name of the member that is the time, in seconds since 1970. There must be one.
+    pub time: &'static str,
+    /// The name of those that are signatures. One that cannot be read spoils none that can; others are not looked at.
+    pub tag: &'static str,
+    /// What stands between time and body in what is signed.
+    pub joint: &'static str,
+    /// How far from now the time may be.
+    pub tolerance: TimeDelta,
+}
+
+impl TimedHex {
+    /// Whether one of the secrets signed the time and the body, not long ago.
+    pub(crate) fn verify(&self, secrets: &[SecretString], request: &Request<'_>) -> Verdict {
+        let verify = || {
+            let secrets = usable(secrets)?;
+            let (time, tags) = self.read(only(request.headers, self.header)?)?;
+            fresh(time, request.now, self.tolerance)?;
+            let parts = [time.as_bytes(), self.joint.as_bytes(), request.body];
+            one_of(&secrets, |secret| tags.iter().any(|tag| signed(hmac::HMAC_SHA256, secret.as_bytes(), &parts, tag)))
+        };
+        verdict(verify())
+    }
+
+    /// The header's value for a body that is signed at this moment.
+    pub(crate) fn sign(&self, secret: &str, body: &[u8], now: DateTime<Utc>) -> String {
+        let Self { separator, time, tag, joint, .. } = self;
+        let seconds = now.timestamp().to_string();
+        let signature = sign(hmac::HMAC_SHA256, secret.as_bytes(), &[seconds.as_bytes(), joint.as_bytes(), body]);
+        format!("{time}={seconds}{separator}{tag}={}", to_hex(&signature))
+    }
+
+    /// The time, and the signatures that can be read.
+    fn read<'h>(&self, list: &'h str) -> Result<(&'h str, Vec<Vec<u8>>), Doubt> {
+        let members: Option<Vec<_>> = list.split(self.separator).map(|member| member.split_once('=')).collect();
+        let members = members.ok_or(MALFORMED)?;
+        let named = |wanted| members.iter().filter(move |(name, _)| *name == wanted).map(|(_, value)| *value);
+        let mut times = named(self.time);
+        let time = times.next().filter(|_| times.next().is_none()).ok_or(MALFORMED)?;
+        let tags: Vec<_> = named(self.tag).filter_map(from_hex).collect();
+        if tags.is_empty() { Err(MALFORMED) } else { Ok((time, tags)) }
+    }
+}
+
 /// What a chain of doubts comes to.
 pub(crate) fn verdict(believed: Result<(), Doubt>) -> Verdict {
     believed.map_or_else(Verdict::Forged, |()| Verdict::Genuine)

@@ -1,0 +1,124 @@
+//! Telegram's bots.
+//!
+//! Nothing is signed: a token that both know travels with each request. Who has seen one can send anything.
+
+use secrecy::ExposeSecret;
+use serde_json::{Value, json};
+use vocabulary::{Item, RawEvent, Source};
+
+use crate::{
+    About, Request, Sample, Verdict,
+    json::{Fields, unix_time},
+    request::Signed,
+    rules::Rules,
+    signature::{one_of, only, same, usable, verdict},
+    single::{self, Single},
+};
+
+/// Telegram's bots.
+pub(crate) struct Telegram;
+
+const TOKEN: &str = "x-telegram-bot-api-secret-token";
+const ID: &str = "update_id";
+
+const ABOUT: About = About {
+    name: "telegram",
+    title: "Telegram",
+    page: "https://core.telegram.org/bots/api#setwebhook",
+    secret: "the secret_token that you choose and give to setWebhook",
+    url: "the url that you give to setWebhook; its port must be 443, 80, 88 or 8443",
+    verify_token: None,
+    signature: "none: X-Telegram-Bot-Api-Secret-Token must be the secret",
+    key: "update_id, which counts within a bot: give each bot a source of its own",
+    repeats_for: None,
+    // Not the token: it is the secret itself.
+    kept_headers: &[],
+    // It names no limit.
+    body_limit: 1024 * 1024,
+    settings: &[],
+};
+
+impl Rules for Telegram {
+    fn about(&self) -> &'static About {
+        &ABOUT
+    }
+
+    fn verify(&self, source: &Source, request: &Request<'_>) -> Verdict {
+        let verify = || {
+            let secrets = usable(&source.secrets)?;
+            let token = only(request.headers, TOKEN)?;
+            one_of(&secrets, |secret| same(token, secret))
+        };
+        verdict(verify())
+    }
+
+    fn split(&self, _source: &Source, raw_event: &RawEvent) -> Vec<Item> {
+        single::split(raw_event, |body| {
+            let id = body.text_or_number(ID)?.unwrap_or_default();
+            let kind = only_other(body).unwrap_or_default();
+            let update = body.get(&kind);
+            let time = update.and_then(|update| update.get("edit_date").or_else(|| update.get("date")));
+            Ok(Single { key: body.key(ID, id)?, kind, occurred_at: time.and_then(unix_time) })
+        })
+    }
+
+    fn sample(&self, source: &Source, sample: &Sample<'_>) -> Option<Signed> {
+        let body = json!({ID: sample.id, "latchhook_sample": {"date": sample.now.timestamp()}}).to_string();
+        Signed::json(body, &[(TOKEN, source.secrets.first()?.expose_secret())])
+    }
+}
+
+/// What an update is: the name of its one member beside the id.
+fn only_other(body: &Fields<'_>) -> Option<String> {
+    let Some(Value::Object(others)) = body.all_but(&[ID]) else { return None };
+    let mut names = others.into_iter().map(|(name, _)| name);
+    names.next().filter(|_| names.next().is_none())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Provider,
+        testing::{at, event, genuine, raw_event, rejection, source_of},
+    };
+
+    #[test]
+    fn only_the_token_itself_is_believed_and_only_once() {
+        let source = source_of(Provider::Telegram, "token_1");
+
+        assert!(genuine(&source, &[(TOKEN, "token_1")], b"{}"));
+        for forged in [vec![], vec![(TOKEN, "token_2")], vec![(TOKEN, "token")], vec![(TOKEN, "token_1"); 2]] {
+            assert!(!genuine(&source, &forged, b"{}"), "{forged:?}");
+        }
+    }
+
+    #[test]
+    fn an_update_is_known_by_its_number_and_is_what_its_other_member_is_called() {
+        let kinds = ["message", "edited_message", "callback_query"].map(|kind| {
+            let body = format!(r#"{{"update_id":10000,"{kind}":{{"date":1441645532}}}}"#);
+            let event = event(Provider::Telegram, &raw_event(&[], &body));
+            assert_eq!((event.key.as_str(), event.occurred_at), ("10000", Some(at(1_441_645_532))));
+            event.kind
+        });
+
+        assert_eq!(kinds, ["message", "edited_message", "callback_query"]);
+    }
+
+    #[test]
+    fn an_edit_happened_when_it_was_edited() {
+        let body = r#"{"update_id":1,"edited_message":{"date":1441645532,"edit_date":1441645600}}"#;
+
+        let event = event(Provider::Telegram, &raw_event(&[], body));
+
+        assert_eq!(event.occurred_at, Some(at(1_441_645_600)));
+    }
+
+    #[test]
+    fn without_its_number_an_update_is_rejected_with_what_is_missing() {
+        let rejection = rejection(Provider::Telegram, &raw_event(&[], r#"{"message":{}}"#));
+
+        assert_eq!(rejection.reason, crate::reason::MISSING_ID);
+        assert!(rejection.detail.starts_with(ID), "{}", rejection.detail);
+    }
+}
