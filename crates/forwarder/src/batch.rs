@@ -68,12 +68,12 @@ fn raw_event(row: Waiting, directory: &Directory, received_at: DateTime<Utc>) ->
     let most = provider.body_limit();
     let body = row.body.filter(|body| body.len() <= most);
     let body = body.ok_or(Fault::TooLarge { bytes: row.body_bytes, provider, most })?;
-    let headers = kept(&row.headers, provider.kept_headers())?;
+    let headers = kept(&row.headers, provider.about().kept_headers)?;
     Ok(RawEvent { source_id: source_id.clone(), received_at, headers, body: body.into() })
 }
 
-/// The headers that the provider needs later, names in lower case. All are looked at, so that a mistake in one shows before it
-/// matters.
+/// The headers that the provider needs later, names in lower case; all of them where that is for a source's settings to say,
+/// which are sealed. All are looked at, so that a mistake in one shows before it matters.
 fn kept(json: &str, names: &[&str]) -> Result<Vec<(String, String)>, Fault> {
     let short = Some(json).filter(|json| json.chars().count() <= HEADERS);
     let Some(Ok(Value::Object(headers))) = short.map(serde_json::from_str) else { return Err(Fault::Headers) };
@@ -81,7 +81,7 @@ fn kept(json: &str, names: &[&str]) -> Result<Vec<(String, String)>, Fault> {
     for (name, value) in headers {
         let Value::String(value) = value else { return Err(Fault::HeaderNoText(name)) };
         let name = name.to_ascii_lowercase();
-        if names.contains(&name.as_str()) {
+        if names.is_empty() || names.contains(&name.as_str()) {
             kept.push((name, value));
         }
     }

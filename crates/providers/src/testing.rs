@@ -21,6 +21,7 @@ pub(crate) fn source_of(provider: Provider, secret: &str) -> Source {
         enabled: true,
         secrets: vec![secret.to_owned().into()],
         verify_token: None,
+        tokens: Vec::new(),
         settings: Map::new(),
         revision: 1,
     }
@@ -91,8 +92,8 @@ fn a_sample_is_genuine_and_splits_into_events_and_nothing_else() {
         let request = Request { headers: &sample.headers, query: &query, body: &sample.body, now: at(1_800_000_000) };
         assert_eq!(provider.verify(&source, &request), Verdict::Genuine, "{provider}");
 
-        let kept = provider
-            .kept_headers(&source)
+        let names = provider.kept_headers(&source);
+        let kept = names
             .iter()
             .filter_map(|name| Some(((*name).to_owned(), sample.headers.get(*name)?.to_str().unwrap().to_owned())));
         let raw_event = RawEvent { headers: kept.collect(), body: sample.body, ..raw_event(&[], "") };
