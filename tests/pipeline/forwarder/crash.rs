@@ -18,7 +18,7 @@ const ROWS: usize = 60;
 const KILLS: usize = 12;
 
 /// A forwarder with nothing but what it needs: no `DATABASE_URL`, and no master key.
-async fn start(app: &App, fate: Option<(&str, &str)>) -> Process {
+pub(super) async fn start(app: &App, fate: Option<(&str, &str)>) -> Process {
     let mut command = Command::new(binary());
     command
         .args(["run", "--roles=forwarder", "--listen=127.0.0.1:0"])

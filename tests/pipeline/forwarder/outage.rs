@@ -4,10 +4,15 @@ use forwarder::{ForwardError, Step};
 use latchhook::servers::RedisSettings;
 use queue::Redis;
 use tests::{Pipeline, PrivateRedis, TestRedis, private_redis, private_redis_with, raw_event};
-use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use vocabulary::Job;
 
-use super::app::{App, now, until};
+use super::{
+    app::{App, now, until},
+    crash::start,
+};
+
+/// What a forwarder says when it cannot go on.
+const TROUBLE: &str = "the outbox is not forwarded";
 
 fn of(server: &PrivateRedis) -> TestRedis {
     TestRedis { url: server.url(), prefix: "latchhook".to_owned() }
@@ -48,13 +53,13 @@ async fn a_redis_that_is_filling_up_is_given_no_more_until_the_workers_have_caug
 async fn a_forwarder_outlives_a_redis_and_a_session_that_die_and_goes_on() {
     let mut server = private_redis();
     let app = App::over(Pipeline::over(of(&server)).await).await;
-    let stop = CancellationToken::new();
-    let running = AbortOnDropHandle::new(tokio::spawn(app.forwarder().run(stop.clone())));
+    let mut forwarder = start(&app, None).await;
     app.write(Some("a"), "before").await;
     until("the first is forwarded", async || app.outbox().await.is_empty()).await;
 
     server.kill();
     app.write(Some("a"), "meanwhile").await;
+    forwarder.says(TROUBLE, 1).await;
     let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
                WHERE datname = current_database() AND application_name = 'latchhook'";
     app.sql.batch_execute(end).await.unwrap();
@@ -63,6 +68,5 @@ async fn a_forwarder_outlives_a_redis_and_a_session_that_die_and_goes_on() {
 
     until("it goes on", async || app.outbox().await.is_empty()).await;
     assert_eq!(app.queued_bodies().await, ["before", "meanwhile"]);
-    stop.cancel();
-    running.await.unwrap();
+    assert_eq!(forwarder.stop().await.matches(TROUBLE).count(), 1, "an outage is told of once");
 }
