@@ -40,13 +40,15 @@ mod tests {
     use crate::{Incarnation, JobEntry, RawEvent, Replay, Stamp, Undecodable};
 
     fn any_entry() -> impl Strategy<Value = JobEntry> {
-        // All microseconds that the calendar has.
-        let micros =
-            DateTime::<chrono::Utc>::MIN_UTC.timestamp_micros()..=DateTime::<chrono::Utc>::MAX_UTC.timestamp_micros();
-        let headers = vec(any::<(String, String)>(), 0..4);
-        let replay = (any::<String>(), any::<u64>(), any::<Option<u32>>()).prop_map(|(incarnation, number, item)| {
-            Replay { stamp: Stamp { incarnation: Incarnation::new(&incarnation), number }, item }
-        });
+        // The years 1 to 9999.
+        let micros = -62_135_596_800_000_000..=253_402_300_799_999_999_i64;
+        let headers = vec(("[^\0]{0,40}", "[^\0]{0,40}"), 0..4);
+        let replay = ("[^\0]{0,40}", 0..=i64::MAX.unsigned_abs(), any::<Option<u32>>()).prop_map(
+            |(incarnation, number, item)| Replay {
+                stamp: Stamp { incarnation: Incarnation::new(&incarnation), number },
+                item,
+            },
+        );
         let parts = ("[A-Za-z0-9_-]{1,64}", micros, headers, vec(any::<u8>(), 0..300), option::of(replay));
         parts.prop_map(|(id, micros, headers, body, replay)| JobEntry {
             raw_event: RawEvent {

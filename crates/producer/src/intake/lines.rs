@@ -87,6 +87,10 @@ pub(super) fn read(line: &Bytes, provider: Provider, names: &[&str]) -> Result<P
     if text.trim_ascii().is_empty() {
         return Err(unreadable("the line is empty"));
     }
+    // Else an array would be read as the members in their order.
+    if !text.trim_ascii_start().starts_with('{') {
+        return Err(unreadable("the line is no JSON object"));
+    }
     let parsed: Line<'_> = serde_json::from_str(text).map_err(|error| no_line(&error))?;
     let body = match (parsed.body, parsed.body_base64) {
         (Some(body), None) => body_of(line, body)?,
@@ -166,6 +170,7 @@ mod tests {
         let wrong = [
             ("", "the line is empty"),
             ("[]", "the line is no"),
+            ("[1]", "the line is no JSON object"),
             ("{\"body\": 1", "at column 10"),
             ("{\"body\": 1} {}", "trailing characters"),
             (r#"{"body": 1, "body": 2}"#, "duplicate field `body`"),
