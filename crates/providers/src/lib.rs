@@ -5,7 +5,7 @@
 //! * [`Provider::split`]: what the worker asks: a raw event's items, each an event or the [`reason`] why not.
 //! * [`About`]: what people are told of a provider: where its secret is found, how long it repeats itself.
 //!
-//! A provider is a file with a type that has [`Rules`](rules), and a line in the list below.
+//! A provider is a file with a type that has `Rules` (rules.rs), and a line in the list below.
 //!
 //! Pure: no I/O and no clock, so that the same bytes give the same items, in the same order, on every run. Receipts and
 //! replays count on that.
