@@ -60,19 +60,23 @@ struct Said {
 
 impl CommandLine {
     fn new(database_url: &str, redis: &TestRedis) -> Self {
-        let master = MasterKey::generate();
+        Self::knowing(MasterKey::generate().expose_secret(), database_url, redis)
+    }
+
+    /// That of somebody who knows these master keys, with commas between them.
+    fn knowing(master_keys: &str, database_url: &str, redis: &TestRedis) -> Self {
         let settings = [
             ("database-url", database_url),
             ("redis-url", &redis.url),
             ("prefix", &redis.prefix),
-            ("master-key", master.expose_secret()),
+            ("master-key", master_keys),
             ("allow-private-endpoints", "127.0.0.0/8"),
         ];
         Self { settings: settings.map(|(name, value)| format!("--{name}={value}")).to_vec() }
     }
 
     fn of(pipeline: &Pipeline) -> Self {
-        Self::new(&pipeline.test_database.url, &pipeline.test_redis)
+        Self::knowing(pipeline.master_key.expose_secret(), &pipeline.test_database.url, &pipeline.test_redis)
     }
 
     /// Runs a line: words, and what stands between quotes as one.

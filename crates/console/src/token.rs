@@ -7,6 +7,7 @@ use ring::{
     rand::{SecureRandom, SystemRandom},
 };
 use secrecy::{ExposeSecret, SecretString};
+use vocabulary::bearer;
 
 /// Characters. Fewer could be guessed, by somebody with time.
 const LEAST: usize = 16;
@@ -49,12 +50,8 @@ impl Token {
 
     /// Whether a request shows it.
     pub(crate) fn is_shown(&self, headers: &HeaderMap) -> bool {
-        let mut values = headers.get_all(AUTHORIZATION).iter();
-        let shown = values.next().and_then(|value| value.to_str().ok()).and_then(|value| value.split_once(' '));
-        let given = shown.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, given)| given);
-        // Proxies disagree on which of two headers counts, so neither does.
-        values.next().is_none()
-            && given.is_some_and(|given| hmac::verify(&self.key, given.as_bytes(), self.tag.as_ref()).is_ok())
+        let given = bearer(headers.get_all(AUTHORIZATION).iter().map(|value| value.to_str().ok()));
+        given.is_some_and(|given| hmac::verify(&self.key, given.as_bytes(), self.tag.as_ref()).is_ok())
     }
 }
 

@@ -85,15 +85,14 @@ fn place(id: &str) -> String {
 /// # Errors
 /// When one does not open under this master key.
 pub fn open_secrets(master: &MasterKey, id: &str, sealed: &[Vec<u8>]) -> Result<Vec<SecretString>, OpenError> {
-    let place = place(id);
-    sealed.iter().map(|secret| crate::error::open_text(master, &place, secret)).collect()
+    sealed.iter().map(|secret| open_sealed(master, id, secret)).collect()
 }
 
-/// Opens what else an endpoint's requests carry, as a row holds it.
+/// Opens one of an endpoint's secrets, or what else its requests carry, as a row holds it.
 ///
 /// # Errors
 /// When it does not open under this master key.
-pub fn open_access(master: &MasterKey, id: &str, sealed: &[u8]) -> Result<SecretString, OpenError> {
+pub fn open_sealed(master: &MasterKey, id: &str, sealed: &[u8]) -> Result<SecretString, OpenError> {
     crate::error::open_text(master, &place(id), sealed)
 }
 
@@ -256,7 +255,7 @@ pub async fn open_all(conn: &AsyncPgConnection, master: &MasterKey) -> Result<us
     let rows: Vec<Sealed> = endpoints::table.select(columns).load(&mut &*conn).await?;
     for (id, secrets, access) in &rows {
         open_secrets(master, id, secrets)?;
-        access.as_ref().map(|sealed| open_access(master, id, sealed)).transpose()?;
+        access.as_ref().map(|sealed| open_sealed(master, id, sealed)).transpose()?;
     }
     Ok(rows.len())
 }

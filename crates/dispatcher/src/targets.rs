@@ -7,7 +7,7 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use database::endpoints::{Target, open_access, open_secrets, secrets::in_force};
+use database::endpoints::{Target, open_sealed, secrets::in_force};
 use http::{HeaderMap, Uri, uri::Scheme};
 use rustls::sign::CertifiedKey;
 use vocabulary::{EndpointId, MasterKey};
@@ -114,10 +114,9 @@ impl Targets {
         }
         let mut secrets: Vec<_> = target.secrets.iter().map(|_| None).collect();
         for (place, sealed) in in_force(target.secrets.iter().enumerate(), &target.secret_ends, now) {
-            let opened = open_secrets(&self.master, endpoint.as_str(), std::slice::from_ref(sealed));
+            let opened = open_sealed(&self.master, endpoint.as_str(), sealed);
             let opened = opened.map_err(|error| (Cause::Secret, detail(&error)))?;
-            let parsed = opened.iter().map(SigningSecret::parse).collect::<Result<Vec<_>, _>>();
-            secrets[place] = parsed.map_err(|error| (Cause::Secret, detail(&error)))?.pop();
+            secrets[place] = Some(SigningSecret::parse(&opened).map_err(|error| (Cause::Secret, detail(&error)))?);
         }
         Ok(secrets)
     }
@@ -125,7 +124,7 @@ impl Targets {
     /// A request without what it is to carry would go to somebody who has not asked for it, or be refused by whoever has.
     fn access(&self, endpoint: &EndpointId, target: &Target, uri: &Uri) -> Result<Carried, Unsent> {
         let Some(sealed) = &target.access else { return Ok(Carried::default()) };
-        let opened = open_access(&self.master, endpoint.as_str(), sealed);
+        let opened = open_sealed(&self.master, endpoint.as_str(), sealed);
         let opened = opened.map_err(|error| (Cause::Access, detail(&error)))?;
         let read = Access::from_json(&opened).and_then(|access| access.read(uri.scheme() == Some(&Scheme::HTTPS)));
         read.map_err(|error| (Cause::Access, detail(&error)))

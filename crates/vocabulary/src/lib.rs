@@ -38,4 +38,4 @@ pub use once::Once;
 pub use raw_event::{Incarnation, RawEvent, Stamp, StampError};
 pub use seal::{MasterKey, MasterKeyError, SealError, SealedUnder};
 pub use source::Source;
-pub use token::TokenHash;
+pub use token::{TokenHash, bearer};

@@ -52,6 +52,14 @@ impl TokenHash {
     }
 }
 
+/// The token that a request shows (`Authorization: Bearer <token>`), by the values of that header; `None` is one that is no
+/// visible ASCII. Proxies disagree on which of two headers counts, so neither does.
+pub fn bearer<'h>(mut authorizations: impl Iterator<Item = Option<&'h str>>) -> Option<&'h str> {
+    let shown = authorizations.next().flatten().and_then(|value| value.split_once(' '));
+    let token = shown.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token);
+    token.filter(|_| authorizations.next().is_none())
+}
+
 fn key() -> hmac::Key {
     hmac::Key::new(hmac::HMAC_SHA256, DOMAIN)
 }

@@ -19,10 +19,7 @@ use super::CommandLine;
 /// The command line of somebody who knows these keys.
 fn knowing(pipeline: &Pipeline, keys: &[&SecretString]) -> CommandLine {
     let keys: Vec<_> = keys.iter().map(|key| key.expose_secret()).collect();
-    let mut latchhook = CommandLine::of(pipeline);
-    latchhook.settings.retain(|flag| !flag.starts_with("--master-key="));
-    latchhook.settings.push(format!("--master-key={}", keys.join(",")));
-    latchhook
+    CommandLine::knowing(&keys.join(","), &pipeline.test_database.url, &pipeline.test_redis)
 }
 
 type Received = (HeaderMap, Bytes);

@@ -25,15 +25,6 @@ async fn ready_producer(pipeline: &Pipeline) -> Process {
     producer
 }
 
-/// The command line over a pipeline's stores, with its master key.
-fn command_line(pipeline: &Pipeline) -> CommandLine {
-    use secrecy::ExposeSecret;
-    let mut latchhook = CommandLine::of(pipeline);
-    latchhook.settings.retain(|flag| !flag.starts_with("--master-key="));
-    latchhook.settings.push(format!("--master-key={}", pipeline.master_key.expose_secret()));
-    latchhook
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn every_provider_is_told_with_its_key_its_signature_and_where_its_secret_is_found() {
     let (_database, _redis, latchhook) = stores().await;
@@ -54,7 +45,7 @@ async fn every_provider_is_told_with_its_key_its_signature_and_where_its_secret_
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sample_goes_through_the_real_door_and_is_recorded_as_an_event_of_its_source() {
     let pipeline = Pipeline::new().await;
-    let latchhook = command_line(&pipeline);
+    let latchhook = CommandLine::of(&pipeline);
     let add = format!("source add --provider github --account acme --name Code --id code --app-secret {SECRET}");
     latchhook.json(&add).await;
     let producer = ready_producer(&pipeline).await;
@@ -72,7 +63,7 @@ async fn a_sample_goes_through_the_real_door_and_is_recorded_as_an_event_of_its_
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sample_that_is_not_taken_says_why_and_what_to_look_at() {
     let pipeline = Pipeline::new().await;
-    let latchhook = command_line(&pipeline);
+    let latchhook = CommandLine::of(&pipeline);
     latchhook
         .json(&format!("source add --provider github --account acme --name C --id code --app-secret {SECRET}"))
         .await;

@@ -74,7 +74,7 @@ impl WantedAccess {
             origin(&there.url) == origin(url),
             "the access of {id} was given for another server: give it again, or --no-access"
         );
-        let kept = Access::from_json(&endpoints::open_access(master, id.as_str(), sealed)?)?;
+        let kept = Access::from_json(&endpoints::open_sealed(master, id.as_str(), sealed)?)?;
         kept.check(url)?;
         Ok(Wanted::Kept(Some(kept)))
     }
@@ -119,7 +119,7 @@ fn origin(url: &str) -> Option<url::Origin> {
 /// What people may see of an access as it is kept; where it does not open, why.
 pub(super) fn shown(id: &EndpointId, sealed: Option<&[u8]>, master: anyhow::Result<MasterKey>) -> Value {
     let Some(sealed) = sealed else { return Value::Null };
-    let opened = || anyhow::Ok(Access::from_json(&endpoints::open_access(&master?, id.as_str(), sealed)?)?.shown());
+    let opened = || anyhow::Ok(Access::from_json(&endpoints::open_sealed(&master?, id.as_str(), sealed)?)?.shown());
     match opened() {
         Ok(shown) => json!(shown),
         Err(closed) => json!(format!("{closed:#}")),

@@ -1,6 +1,5 @@
 //! The secrets of an endpoint, without revealing them: the scheme of each, and until when it signs.
 
-use anyhow::Context as _;
 use database::{
     AsyncPgConnection,
     endpoints::{self, secrets::Kept},
@@ -37,9 +36,7 @@ pub(super) async fn shown(conn: &AsyncPgConnection, context: &Context<'_>, id: &
 }
 
 fn open(master: &MasterKey, id: &EndpointId, secret: &Kept) -> anyhow::Result<SigningSecret> {
-    let opened = endpoints::open_secrets(master, id.as_str(), std::slice::from_ref(&secret.sealed))?;
-    let text = opened.first().context("a secret was opened and is not there")?;
-    Ok(SigningSecret::parse(text)?)
+    Ok(SigningSecret::parse(&endpoints::open_sealed(master, id.as_str(), &secret.sealed)?)?)
 }
 
 /// On one line, between commas.
