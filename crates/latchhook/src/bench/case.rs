@@ -32,6 +32,10 @@ pub(super) struct Case {
     pub(super) preload: u64,
     /// Whether all events are queued before the first worker starts.
     pub(super) backlog: bool,
+    /// Accounts beside the one that is measured, with what [`super::tenants`] gives each.
+    pub(super) tenants: u64,
+    /// Whether it is measured what bad neighbours do to latency, and nothing else that takes long.
+    pub(super) neighbours: bool,
 }
 
 /// Sides and how they are varied. The base case has the ordinary value of each side, or the first where that is not asked
@@ -71,6 +75,9 @@ pub(crate) struct Sides {
     /// How many events are queued before the first worker starts, to see how fast a backlog is worked off
     #[arg(long, value_name = "NUMBERS", value_delimiter = ',')]
     backlog: Vec<u64>,
+    /// How many other accounts there are, with ten sources and a hundred endpoints each
+    #[arg(long, value_name = "NUMBERS", value_delimiter = ',')]
+    tenants: Vec<u64>,
     /// Only the cases whose names begin so: base, endpoints, endpoints=3
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     only: Vec<String>,
@@ -94,8 +101,23 @@ impl Case {
     pub(super) fn example(name: &str) -> Self {
         let latency = Duration::ZERO;
         let (name, duplicates, endpoints, items) = (name.to_owned(), 0.2, 1, 1);
-        let (events, every_second, group, per_job, preload, backlog) = (EVENTS, false, None, None, 0, false);
-        Self { name, events, duplicates, endpoints, items, latency, every_second, group, per_job, preload, backlog }
+        let (every_second, group, per_job, preload, backlog) = (false, None, None, 0, false);
+        let (events, tenants, neighbours) = (EVENTS, 0, false);
+        Self {
+            name,
+            events,
+            duplicates,
+            endpoints,
+            items,
+            latency,
+            every_second,
+            group,
+            per_job,
+            preload,
+            backlog,
+            tenants,
+            neighbours,
+        }
     }
 }
 
@@ -127,6 +149,8 @@ impl Sides {
             per_job: None,
             preload: ordinary(&self.preload, 0),
             backlog: false,
+            tenants: 0,
+            neighbours: false,
         }
     }
 
@@ -147,7 +171,14 @@ impl Sides {
         let backlog = vary(base, "backlog", &self.backlog, |case, events| {
             (case.backlog, case.events) = (true, events);
         });
-        [duplicates, endpoints, items, latency, seconds, group, per_job, preload, backlog].concat()
+        let tenants = vary(base, "tenants", &self.tenants, |case, tenants| case.tenants = tenants);
+        let neighbours = Self::neighbours(base).into_iter().collect();
+        [duplicates, endpoints, items, latency, seconds, group, per_job, preload, backlog, tenants, neighbours].concat()
+    }
+
+    /// The neighbours move in beside one endpoint.
+    fn neighbours(base: &Case) -> Option<Case> {
+        (base.endpoints == 1).then(|| Case { name: "neighbours".to_owned(), neighbours: true, ..base.clone() })
     }
 }
 
@@ -221,8 +252,16 @@ mod tests {
 
     #[test]
     fn each_side_is_varied_alone_and_the_base_case_comes_once_and_first() {
-        let expected =
-            ["base", "duplicates=0", "duplicates=0.8", "endpoints=3", "endpoints=10", "items=100", "latency-ms=1"];
+        let expected = [
+            "base",
+            "duplicates=0",
+            "duplicates=0.8",
+            "endpoints=3",
+            "endpoints=10",
+            "items=100",
+            "latency-ms=1",
+            "neighbours",
+        ];
         assert_eq!(names(&[]), expected);
 
         let base = &cases(&[])[0];
@@ -256,12 +295,14 @@ mod tests {
             "0,1000",
             "--backlog",
             "500",
+            "--tenants",
+            "7",
             "--appendfsync",
             "always,everysec",
         ];
 
         let more: Vec<_> = names(&asked).into_iter().filter(|name| !names(&[]).contains(name)).collect();
-        assert_eq!(more, ["appendfsync=everysec", "group=1", "per-job=1", "preload=1000", "backlog=500"]);
+        assert_eq!(more, ["appendfsync=everysec", "group=1", "per-job=1", "preload=1000", "backlog=500", "tenants=7"]);
     }
 
     #[test]

@@ -28,6 +28,7 @@ pub(crate) mod send;
 mod stores;
 mod stream;
 mod subject;
+mod tenants;
 mod usage;
 mod wire;
 
@@ -105,9 +106,9 @@ async fn machine(settings: &Settings, case: &case::Case, directory: &std::path::
 }
 
 impl Options {
-    /// Latency takes most of the time, and is asked for in the base case, and where round trips are longer.
+    /// Latency takes most of the time, and is asked for in the base case, where round trips are longer, and of neighbours.
     fn hold(&self, case: &str) -> Duration {
-        let asked = ["base", "latency-ms"].iter().any(|name| case.starts_with(name));
+        let asked = ["base", "latency-ms", "tenants", "neighbours"].iter().any(|name| case.starts_with(name));
         match (asked && !self.no_latency, self.quick) {
             (false, _) => Duration::ZERO,
             (true, true) => QUICK_HOLD,

@@ -14,13 +14,20 @@ use anyhow::Context;
 use database::{Database, endpoints};
 use secrecy::ExposeSecret;
 use serde::Serialize;
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{
+    net::TcpListener,
+    task::JoinHandle,
+    time::{Duration, Instant, sleep},
+};
 use vocabulary::{EndpointId, MasterKey, Terms};
 
 use super::{customer::Customer, histogram::Latency, stores::Stores};
 
 /// How many retries fall due at once.
 pub(super) const RETRIES: u64 = 10_000;
+/// How long they may take, once nothing else is sent.
+const PATIENCE: Duration = Duration::from_secs(60);
+const LOOK_EACH: Duration = Duration::from_millis(100);
 /// How many of the neighbours want each event.
 pub(super) const WANT_EACH: u64 = 2;
 /// The account of the endpoint that is measured, and of those who want the same events.
@@ -65,7 +72,7 @@ pub(super) struct Round {
     pub(super) alone: Latency,
     /// With neighbours that have just moved in.
     pub(super) beside: Latency,
-    /// How many retries have come to an end meanwhile.
+    /// How many retries the recovering one has taken.
     pub(super) retried: u64,
 }
 
@@ -113,17 +120,29 @@ impl Neighbours {
         Ok(Self { endpoints, hanging: tokio::spawn(hold(listener)), recovering })
     }
 
-    /// Moves them out: what they are owed is held, and they are owed nothing more. Says how many retries have come.
+    /// Moves them out: what they are owed is held, and they are owed nothing more. Says how many retries have come; those that
+    /// have not yet are waited for, for a while.
     ///
     /// # Errors
     /// When their customer does not answer, or the store does not.
     pub(super) async fn move_out(mut self, stores: &Stores) -> anyhow::Result<u64> {
-        let retried = self.recovering.counts().await?.received;
+        let (mut retried, until) = (0, Instant::now() + PATIENCE);
+        while retried < RETRIES && Instant::now() < until {
+            sleep(LOOK_EACH).await;
+            retried = self.recovering.counts().await?.received;
+        }
         let ids = self.endpoints.each_ref().map(EndpointId::as_str);
         let moved_out = "UPDATE endpoints SET enabled = false, disabled_reason = 'moved out', \
             event_types = '{message_updated}' WHERE id = ANY($1)";
         stores.postgres.execute(moved_out, &[&ids.as_slice()]).await?;
         Ok(retried)
+    }
+}
+
+impl Round {
+    /// How many times p99 is beside them what it is alone.
+    pub(super) fn times(&self) -> f64 {
+        self.beside.p99_us as f64 / self.alone.p99_us as f64
     }
 }
 

@@ -11,12 +11,12 @@ use serde::Serialize;
 
 use super::{
     case::Case,
-    histogram::Latency,
     machine::Machine,
-    neighbours::Round,
+    neighbours::{RETRIES, Round},
     refusal::Refusal,
     run::{AtRate, Run},
     subject::Subject,
+    tenants::Crowd,
 };
 use median::{fields, median};
 
@@ -188,24 +188,38 @@ impl Report {
 
     /// What neighbours that hang, refuse, and have thousands of retries due do to an endpoint that answers.
     fn fairness(&self) -> Vec<String> {
-        let measured = self.rows().filter(|row| row.runs[0].fairness.is_some());
         let line = |row: Row<'_>| {
-            let measured = || row.runs.iter().filter_map(|run| run.fairness.as_ref());
-            let rounds = || measured().flat_map(|fair| &fair.rounds);
-            let of = |pick: fn(&Round) -> f64| median(rounds().map(pick).collect());
-            let p99s = |pick: fn(&Round) -> Latency| {
-                let p99s: Vec<_> = rounds().map(|round| format!("{:.1}", pick(round).p99_us as f64 / 1000.0)).collect();
-                p99s.join(", ")
-            };
-            let rate = median(measured().map(|fair| fair.rate).collect());
-            let times = of(|round| round.beside.p99_us as f64) / of(|round| round.alone.p99_us as f64);
-            format!(
-                "{}: beside one that hangs, one that refuses and {:.0} retries, p99 at {rate:.0} events/s is {times:.2} × what \
-                 it is alone (round by round {} ms against {})",
+            let measured: Vec<_> = row.runs.iter().filter_map(|run| run.fairness.as_ref()).collect();
+            if measured.is_empty() {
+                return None;
+            }
+            let rounds: Vec<Round> = measured.iter().flat_map(|fair| fair.rounds.clone()).collect();
+            let rate = median(measured.iter().map(|fair| fair.rate).collect());
+            let times = median(rounds.iter().map(Round::times).collect());
+            Some(format!(
+                "{}: beside one that hangs, one that refuses and {RETRIES} retries, p99 at {rate:.0} events/s is {times:.2} × \
+                 what it is alone (wanted: 2 at most), by the median of {} rounds: {}",
                 row.case.name,
-                of(|round| round.retried as f64),
-                p99s(|round| round.beside),
-                p99s(|round| round.alone),
+                rounds.len(),
+                rounds.iter().map(told).collect::<Vec<_>>().join(", "),
+            ))
+        };
+        self.rows().filter_map(line).collect()
+    }
+
+    /// What many sources cost.
+    fn crowds(&self) -> Vec<String> {
+        let measured = self.rows().filter(|row| row.runs[0].crowd.is_some());
+        let line = |row: Row<'_>| {
+            let of = |pick: fn(&Crowd) -> f64| {
+                median(row.runs.iter().filter_map(|run| run.crowd.as_ref()).map(pick).collect())
+            };
+            format!(
+                "{}: with {:.0} sources, one that was added was known to the producer after {:.1} s; all of them are read in {:.2} s",
+                row.case.name,
+                of(|crowd| crowd.sources as f64),
+                of(|crowd| crowd.known_after),
+                of(|crowd| crowd.read_in),
             )
         };
         measured.map(line).collect()
@@ -257,6 +271,7 @@ impl fmt::Display for Report {
             self.duplicate().into_iter().collect(),
             self.refusals(),
             self.fairness(),
+            self.crowds(),
             self.wrong(),
         ]
         .concat()
@@ -265,6 +280,12 @@ impl fmt::Display for Report {
         }
         Ok(())
     }
+}
+
+/// p99 beside neighbours, alone, and how many times the one is the other.
+fn told(round: &Round) -> String {
+    let [beside, alone] = [round.beside, round.alone].map(|latency| latency.p99_us as f64 / 1000.0);
+    format!("{beside:.1} ms against {alone:.1} ({:.2})", round.times())
 }
 
 /// Columns from `numbers` on are aligned as numbers are.

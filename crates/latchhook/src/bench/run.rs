@@ -6,6 +6,7 @@
 //!
 //! The customer says when all has come; only then the queues are looked at. Nobody polls while the sender sends.
 
+mod fairness;
 mod flood;
 mod sample;
 
@@ -20,11 +21,12 @@ use super::{
     customer::Customer,
     histogram::Latency,
     judge::{self, Expected},
-    neighbours::{self, Fairness, Neighbours, RETRIES, Round, WANT_EACH},
+    neighbours::{self, Fairness},
     preload,
     refusal::{self, Refusal},
     stores::Stores,
     subject::{Running, Subject},
+    tenants::{self, Crowd},
 };
 use crate::run::Settings;
 use flood::Flood;
@@ -41,10 +43,6 @@ pub(super) struct Thoroughness {
 const PARTS: [f64; 3] = [0.25, 0.5, 0.8];
 /// A pipeline that has nearly nothing to do.
 const IDLE_RATE: f64 = 10.0;
-/// Where neighbours are moved in: with them each event is owed three times. Long enough for requests that hang to time out.
-const FAIR_PART: f64 = 0.1;
-const FAIR_HOLDS: u32 = 2;
-const FAIR_ROUNDS: u8 = 3;
 /// Connections, plans and caches are there after so small a part of the events.
 const WARM_UP_PART: u64 = 20;
 /// How long what is in flight may take to quieten before nothing is measured.
@@ -90,6 +88,8 @@ pub(super) struct Run {
     pub(super) refusal: Option<Refusal>,
     /// What neighbours that nobody would choose do to latency, where that was measured.
     pub(super) fairness: Option<Fairness>,
+    /// What many sources cost, where there are many.
+    pub(super) crowd: Option<Crowd>,
     /// What was not as it must be; nothing in a good run.
     pub(super) wrong: Vec<String>,
 }
@@ -130,6 +130,7 @@ impl Run {
             idle_cpu: BTreeMap::new(),
             refusal: None,
             fairness: None,
+            crowd: None,
             wrong: Vec::new(),
         }
     }
@@ -167,18 +168,26 @@ pub(super) async fn run(
     let stores = Stores::start(directory, case).await?;
     database::migrate(&stores.near_database_url).await?;
     preload::fill(&stores, case.preload).await?;
+    let master = MasterKey::parse(&settings.master_key)?;
+    tenants::move_in(&stores, &master, case.tenants).await?;
     let before = Expected::of(&stores.near_database_url).await?;
     let subject = who.start(settings, case, &stores, customer).await?;
     let redis = stores.redis(&settings.prefix)?;
-    let (expected, wrong, master) = (Expected::default(), Vec::new(), MasterKey::parse(&settings.master_key)?);
+    let (expected, wrong) = (Expected::default(), Vec::new());
     let mut scene = Scene { case, stores, customer, subject, redis, expected, wrong, master };
 
     let mut run = scene.flat_out(who).await?;
-    if !thoroughness.hold.is_zero() {
-        run.at_rates = scene.at_rates(run.events_per_second, thoroughness.hold).await?;
-        run.idle_cpu = scene.idle(thoroughness.hold).await?;
+    if case.tenants > 0 && who == Subject::Latchhook {
+        run.crowd =
+            Some(tenants::measure(&scene.stores, &settings.prefix, &scene.master, &scene.subject.address()).await?);
+    }
+    let hold = thoroughness.hold;
+    if case.neighbours && !hold.is_zero() {
+        run.fairness = Some(scene.fairness(run.events_per_second, hold).await?);
+    } else if !hold.is_zero() {
+        run.at_rates = scene.at_rates(run.events_per_second, hold).await?;
+        run.idle_cpu = scene.idle(hold).await?;
         run.refusal = scene.refusal(who).await?;
-        run.fairness = scene.fairness(who, run.events_per_second, thoroughness.hold * FAIR_HOLDS).await?;
     }
     let Scene { stores, subject, redis, mut expected, mut wrong, .. } = scene;
     subject.stop().await;
@@ -224,6 +233,7 @@ impl Scene<'_> {
             idle_cpu: BTreeMap::new(),
             refusal: None,
             fairness: None,
+            crowd: None,
             wrong: Vec::new(),
         })
     }
@@ -248,29 +258,6 @@ impl Scene<'_> {
     /// The ceiling promises nothing to strangers, and is not asked.
     async fn refusal(&self, who: Subject) -> anyhow::Result<Option<Refusal>> {
         if who == Subject::Latchhook { refusal::measure(&self.subject.url()).await.map(Some) } else { Ok(None) }
-    }
-
-    /// The ceiling knows one endpoint and no retries.
-    async fn fairness(&mut self, who: Subject, most: f64, hold: Duration) -> anyhow::Result<Option<Fairness>> {
-        if who != Subject::Latchhook || self.case.endpoints != 1 {
-            return Ok(None);
-        }
-        let rate = most * FAIR_PART;
-        let events = (rate * hold.as_secs_f64()).ceil() as u64;
-        let (mut rounds, mut owed_to_neighbours) = (Vec::new(), 0);
-        for round in 0..FAIR_ROUNDS {
-            let alone = self.flood(&format!("alone{round}"), events, Some(rate)).await?.heard.latency;
-            let neighbours = Neighbours::move_in(&self.stores, &self.master, round).await?;
-            let Flood { sent, heard, .. } = self.flood(&format!("beside{round}"), events, Some(rate)).await?;
-            owed_to_neighbours += sent.distinct * WANT_EACH + RETRIES;
-            let retried = neighbours.move_out(&self.stores).await?;
-            rounds.push(Round { alone, beside: heard.latency, retried });
-        }
-        // Not before: what stands is told by what must have been delivered.
-        self.expected.events += RETRIES * u64::from(FAIR_ROUNDS);
-        self.expected.raw_events += RETRIES * u64::from(FAIR_ROUNDS);
-        self.expected.deliveries += owed_to_neighbours;
-        Ok(Some(Fairness { rate, rounds }))
     }
 
     /// What is used while nobody sends anything.

@@ -50,7 +50,8 @@ impl Subject {
 
     /// Whether it can do what the case asks.
     pub(super) fn can(self, case: &Case) -> bool {
-        self == Self::Latchhook || (case.endpoints == 1 && case.group.is_none() && case.preload == 0 && !case.backlog)
+        let is_plain = case.endpoints == 1 && case.group.is_none() && case.preload == 0 && case.tenants == 0;
+        self == Self::Latchhook || (is_plain && !case.backlog && !case.neighbours)
     }
 
     /// Starts it; it is ready for requests, or for a backlog, when this returns.
@@ -74,11 +75,15 @@ impl Subject {
 impl Running {
     /// Where requests are sent.
     pub(super) fn url(&self) -> String {
-        let address = match self {
+        format!("http://{}/hooks/{SOURCE}", self.address())
+    }
+
+    /// Where it listens.
+    pub(super) fn address(&self) -> String {
+        match self {
             Self::Latchhook(latchhook) => latchhook.address().to_string(),
             Self::Ceiling(ceiling) => ceiling.address().to_owned(),
-        };
-        format!("http://{address}/hooks/{SOURCE}")
+        }
     }
 
     /// Whether nothing is on its way any more, given that the customer has had so many deliveries since the start.
