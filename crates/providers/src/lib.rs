@@ -11,10 +11,12 @@
 //! replays count on that.
 
 mod about;
+mod dialog360;
 mod discord;
 mod generic;
 mod github;
 mod json;
+mod meta;
 mod paddle;
 #[cfg(any(test, fuzzing))]
 pub mod properties;
@@ -68,6 +70,8 @@ macro_rules! providers {
 providers! {
     /// Meta's WhatsApp Cloud API.
     WhatsApp => whatsapp::WhatsApp,
+    /// 360dialog, which passes WhatsApp's webhooks on.
+    Dialog360 => dialog360::Dialog360,
     /// GitHub's webhooks.
     GitHub => github::GitHub,
     /// Discord's interactions and webhook events.

@@ -130,6 +130,16 @@ pub(crate) fn only<'h>(headers: &'h HeaderMap, name: &str) -> Result<&'h str, Do
     value.to_str().map_err(|_| MALFORMED)
 }
 
+/// The value of a parameter of the query that came once.
+///
+/// # Errors
+/// When it is missing or came twice.
+pub(crate) fn only_parameter<'q>(query: &'q [(String, String)], name: &str) -> Result<&'q str, Doubt> {
+    let mut values = query.iter().filter(|(known, _)| known == name).map(|(_, value)| value.as_str());
+    let value = values.next().ok_or(MISSING)?;
+    if values.next().is_some() { Err(TWO) } else { Ok(value) }
+}
+
 /// Whether one of the secrets fits.
 ///
 /// # Errors

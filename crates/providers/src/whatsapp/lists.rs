@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The lists that we know, in the order in which they are read.
-const LISTS: [&str; 8] =
+pub(super) const LISTS: [&str; 8] =
     ["messages", "statuses", "errors", "user_actions", "message_echoes", "calls", "automatic_events", "history"];
 
 /// Lists that only describe the items beside them.
