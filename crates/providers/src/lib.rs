@@ -16,6 +16,7 @@ mod discord;
 mod generic;
 mod github;
 mod json;
+mod messenger;
 mod meta;
 mod paddle;
 #[cfg(any(test, fuzzing))]
@@ -72,6 +73,10 @@ providers! {
     WhatsApp => whatsapp::WhatsApp,
     /// 360dialog, which passes WhatsApp's webhooks on.
     Dialog360 => dialog360::Dialog360,
+    /// Messenger: people who write to a page.
+    Messenger => messenger::MESSENGER,
+    /// Instagram: people who write to an account.
+    Instagram => messenger::INSTAGRAM,
     /// GitHub's webhooks.
     GitHub => github::GitHub,
     /// Discord's interactions and webhook events.

@@ -1,10 +1,10 @@
 //! What all of Meta's webhooks share, whatever they are about.
 
 use secrecy::ExposeSecret;
-use vocabulary::Source;
+use vocabulary::{Effect, Event, Item, Key, Rejection, Source};
 
 use crate::{
-    Handshake,
+    Handshake, reason,
     signature::{self, HexHmac, only_parameter},
 };
 
@@ -33,4 +33,17 @@ pub(crate) fn handshake(source: &Source, query: &[(String, String)]) -> Handshak
 /// Not an empty one: a blank token would match a blank one.
 fn asked<'q>(query: &'q [(String, String)], name: &str) -> Option<&'q str> {
     only_parameter(query, name).ok().filter(|value| !value.is_empty())
+}
+
+/// A copy of what another app handles (`standby`): told, but it makes no message of its own.
+///
+/// # Errors
+/// When its key is then too long.
+pub(crate) fn standby(event: Event) -> Item {
+    match Key::new(format!("standby:{}", event.key)) {
+        Ok(key) => Ok(Event { key, kind: "standby".into(), effect: Effect::Notice, ..event }),
+        Err(error) => {
+            Err(Rejection { reason: reason::UNUSABLE_ID, detail: error.to_string(), raw: event.raw, whole: false })
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use ring::digest::{SHA256, digest};
+use serde_json::Value;
 use vocabulary::{Effect, Event, Item, Key, RawEvent};
 
 use crate::{
@@ -36,6 +37,13 @@ pub(crate) fn split(raw_event: &RawEvent, read: impl FnOnce(&Fields<'_>) -> Resu
         })
     };
     vec![read().map_err(|fault: Fault| fault.rejects_body(raw_event.body.clone()))]
+}
+
+/// What an object is: the name of its one member beside these; `None` where there are two, or none.
+pub(crate) fn lone_member(object: &Fields<'_>, besides: &[&str]) -> Option<String> {
+    let Some(Value::Object(others)) = object.all_but(besides) else { return None };
+    let mut names = others.into_iter().map(|(name, _)| name);
+    names.next().filter(|_| names.next().is_none())
 }
 
 /// No provider's word is longer.
