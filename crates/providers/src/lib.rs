@@ -27,6 +27,7 @@ mod request;
 mod rules;
 mod sendgrid;
 mod settings;
+mod shopify;
 mod signature;
 mod single;
 mod stripe;
@@ -77,6 +78,8 @@ providers! {
     Messenger => messenger::MESSENGER,
     /// Instagram: people who write to an account.
     Instagram => messenger::INSTAGRAM,
+    /// Shopify's webhooks and Events.
+    Shopify => shopify::Shopify,
     /// GitHub's webhooks.
     GitHub => github::GitHub,
     /// Discord's interactions and webhook events.

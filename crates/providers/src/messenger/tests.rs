@@ -254,6 +254,7 @@ fn a_change_is_a_notice_of_its_field_also_where_the_entry_is_the_change() {
     let listed = of(json!({"id": "42", "changes": [{"field": "comments", "value": comment}]}));
     let bare = of(json!({"id": "42", "time": 5, "field": "comments", "value": comment}));
 
+    assert_eq!((listed.len(), bare.len()), (1, 1));
     for event in listed.iter().chain(&bare) {
         assert_eq!((&event.kind[..], &event.effect), ("comments", &Effect::Notice));
     }
