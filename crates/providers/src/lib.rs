@@ -15,6 +15,7 @@ mod dialog360;
 mod discord;
 mod generic;
 mod github;
+mod gitlab;
 mod json;
 mod messenger;
 mod meta;
@@ -78,6 +79,8 @@ providers! {
     Messenger => messenger::MESSENGER,
     /// Instagram: people who write to an account.
     Instagram => messenger::INSTAGRAM,
+    /// GitLab's webhooks.
+    GitLab => gitlab::GitLab,
     /// Shopify's webhooks and Events.
     Shopify => shopify::Shopify,
     /// GitHub's webhooks.
