@@ -35,6 +35,7 @@ mod stripe;
 mod telegram;
 #[cfg(test)]
 mod testing;
+mod twilio;
 mod whatsapp;
 
 use std::{fmt, str::FromStr};
@@ -83,6 +84,8 @@ providers! {
     GitLab => gitlab::GitLab,
     /// Shopify's webhooks and Events.
     Shopify => shopify::Shopify,
+    /// Twilio's messages, calls and Event Streams.
+    Twilio => twilio::Twilio,
     /// GitHub's webhooks.
     GitHub => github::GitHub,
     /// Discord's interactions and webhook events.

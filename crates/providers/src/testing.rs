@@ -88,6 +88,7 @@ pub(crate) fn rejection(provider: Provider, raw_event: &RawEvent) -> Rejection {
 fn settings_of(provider: Provider) -> Value {
     match provider {
         Provider::Dialog360 => json!({"header": "x-secret"}),
+        Provider::Twilio => json!({"public_url": "https://hooks.example.com/hooks/src"}),
         _ => json!({}),
     }
 }
