@@ -25,7 +25,7 @@ const ABOUT: About = About {
     name: "telegram",
     title: "Telegram",
     page: "https://core.telegram.org/bots/api#setwebhook",
-    secret: "the secret_token that you choose and give to setWebhook",
+    secret: "the secret_token that you choose and give to setWebhook: 1 to 256 letters, digits, _ and -",
     url: "the url that you give to setWebhook; its port must be 443, 80, 88 or 8443",
     verify_token: None,
     signature: "none: X-Telegram-Bot-Api-Secret-Token must be the secret",
@@ -85,6 +85,14 @@ mod tests {
         for forged in [vec![], vec![(TOKEN, "token_2")], vec![(TOKEN, "token")], vec![(TOKEN, "token_1"); 2]] {
             assert!(!genuine(&source, &forged, b"{}"), "{forged:?}");
         }
+    }
+
+    #[test]
+    fn the_token_is_kept_with_no_raw_event_and_an_empty_one_is_nobodys() {
+        let source = source_of(Provider::Telegram, "");
+
+        assert!(!genuine(&source, &[(TOKEN, "")], b"{}"));
+        assert_eq!(Provider::Telegram.kept_headers(&source), Vec::<&str>::new());
     }
 
     #[test]
