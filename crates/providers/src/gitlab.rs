@@ -204,13 +204,14 @@ mod tests {
     }
 
     #[test]
-    fn of_two_kinds_of_secret_the_signature_decides_where_there_is_one() {
+    fn of_two_kinds_of_secret_the_signature_decides_where_there_is_one_and_the_source_can_tell() {
         let token = (TOKEN, "secret token");
+        let both = [&VECTOR[..], &[token]].concat();
         let genuine = |headers: &[_], body| genuine_at(&with_both(), headers, body, at(SIGNED_AT));
 
-        assert!(genuine(&[token], BODY) && genuine(&VECTOR, BODY));
-        assert!(genuine(&[&VECTOR[..], &[token]].concat(), BODY));
-        assert!(!genuine(&[&VECTOR[..], &[token]].concat(), b"{}"));
+        assert!(genuine(&[token], BODY) && genuine(&VECTOR, BODY) && genuine(&both, BODY));
+        assert!(!genuine(&both, b"{}"));
+        assert!(genuine_at(&source_of(Provider::GitLab, token.1), &both, BODY, at(SIGNED_AT)));
     }
 
     #[test]
