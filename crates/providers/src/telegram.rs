@@ -82,7 +82,7 @@ mod tests {
         let source = source_of(Provider::Telegram, "token_1");
 
         assert!(genuine(&source, &[(TOKEN, "token_1")], b"{}"));
-        for forged in [vec![], vec![(TOKEN, "token_2")], vec![(TOKEN, "token")], vec![(TOKEN, "token_1"); 2]] {
+        for forged in [vec![], vec![(TOKEN, "token")], vec![(TOKEN, "Token_1")], vec![(TOKEN, "token_1"); 2]] {
             assert!(!genuine(&source, &forged, b"{}"), "{forged:?}");
         }
     }

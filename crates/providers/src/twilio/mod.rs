@@ -32,7 +32,6 @@ use crate::{
     },
     single::{self, Single, header_key, rfc3339, sha256},
 };
-
 use form::Form;
 
 /// Twilio's webhooks.
