@@ -32,7 +32,7 @@ const TOLERANCE: TimeDelta = TimeDelta::minutes(15);
 const ABOUT: About = About {
     name: "discord",
     title: "Discord",
-    page: "https://discord.com/developers/docs/interactions/overview",
+    page: "https://docs.discord.com/developers/interactions/overview",
     secret: "the Public Key of the application, 64 hexadecimal digits: discord.com/developers, your application, General Information",
     url: "discord.com/developers, your application, General Information, Interactions Endpoint URL; or Webhooks, Endpoint URL",
     verify_token: None,

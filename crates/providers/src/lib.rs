@@ -11,10 +11,14 @@
 //! replays count on that.
 
 mod about;
+mod dialog360;
 mod discord;
 mod generic;
 mod github;
+mod gitlab;
 mod json;
+mod messenger;
+mod meta;
 mod paddle;
 #[cfg(any(test, fuzzing))]
 pub mod properties;
@@ -24,12 +28,14 @@ mod request;
 mod rules;
 mod sendgrid;
 mod settings;
+mod shopify;
 mod signature;
 mod single;
 mod stripe;
 mod telegram;
 #[cfg(test)]
 mod testing;
+mod twilio;
 mod whatsapp;
 
 use std::{fmt, str::FromStr};
@@ -68,6 +74,18 @@ macro_rules! providers {
 providers! {
     /// Meta's WhatsApp Cloud API.
     WhatsApp => whatsapp::WhatsApp,
+    /// 360dialog, which passes WhatsApp's webhooks on.
+    Dialog360 => dialog360::Dialog360,
+    /// Messenger: people who write to a page.
+    Messenger => messenger::MESSENGER,
+    /// Instagram: people who write to an account.
+    Instagram => messenger::INSTAGRAM,
+    /// GitLab's webhooks.
+    GitLab => gitlab::GitLab,
+    /// Shopify's webhooks and Events.
+    Shopify => shopify::Shopify,
+    /// Twilio's messages, calls and Event Streams.
+    Twilio => twilio::Twilio,
     /// GitHub's webhooks.
     GitHub => github::GitHub,
     /// Discord's interactions and webhook events.

@@ -32,7 +32,7 @@ const SIGNATURE: TimedHex = TimedHex {
 const ABOUT: About = About {
     name: "paddle",
     title: "Paddle",
-    page: "https://developer.paddle.com/webhooks/signature-verification",
+    page: "https://developer.paddle.com/webhooks/about/signature-verification",
     secret: "the secret key of the notification destination, pdl_ntfset_…: Developer tools, Notifications, Edit destination",
     url: "Paddle, Developer tools, Notifications, New destination, URL",
     verify_token: None,
@@ -98,6 +98,22 @@ mod tests {
         let believed = [-301, -300, 300, 301].map(|apart| believed(&header, SIGNED_AT + apart));
 
         assert_eq!(believed, [false, true, true, false]);
+    }
+
+    #[test]
+    fn what_came_twice_or_was_signed_for_another_time_or_body_or_by_another_secret_is_forged() {
+        let header = format!("ts={SIGNED_AT};{TAG}");
+        let genuine = |secret: &str, header: &[&str], body: &[u8]| {
+            let pairs: Vec<_> = header.iter().map(|value| (SIGNATURE.header, *value)).collect();
+            genuine_at(&source_of(Provider::Paddle, secret), &pairs, body, at(SIGNED_AT))
+        };
+
+        assert!(genuine("pdl_ntfset_test", &[&header], BODY));
+        assert!(!genuine("pdl_ntfset_test", &[&header, &header], BODY));
+        assert!(!genuine("pdl_ntfset_test", &[&header.replace("777", "778")], BODY));
+        assert!(!genuine("pdl_ntfset_test", &[&header.replace(';', ",")], BODY));
+        assert!(!genuine("pdl_ntfset_test", &[&header], b"{}"));
+        assert!(!genuine("pdl_ntfset_tess", &[&header], BODY));
     }
 
     #[test]

@@ -3,15 +3,15 @@
 //! Repeats are common: the same `sg_event_id` comes three times on average.
 
 use chrono::TimeDelta;
-use vocabulary::{Effect, Event, Item, RawEvent, Source};
+use vocabulary::{Item, RawEvent, Source};
 
 use crate::{
     About, Request, Verdict,
-    json::{Fault, Fields, Node, Text, unix_time},
+    json::unix_time,
     public::Scheme,
     rules::Rules,
     signature::{Doubt, MALFORMED, fresh, from_base64, one_of, only, usable, verdict},
-    single::clean_kind,
+    single::{self, Single},
 };
 
 /// SendGrid's Event Webhook.
@@ -49,11 +49,13 @@ impl Rules for SendGrid {
     }
 
     fn split(&self, _source: &Source, raw_event: &RawEvent) -> Vec<Item> {
-        let text = Text::of(&raw_event.body);
-        match text.root().and_then(|node| node.elements()) {
-            Ok(events) => events.iter().map(|node| event(node).map_err(|fault| node.reject(fault))).collect(),
-            Err(fault) => vec![Err(fault.rejects_body(raw_event.body.clone()))],
-        }
+        single::each(raw_event, |event| {
+            Ok(Single {
+                key: event.key("sg_event_id", event.id("sg_event_id")?)?,
+                kind: event.text("event")?.unwrap_or_default().to_owned(),
+                occurred_at: event.get("timestamp").and_then(unix_time),
+            })
+        })
     }
 }
 
@@ -68,20 +70,6 @@ fn believe(source: &Source, request: &Request<'_>) -> Result<(), Doubt> {
     };
     one_of(&keys, signs)?;
     fresh(timestamp, request.now, TOLERANCE)
-}
-
-fn event(node: &Node<'_>) -> Result<Event, Fault> {
-    let value = node.value()?;
-    let said = Fields::of(&value, node.path())?;
-    let id = said.id("sg_event_id")?;
-    Ok(Event {
-        key: said.key("sg_event_id", id)?,
-        kind: clean_kind(said.text("event")?.unwrap_or_default()),
-        occurred_at: said.get("timestamp").and_then(unix_time),
-        raw: node.raw(),
-        effect: Effect::Notice,
-        quiet: false,
-    })
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! What a source may be told, and whether it can be used.
 
+use http::HeaderName;
 use serde_json::{Map, Value};
 
 use crate::Provider;
@@ -71,4 +72,9 @@ pub(crate) fn check(provider: Provider, settings: &Map<String, Value>) -> Result
         }
     }
     Ok(())
+}
+
+/// Whether it is a header's name as we look for it: in lower case.
+pub(crate) fn is_header(value: &Value) -> bool {
+    value.as_str().is_some_and(|name| HeaderName::from_lowercase(name.as_bytes()).is_ok())
 }

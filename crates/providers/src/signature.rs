@@ -130,6 +130,26 @@ pub(crate) fn only<'h>(headers: &'h HeaderMap, name: &str) -> Result<&'h str, Do
     value.to_str().map_err(|_| MALFORMED)
 }
 
+/// The same of a header that goes by more than one name: what comes under two of them came twice.
+///
+/// # Errors
+/// When it is missing, came twice, or is no text.
+pub(crate) fn only_of<'h>(headers: &'h HeaderMap, names: &[&str]) -> Result<&'h str, Doubt> {
+    let mut there = names.iter().filter(|name| headers.contains_key(**name));
+    let name = there.next().ok_or(MISSING)?;
+    if there.next().is_some() { Err(TWO) } else { only(headers, name) }
+}
+
+/// The value of a parameter of the query that came once.
+///
+/// # Errors
+/// When it is missing or came twice.
+pub(crate) fn only_parameter<'q>(query: &'q [(String, String)], name: &str) -> Result<&'q str, Doubt> {
+    let mut values = query.iter().filter(|(known, _)| known == name).map(|(_, value)| value.as_str());
+    let value = values.next().ok_or(MISSING)?;
+    if values.next().is_some() { Err(TWO) } else { Ok(value) }
+}
+
 /// Whether one of the secrets fits.
 ///
 /// # Errors
@@ -192,7 +212,6 @@ pub(crate) fn from_base64(text: &str) -> Option<Vec<u8>> {
 }
 
 /// Base64 with its padding.
-#[cfg(test)]
 pub(crate) fn to_base64(bytes: &[u8]) -> String {
     STANDARD.encode(bytes)
 }

@@ -1,11 +1,13 @@
 //! Bodies that are one event, as most providers' are: one JSON object with an id.
 
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use ring::digest::{SHA256, digest};
+use serde_json::Value;
 use vocabulary::{Effect, Event, Item, Key, RawEvent};
 
 use crate::{
-    json::{Fault, Fields, Json, Path, Text, key},
+    json::{Fault, Fields, Json, Node, Path, Text, key},
     signature::to_hex,
 };
 
@@ -19,23 +21,53 @@ pub(crate) struct Single {
     pub occurred_at: Option<DateTime<Utc>>,
 }
 
+impl Single {
+    fn event(self, raw: Bytes) -> Event {
+        let Self { key, kind, occurred_at } = self;
+        Event { key, kind: clean_kind(&kind), occurred_at, raw, effect: Effect::Notice, quiet: false }
+    }
+}
+
 /// The one item of a raw event whose body is a JSON object.
 pub(crate) fn split(raw_event: &RawEvent, read: impl FnOnce(&Fields<'_>) -> Result<Single, Fault>) -> Vec<Item> {
+    one(raw_event, object(&raw_event.body, read))
+}
+
+/// What is read of a JSON object.
+///
+/// # Errors
+/// When it is none, or not one that can be read.
+pub(crate) fn object(json: &Bytes, read: impl FnOnce(&Fields<'_>) -> Result<Single, Fault>) -> Result<Single, Fault> {
+    let text = Text::of(json);
+    let node = text.root()?;
+    let value = node.value()?;
+    read(&Fields::of(&value, node.path())?)
+}
+
+/// A raw event that is one item, however it was read.
+pub(crate) fn one(raw_event: &RawEvent, read: Result<Single, Fault>) -> Vec<Item> {
+    let body = &raw_event.body;
+    vec![read.map(|single| single.event(body.clone())).map_err(|fault| fault.rejects_body(body.clone()))]
+}
+
+/// The items of a raw event whose body is a list of JSON objects.
+pub(crate) fn each(raw_event: &RawEvent, read: impl Fn(&Fields<'_>) -> Result<Single, Fault>) -> Vec<Item> {
     let text = Text::of(&raw_event.body);
-    let read = || {
-        let node = text.root()?;
+    let event = |node: &Node<'_>| {
         let value = node.value()?;
-        let Single { key, kind, occurred_at } = read(&Fields::of(&value, node.path())?)?;
-        Ok(Event {
-            key,
-            kind: clean_kind(&kind),
-            occurred_at,
-            raw: raw_event.body.clone(),
-            effect: Effect::Notice,
-            quiet: false,
-        })
+        Ok(read(&Fields::of(&value, node.path())?)?.event(node.raw()))
     };
-    vec![read().map_err(|fault: Fault| fault.rejects_body(raw_event.body.clone()))]
+    match text.root().and_then(|node| node.elements()) {
+        Ok(nodes) => nodes.iter().map(|node| event(node).map_err(|fault| node.reject(fault))).collect(),
+        Err(fault) => vec![Err(fault.rejects_body(raw_event.body.clone()))],
+    }
+}
+
+/// What an object is: the name of its one member beside these; `None` where there are two, or none.
+pub(crate) fn lone_member(object: &Fields<'_>, besides: &[&str]) -> Option<String> {
+    let Some(Value::Object(others)) = object.all_but(besides) else { return None };
+    let mut names = others.into_iter().map(|(name, _)| name);
+    names.next().filter(|_| names.next().is_none())
 }
 
 /// No provider's word is longer.
@@ -52,7 +84,13 @@ pub(crate) fn clean_kind(word: &str) -> String {
 
 /// The only value of a header that was kept with a raw event; a key that could be one of two is none.
 pub(crate) fn kept<'r>(raw_event: &'r RawEvent, name: &str) -> Option<&'r str> {
-    let mut values = raw_event.headers.iter().filter(|(known, _)| known == name).map(|(_, value)| value.as_str());
+    kept_of(raw_event, &[name])
+}
+
+/// The same of a header that goes by more than one name.
+pub(crate) fn kept_of<'r>(raw_event: &'r RawEvent, names: &[&str]) -> Option<&'r str> {
+    let of_names = |(known, _): &&(String, String)| names.contains(&known.as_str());
+    let mut values = raw_event.headers.iter().filter(of_names).map(|(_, value)| value.as_str());
     values.next().filter(|value| !value.is_empty() && values.next().is_none())
 }
 

@@ -3,16 +3,16 @@
 //! Nothing is signed: a token that both know travels with each request. Who has seen one can send anything.
 
 use secrecy::ExposeSecret;
-use serde_json::{Value, json};
+use serde_json::json;
 use vocabulary::{Item, RawEvent, Source};
 
 use crate::{
     About, Request, Sample, Verdict,
-    json::{Fields, unix_time},
+    json::unix_time,
     request::Signed,
     rules::Rules,
     signature::{one_of, only, same, usable, verdict},
-    single::{self, Single},
+    single::{self, Single, lone_member},
 };
 
 /// Telegram's bots.
@@ -25,7 +25,7 @@ const ABOUT: About = About {
     name: "telegram",
     title: "Telegram",
     page: "https://core.telegram.org/bots/api#setwebhook",
-    secret: "the secret_token that you choose and give to setWebhook",
+    secret: "the secret_token that you choose and give to setWebhook: 1 to 256 letters, digits, _ and -",
     url: "the url that you give to setWebhook; its port must be 443, 80, 88 or 8443",
     verify_token: None,
     signature: "none: X-Telegram-Bot-Api-Secret-Token must be the secret",
@@ -55,7 +55,8 @@ impl Rules for Telegram {
     fn split(&self, _source: &Source, raw_event: &RawEvent) -> Vec<Item> {
         single::split(raw_event, |body| {
             let id = body.text_or_number(ID)?.unwrap_or_default();
-            let kind = only_other(body).unwrap_or_default();
+            // What an update is, its one member beside the id is called.
+            let kind = lone_member(body, &[ID]).unwrap_or_default();
             let update = body.get(&kind);
             let time = update.and_then(|update| update.get("edit_date").or_else(|| update.get("date")));
             Ok(Single { key: body.key(ID, id)?, kind, occurred_at: time.and_then(unix_time) })
@@ -66,13 +67,6 @@ impl Rules for Telegram {
         let body = json!({ID: sample.id, "latchhook_sample": {"date": sample.now.timestamp()}}).to_string();
         Signed::json(body, &[(TOKEN, source.secrets.first()?.expose_secret())])
     }
-}
-
-/// What an update is: the name of its one member beside the id.
-fn only_other(body: &Fields<'_>) -> Option<String> {
-    let Some(Value::Object(others)) = body.all_but(&[ID]) else { return None };
-    let mut names = others.into_iter().map(|(name, _)| name);
-    names.next().filter(|_| names.next().is_none())
 }
 
 #[cfg(test)]
@@ -88,9 +82,17 @@ mod tests {
         let source = source_of(Provider::Telegram, "token_1");
 
         assert!(genuine(&source, &[(TOKEN, "token_1")], b"{}"));
-        for forged in [vec![], vec![(TOKEN, "token_2")], vec![(TOKEN, "token")], vec![(TOKEN, "token_1"); 2]] {
+        for forged in [vec![], vec![(TOKEN, "token")], vec![(TOKEN, "Token_1")], vec![(TOKEN, "token_1"); 2]] {
             assert!(!genuine(&source, &forged, b"{}"), "{forged:?}");
         }
+    }
+
+    #[test]
+    fn the_token_is_kept_with_no_raw_event_and_an_empty_one_is_nobodys() {
+        let source = source_of(Provider::Telegram, "");
+
+        assert!(!genuine(&source, &[(TOKEN, "")], b"{}"));
+        assert_eq!(Provider::Telegram.kept_headers(&source), Vec::<&str>::new());
     }
 
     #[test]

@@ -21,7 +21,7 @@ use crate::{
     json::{Fault, Json, Path, Text, key, loose_text},
     reason,
     rules::Rules,
-    signature::verdict,
+    signature::{Doubt, verdict},
     single::{clean_kind, header_key, kept, sha256},
 };
 use recipe::{Algorithm, Known, Place, Recipe};
@@ -73,16 +73,23 @@ impl Rules for Generic {
     }
 
     fn verify(&self, source: &Source, request: &Request<'_>) -> Verdict {
-        match Recipe::of(&source.settings) {
-            Ok(recipe) => verdict(verify::believe(&recipe, source, request)),
-            Err(_) => Verdict::Forged("the source's settings do not go together"),
-        }
+        verdict(believe(&source.settings, source, request))
     }
 
     fn split(&self, source: &Source, raw_event: &RawEvent) -> Vec<Item> {
         let read = || read(&Recipe::of(&source.settings).map_err(|error| unfit(&error))?, raw_event);
         vec![read().map_err(|fault: Fault| fault.rejects_body(raw_event.body.clone()))]
     }
+}
+
+/// Whether one of the source's secrets vouches for a request as these settings say: also those of a provider whose way can be
+/// said in them.
+///
+/// # Errors
+/// When none does.
+pub(crate) fn believe(settings: &Map<String, Value>, source: &Source, request: &Request<'_>) -> Result<(), Doubt> {
+    let recipe = Recipe::of(settings).map_err(|_| "the source's settings do not go together")?;
+    verify::believe(&recipe, source, request)
 }
 
 fn unfit(error: &SettingsError) -> Fault {

@@ -1,9 +1,8 @@
 //! What a source of this kind is told.
 
-use http::HeaderName;
 use serde_json::Value;
 
-use crate::Setting;
+use crate::{Setting, settings::is_header};
 
 const fn setting(name: &'static str, does: &'static str, expected: &'static str, takes: fn(&Value) -> bool) -> Setting {
     Setting { name, does, expected, needed: false, takes }
@@ -85,10 +84,6 @@ fn is_one_of(value: &Value, words: &[&str]) -> bool {
 
 fn is_text(value: &Value) -> bool {
     value.as_str().is_some_and(|text| !text.is_empty())
-}
-
-fn is_header(value: &Value) -> bool {
-    value.as_str().is_some_and(|name| HeaderName::from_lowercase(name.as_bytes()).is_ok())
 }
 
 fn is_pointer(value: &Value) -> bool {

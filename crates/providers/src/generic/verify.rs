@@ -12,7 +12,9 @@ use super::{
 use crate::{
     Request,
     public::from_pem,
-    signature::{Doubt, MALFORMED, MISSING, TWO, fresh, from_base64, from_hex, one_of, only, same, signed, usable},
+    signature::{
+        Doubt, MALFORMED, MISSING, fresh, from_base64, from_hex, one_of, only, only_parameter, same, signed, usable,
+    },
 };
 
 /// Signatures that are looked at, each by every secret. Nobody rotates more keys at once.
@@ -46,11 +48,7 @@ impl Place<'_> {
     fn value<'r>(&self, request: &Request<'r>) -> Result<&'r str, Doubt> {
         match *self {
             Self::Header(name) => only(request.headers, name),
-            Self::Query(name) => {
-                let mut values = request.query.iter().filter(|(known, _)| known == name).map(|(_, value)| value);
-                let value = values.next().ok_or(MISSING)?;
-                if values.next().is_some() { Err(TWO) } else { Ok(value) }
-            }
+            Self::Query(name) => only_parameter(request.query, name),
         }
     }
 }

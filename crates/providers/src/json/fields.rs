@@ -167,12 +167,22 @@ pub(crate) fn loose_text(value: &Json<'_>) -> Option<String> {
 
 /// A time in seconds since 1970, as a number or a string. What no RFC 3339 date can say is no time.
 pub(crate) fn unix_time(value: &Json<'_>) -> Option<DateTime<Utc>> {
-    let seconds = match value {
-        Json::Text(text) => text.parse().ok()?,
-        Json::Number(number) => number.as_i64()?,
-        _ => return None,
-    };
-    (0..YEAR_10000).contains(&seconds).then(|| DateTime::from_timestamp(seconds, 0)).flatten()
+    let seconds = integer(value).filter(|seconds| (0..YEAR_10000).contains(seconds))?;
+    DateTime::from_timestamp(seconds, 0)
+}
+
+/// The same in milliseconds.
+pub(crate) fn unix_millis(value: &Json<'_>) -> Option<DateTime<Utc>> {
+    let millis = integer(value).filter(|millis| (0..YEAR_10000 * 1000).contains(millis))?;
+    DateTime::from_timestamp_millis(millis)
+}
+
+fn integer(value: &Json<'_>) -> Option<i64> {
+    match value {
+        Json::Text(text) => text.parse().ok(),
+        Json::Number(number) => number.as_i64(),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

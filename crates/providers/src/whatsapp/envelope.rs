@@ -32,25 +32,33 @@ pub(super) struct Change<'t> {
     pub people: People<'t>,
 }
 
-/// All items of a raw event.
-pub(crate) fn split(source: &Source, raw_event: &RawEvent) -> Vec<Item> {
-    let text = Text::of(&raw_event.body);
-    let ours = source.settings.get(PHONE_NUMBER_ID).and_then(Value::as_str);
-    match entries(&text) {
-        Ok(entries) => entries.iter().flat_map(|entry| of_entry(entry, ours)).collect(),
-        Err(fault) => vec![Err(fault.rejects_body(raw_event.body.clone()))],
-    }
+/// What a body may look like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// Entries that hold changes, as Meta sends them.
+    Entries,
+    /// That, or the value of one change of `messages` with nothing around it, as 360dialog passes it on.
+    FlatOrEntries,
 }
 
-fn entries<'t>(text: &'t Text<'t>) -> Result<Vec<Node<'t>>, Fault> {
-    let body = text.root()?.object().map_err(|fault| Fault { reason: reason::NOT_JSON, ..fault })?;
-    let is_flat = body.get("messages").or_else(|| body.get("statuses")).is_some();
-    let expected = if is_flat {
-        "an array (this looks like 360dialog's flat body, which is another provider's)"
-    } else {
-        "an array"
+/// All items of a raw event.
+pub(crate) fn split(source: &Source, raw_event: &RawEvent, shape: Shape) -> Vec<Item> {
+    let text = Text::of(&raw_event.body);
+    let ours = source.settings.get(PHONE_NUMBER_ID).and_then(Value::as_str);
+    let items = || {
+        let root = text.root()?;
+        let body = root.object().map_err(|fault| Fault { reason: reason::NOT_JSON, ..fault })?;
+        let is_flat = body.get("entry").is_none() && lists::LISTS.iter().any(|name| body.get(name).is_some());
+        let expected = match shape {
+            Shape::FlatOrEntries if is_flat => return Ok(of_change(&Change::flat(&root), ours)),
+            Shape::FlatOrEntries => "an array (or beside it messages or statuses)",
+            Shape::Entries if is_flat => "an array (this looks like 360dialog's flat body: its provider is dialog360)",
+            Shape::Entries => "an array",
+        };
+        let entries = body.require("entry", expected)?.elements()?;
+        Ok(entries.iter().flat_map(|entry| of_entry(entry, ours)).collect())
     };
-    body.require("entry", expected)?.elements()
+    items().unwrap_or_else(|fault: Fault| vec![Err(fault.rejects_body(raw_event.body.clone()))])
 }
 
 fn of_entry(node: &Node<'_>, ours: Option<&str>) -> Vec<Item> {
@@ -61,18 +69,21 @@ fn of_entry(node: &Node<'_>, ours: Option<&str>) -> Vec<Item> {
         Ok((changes, scalar("id"), scalar("time")))
     };
     match read() {
-        Ok((changes, id, time)) => changes.iter().flat_map(|change| of_change(change, &id, &time, ours)).collect(),
+        Ok((changes, id, time)) => {
+            let of_node = |node| match Change::read(node, &id, &time) {
+                Ok(change) => of_change(&change, ours),
+                Err(fault) => vec![Err(node.reject(fault))],
+            };
+            changes.iter().flat_map(of_node).collect()
+        }
         Err(fault) => vec![Err(node.reject(fault))],
     }
 }
 
-fn of_change(node: &Node<'_>, entry_id: &Json<'_>, entry_time: &Json<'_>, ours: Option<&str>) -> Vec<Item> {
-    match Change::read(node, entry_id, entry_time) {
-        Ok(change) => match ours.map_or(Ok(()), |ours| change.must_be_about(ours)) {
-            Err(fault) => lists::items(&change).into_iter().map(|item| Err(astray(item, &fault))).collect(),
-            Ok(()) => lists::items(&change),
-        },
-        Err(fault) => vec![Err(node.reject(fault))],
+fn of_change(change: &Change<'_>, ours: Option<&str>) -> Vec<Item> {
+    match ours.map_or(Ok(()), |ours| change.must_be_about(ours)) {
+        Err(fault) => lists::items(change).into_iter().map(|item| Err(astray(item, &fault))).collect(),
+        Ok(()) => lists::items(change),
     }
 }
 
@@ -80,19 +91,27 @@ impl<'t> Change<'t> {
     fn read(node: &Node<'t>, entry_id: &'t Json<'t>, entry_time: &'t Json<'t>) -> Result<Self, Fault> {
         let change = node.object()?;
         let field = change.require("field", "a string")?.text()?;
-        let value = change.get("value");
+        Ok(Self { entry_id, entry_time, ..Self::of(node, &field, change.get("value")) })
+    }
+
+    /// A value that stands alone: it says neither whose it is nor when.
+    fn flat(value: &Node<'t>) -> Self {
+        Self::of(value, "messages", Some(value.clone()))
+    }
+
+    fn of(node: &Node<'t>, field: &str, value: Option<Node<'t>>) -> Self {
         let known = |metadata| with_short_members(metadata, &[PHONE_NUMBER_ID, DISPLAY_PHONE_NUMBER]);
         let parts = value.as_ref().and_then(|value| value.object().ok());
         let part = |name| parts.as_ref()?.get(name);
-        Ok(Self {
+        Self {
             node: node.clone(),
-            field: clean_kind(&field),
-            entry_id,
-            entry_time,
+            field: clean_kind(field),
+            entry_id: &Json::Null,
+            entry_time: &Json::Null,
             metadata: part("metadata").map(|node| (node.clone(), node.value().map(known))),
             people: People::of(part("contacts"), part("messages")),
             value,
-        })
+        }
     }
 
     /// What `metadata` says under this name.

@@ -1,6 +1,6 @@
 //! What lies in a change: lists of items, or the change is itself the item.
 
-use vocabulary::{Effect, Event, Item, Key, Rejection};
+use vocabulary::{Event, Item};
 
 use super::{
     envelope::Change,
@@ -10,11 +10,11 @@ use super::{
 };
 use crate::{
     json::{Fault, Node},
-    reason,
+    meta,
 };
 
 /// The lists that we know, in the order in which they are read.
-const LISTS: [&str; 8] =
+pub(super) const LISTS: [&str; 8] =
     ["messages", "statuses", "errors", "user_actions", "message_echoes", "calls", "automatic_events", "history"];
 
 /// Lists that only describe the items beside them.
@@ -24,7 +24,7 @@ const DESCRIPTIONS: [&str; 1] = ["contacts"];
 pub(super) fn items(change: &Change<'_>) -> Vec<Item> {
     let items = match change.field.as_str() {
         "messages" | "smb_message_echoes" | "calls" | "automatic_events" | "history" => of_value(change),
-        "standby" => of_value(change).into_iter().map(|item| item.and_then(standby)).collect(),
+        "standby" => of_value(change).into_iter().map(|item| item.and_then(meta::standby)).collect(),
         _ => Vec::new(),
     };
     if items.is_empty() { vec![item(&change.node, notice::notice(change, &change.field, &change.node))] } else { items }
@@ -69,14 +69,4 @@ fn read(change: &Change<'_>, list: &str, node: &Node<'_>) -> Vec<Item> {
 
 pub(super) fn item(node: &Node<'_>, event: Result<Event, Fault>) -> Item {
     event.map_err(|fault| node.reject(fault))
-}
-
-/// A copy of what another app handles: told, but it makes no message of its own.
-fn standby(event: Event) -> Item {
-    match Key::new(format!("standby:{}", event.key)) {
-        Ok(key) => Ok(Event { key, kind: "standby".into(), effect: Effect::Notice, ..event }),
-        Err(error) => {
-            Err(Rejection { reason: reason::UNUSABLE_ID, detail: error.to_string(), raw: event.raw, whole: false })
-        }
-    }
 }

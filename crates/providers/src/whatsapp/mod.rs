@@ -30,7 +30,7 @@ mod people;
 mod shared;
 mod status;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::time::Duration;
 
@@ -40,10 +40,11 @@ use vocabulary::{Item, RawEvent, Source};
 
 use crate::{
     About, Handshake, Request, Sample, Setting, Verdict,
+    meta::{self, SIGNATURE},
     request::Signed,
     rules::Rules,
-    signature::{self, HexHmac},
 };
+pub(crate) use envelope::{Shape, split};
 
 /// Meta's WhatsApp Cloud API.
 pub(crate) struct WhatsApp;
@@ -52,29 +53,33 @@ const ABOUT: About = About {
     name: "whatsapp",
     title: "WhatsApp Cloud API",
     page: "https://developers.facebook.com/documentation/business-messaging/whatsapp/webhooks/overview",
-    secret: "the app secret: developers.facebook.com, your app, App settings, Basic",
+    secret: meta::SECRET,
     url: "developers.facebook.com, your app, WhatsApp, Configuration, Callback URL; then subscribe to `messages`",
-    verify_token: Some(
-        "a word of your own: choose one, and give Meta the same as Verify token beside the callback URL",
-    ),
-    signature: "X-Hub-Signature-256: HMAC-SHA256 of the body, hexadecimal",
-    key: "the id of each item (`wamid`, `wamid:status`); its content where it has none",
+    verify_token: Some(meta::VERIFY_TOKEN),
+    signature: meta::SIGNED,
+    key: KEY,
     repeats_for: Some(Duration::from_hours(7 * 24)),
     kept_headers: &[SIGNATURE.header],
-    // Meta documents 3 MB as the largest payload.
-    body_limit: 3 * 1024 * 1024,
-    settings: &[Setting {
-        name: PHONE_NUMBER_ID,
-        does: "quarantines what is for another phone number: an app's numbers share one secret",
-        expected: "1 to 32 digits in a string, as Meta's app dashboard shows the phone number's id (not the number)",
-        needed: false,
-        takes: |value| value.as_str().is_some_and(is_number_id),
-    }],
+    body_limit: BODY_LIMIT,
+    settings: &[PHONE_NUMBER],
 };
 
-const SIGNATURE: HexHmac = HexHmac { header: "x-hub-signature-256", prefix: "sha256=" };
+/// What keys are made of, for people.
+pub(crate) const KEY: &str = "the id of each item (`wamid`, `wamid:status`); its content where it has none";
+
+/// Meta documents 3 MB as the largest payload.
+pub(crate) const BODY_LIMIT: usize = 3 * 1024 * 1024;
 
 /// Takes only this number's items: an app's numbers share one secret, so another number's can be sent here.
+pub(crate) const PHONE_NUMBER: Setting = Setting {
+    name: PHONE_NUMBER_ID,
+    does: "quarantines what is for another phone number: an app's numbers share one secret",
+    expected: "1 to 32 digits in a string, as Meta's app dashboard shows the phone number's id (not the number)",
+    needed: false,
+    takes: |value| value.as_str().is_some_and(is_number_id),
+};
+
+/// The number's id, in settings and in a change's `metadata`.
 const PHONE_NUMBER_ID: &str = "phone_number_id";
 
 /// The number itself, as people write it.
@@ -89,44 +94,35 @@ impl Rules for WhatsApp {
         SIGNATURE.verify(&source.secrets, request)
     }
 
-    /// Meta's subscription handshake: whoever knows the verify token gets the challenge back.
     fn handshake(&self, source: &Source, query: &[(String, String)]) -> Handshake {
-        let expected = source.verify_token.as_ref().map(ExposeSecret::expose_secret);
-        match (only(query, "hub.mode"), only(query, "hub.verify_token"), only(query, "hub.challenge"), expected) {
-            (Some("subscribe"), Some(given), Some(challenge), Some(expected)) if signature::same(given, expected) => {
-                Handshake::Answer(challenge.to_owned())
-            }
-            _ => Handshake::Refused,
-        }
+        meta::handshake(source, query)
     }
 
     fn split(&self, source: &Source, raw_event: &RawEvent) -> Vec<Item> {
-        envelope::split(source, raw_event)
+        split(source, raw_event, Shape::Entries)
     }
 
     fn sample(&self, source: &Source, sample: &Sample<'_>) -> Option<Signed> {
-        let (id, seconds) = (sample.id, sample.now.timestamp().to_string());
-        let number = source.settings.get(PHONE_NUMBER_ID).and_then(Value::as_str).unwrap_or("106540352242922");
-        let body = json!({"object": "whatsapp_business_account", "entry": [{"id": "102290129340398", "changes": [{
-        "field": "messages", "value": {
-            "messaging_product": "whatsapp",
-            "metadata": {"display_phone_number": "15550783881", "phone_number_id": number},
-            "contacts": [{"profile": {"name": "latchhook"}, "wa_id": "16505551234"}],
-            "messages": [{"from": "16505551234", "id": format!("wamid.test-{id}"), "timestamp": seconds,
-                "type": "text", "text": {"body": "A sample, sent by latchhook source test"}}],
-        }}]}]})
-        .to_string();
-        let secret = source.secrets.first()?.expose_secret();
-        let tag = SIGNATURE.sign(secret, body.as_bytes());
+        let change = json!({"field": "messages", "value": sample_value(source, sample)});
+        let body =
+            json!({"object": "whatsapp_business_account", "entry": [{"id": "102290129340398", "changes": [change]}]})
+                .to_string();
+        let tag = SIGNATURE.sign(source.secrets.first()?.expose_secret(), body.as_bytes());
         Signed::json(body, &[(SIGNATURE.header, &tag)])
     }
 }
 
-/// The value of a parameter that is there once, and not empty: a blank token would match a blank one.
-fn only<'q>(query: &'q [(String, String)], name: &str) -> Option<&'q str> {
-    let mut values = query.iter().filter(|(given, _)| given == name).map(|(_, value)| value.as_str());
-    let value = values.next().filter(|value| !value.is_empty())?;
-    values.next().is_none().then_some(value)
+/// The value of a change with one message, to the source's own number.
+pub(crate) fn sample_value(source: &Source, sample: &Sample<'_>) -> Value {
+    let (id, seconds) = (sample.id, sample.now.timestamp().to_string());
+    let number = source.settings.get(PHONE_NUMBER_ID).and_then(Value::as_str).unwrap_or("106540352242922");
+    json!({
+        "messaging_product": "whatsapp",
+        "metadata": {"display_phone_number": "15550783881", "phone_number_id": number},
+        "contacts": [{"profile": {"name": "latchhook"}, "wa_id": "16505551234"}],
+        "messages": [{"from": "16505551234", "id": format!("wamid.test-{id}"), "timestamp": seconds,
+            "type": "text", "text": {"body": "A sample, sent by latchhook source test"}}],
+    })
 }
 
 fn is_number_id(text: &str) -> bool {

@@ -18,7 +18,7 @@ use crate::Provider;
 
 macro_rules! fixtures {
     ($($name:literal)*) => {
-        const FIXTURES: &[(&str, &[u8])] =
+        pub(crate) const FIXTURES: &[(&str, &[u8])] =
             &[$(($name, include_bytes!(concat!("../../../../../tests/fixtures/whatsapp/", $name, ".json")))),*];
     };
 }
