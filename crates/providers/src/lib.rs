@@ -26,6 +26,7 @@ mod sendgrid;
 mod settings;
 mod signature;
 mod single;
+mod slack;
 mod stripe;
 mod telegram;
 #[cfg(test)]
@@ -82,6 +83,8 @@ providers! {
     Paddle => paddle::Paddle,
     /// Telegram's bots.
     Telegram => telegram::Telegram,
+    /// Slack's events, slash commands and interactions.
+    Slack => slack::Slack,
 }
 
 /// Why a text names no provider.

@@ -1,5 +1,6 @@
 //! Bodies that are one event, as most providers' are: one JSON object with an id.
 
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use ring::digest::{SHA256, digest};
 use vocabulary::{Effect, Event, Item, Key, RawEvent};
@@ -21,21 +22,31 @@ pub(crate) struct Single {
 
 /// The one item of a raw event whose body is a JSON object.
 pub(crate) fn split(raw_event: &RawEvent, read: impl FnOnce(&Fields<'_>) -> Result<Single, Fault>) -> Vec<Item> {
-    let text = Text::of(&raw_event.body);
-    let read = || {
-        let node = text.root()?;
-        let value = node.value()?;
-        let Single { key, kind, occurred_at } = read(&Fields::of(&value, node.path())?)?;
-        Ok(Event {
-            key,
-            kind: clean_kind(&kind),
-            occurred_at,
-            raw: raw_event.body.clone(),
-            effect: Effect::Notice,
-            quiet: false,
-        })
+    one(raw_event, object(&raw_event.body, read))
+}
+
+/// What is read of a JSON object.
+///
+/// # Errors
+/// When it is none, or not one that can be read.
+pub(crate) fn object(json: &Bytes, read: impl FnOnce(&Fields<'_>) -> Result<Single, Fault>) -> Result<Single, Fault> {
+    let text = Text::of(json);
+    let node = text.root()?;
+    let value = node.value()?;
+    read(&Fields::of(&value, node.path())?)
+}
+
+/// A raw event that is one item, however it was read.
+pub(crate) fn one(raw_event: &RawEvent, read: Result<Single, Fault>) -> Vec<Item> {
+    let event = |Single { key, kind, occurred_at }| Event {
+        key,
+        kind: clean_kind(&kind),
+        occurred_at,
+        raw: raw_event.body.clone(),
+        effect: Effect::Notice,
+        quiet: false,
     };
-    vec![read().map_err(|fault: Fault| fault.rejects_body(raw_event.body.clone()))]
+    vec![read.map(event).map_err(|fault| fault.rejects_body(raw_event.body.clone()))]
 }
 
 /// No provider's word is longer.
