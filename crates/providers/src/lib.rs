@@ -27,6 +27,7 @@ mod settings;
 mod signature;
 mod single;
 mod slack;
+mod standard_webhooks;
 mod stripe;
 mod telegram;
 #[cfg(test)]
@@ -85,6 +86,8 @@ providers! {
     Telegram => telegram::Telegram,
     /// Slack's events, slash commands and interactions.
     Slack => slack::Slack,
+    /// Any sender that keeps to Standard Webhooks.
+    StandardWebhooks => standard_webhooks::StandardWebhooks,
 }
 
 /// Why a text names no provider.

@@ -12,11 +12,11 @@ use super::{
 use crate::{
     Request,
     public::from_pem,
-    signature::{Doubt, MALFORMED, MISSING, TWO, fresh, from_base64, from_hex, one_of, only, same, signed, usable},
+    signature::{
+        Doubt, MALFORMED, MAX_SIGNATURES, MISSING, TWO, fresh, from_base64, from_hex, one_of, only, same, signed,
+        usable,
+    },
 };
-
-/// Signatures that are looked at, each by every secret. Nobody rotates more keys at once.
-const MAX_SIGNATURES: usize = 16;
 
 /// Believes a request, or says why not.
 pub(super) fn believe(recipe: &Recipe<'_>, source: &Source, request: &Request<'_>) -> Result<(), Doubt> {
