@@ -15,6 +15,7 @@ mod discord;
 mod generic;
 mod github;
 mod json;
+mod mailgun;
 mod paddle;
 #[cfg(any(test, fuzzing))]
 pub mod properties;
@@ -88,6 +89,8 @@ providers! {
     Slack => slack::Slack,
     /// Any sender that keeps to Standard Webhooks.
     StandardWebhooks => standard_webhooks::StandardWebhooks,
+    /// Mailgun's webhooks.
+    Mailgun => mailgun::Mailgun,
 }
 
 /// Why a text names no provider.
