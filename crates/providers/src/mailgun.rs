@@ -113,10 +113,9 @@ fn believe(source: &Source, request: &Request<'_>) -> Result<(), Doubt> {
         _ => return Err(MALFORMED),
     };
     fresh(&timestamp, request.now, TOLERANCE)?;
-    let tag = from_hex(&signature).ok_or(MALFORMED)?;
-    let tags = [Some(tag), of_parent.as_deref().and_then(from_hex)];
+    let tags: Vec<_> = [Some(signature), of_parent].into_iter().flatten().filter_map(|tag| from_hex(&tag)).collect();
     let parts = [timestamp.as_bytes(), token.as_bytes()];
-    one_of(&secrets, |secret| tags.iter().flatten().any(|tag| signed(HMAC_SHA256, secret.as_bytes(), &parts, tag)))
+    one_of(&secrets, |secret| tags.iter().any(|tag| signed(HMAC_SHA256, secret.as_bytes(), &parts, tag)))
 }
 
 /// Seconds since 1970, with a fraction.
