@@ -168,6 +168,15 @@ pub(crate) fn fresh(seconds: &str, now: DateTime<Utc>, tolerance: TimeDelta) -> 
     if apart <= i128::from(tolerance.num_seconds()) { Ok(()) } else { Err(STALE) }
 }
 
+/// The same of a date and time as RFC 3339 writes it.
+///
+/// # Errors
+/// When it is none, is before 1970, or is not within.
+pub(crate) fn fresh_date(date: &str, now: DateTime<Utc>, tolerance: TimeDelta) -> Result<(), Doubt> {
+    let at = DateTime::parse_from_rfc3339(date).map_err(|_| MALFORMED)?;
+    fresh(&at.timestamp().to_string(), now, tolerance)
+}
+
 /// Whether two texts are equal, in a time that says nothing of where they differ.
 ///
 /// ring keeps its own comparison to itself, so both are hashed under one key, and the hashes compared.

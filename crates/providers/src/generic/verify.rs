@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use chrono::{DateTime, TimeDelta};
+use chrono::TimeDelta;
 use vocabulary::Source;
 
 use super::{
@@ -13,8 +13,8 @@ use crate::{
     Request,
     public::from_pem,
     signature::{
-        Doubt, MALFORMED, MAX_SIGNATURES, MISSING, TWO, fresh, from_base64, from_hex, one_of, only, same, signed,
-        usable,
+        Doubt, MALFORMED, MAX_SIGNATURES, MISSING, TWO, fresh, fresh_date, from_base64, from_hex, one_of, only, same,
+        signed, usable,
     },
 };
 
@@ -91,11 +91,7 @@ impl Timestamp<'_> {
 
     fn is_fresh(&self, at: &str, request: &Request<'_>) -> Result<(), Doubt> {
         let tolerance = TimeDelta::seconds(self.tolerance);
-        if !self.is_rfc3339 {
-            return fresh(at, request.now, tolerance);
-        }
-        let at = DateTime::parse_from_rfc3339(at).map_err(|_| MALFORMED)?;
-        fresh(&at.timestamp().to_string(), request.now, tolerance)
+        if self.is_rfc3339 { fresh_date(at, request.now, tolerance) } else { fresh(at, request.now, tolerance) }
     }
 }
 
