@@ -11,15 +11,18 @@
 //! replays count on that.
 
 mod about;
+mod certificate;
 mod dialog360;
 mod discord;
 mod generic;
 mod github;
 mod gitlab;
 mod json;
+mod mailgun;
 mod messenger;
 mod meta;
 mod paddle;
+mod paypal;
 #[cfg(any(test, fuzzing))]
 pub mod properties;
 mod public;
@@ -31,6 +34,8 @@ mod settings;
 mod shopify;
 mod signature;
 mod single;
+mod slack;
+mod standard_webhooks;
 mod stripe;
 mod telegram;
 #[cfg(test)]
@@ -44,6 +49,7 @@ use serde_json::{Map, Value};
 use vocabulary::{Item, RawEvent, Source};
 
 pub use about::About;
+pub use certificate::{Certificate, CertificateError};
 pub use request::{Answer, Handshake, Request, Sample, Verdict};
 pub use settings::{Setting, SettingsError};
 
@@ -100,6 +106,14 @@ providers! {
     Paddle => paddle::Paddle,
     /// Telegram's bots.
     Telegram => telegram::Telegram,
+    /// Slack's events, slash commands and interactions.
+    Slack => slack::Slack,
+    /// Any sender that keeps to Standard Webhooks.
+    StandardWebhooks => standard_webhooks::StandardWebhooks,
+    /// Mailgun's webhooks.
+    Mailgun => mailgun::Mailgun,
+    /// PayPal's webhooks.
+    PayPal => paypal::PayPal,
 }
 
 /// Why a text names no provider.
@@ -125,6 +139,19 @@ impl Provider {
     /// A source without secrets takes nothing.
     pub fn verify(self, source: &Source, request: &Request<'_>) -> Verdict {
         self.rules().verify(source, request)
+    }
+
+    /// Where the certificate is that a request says it is signed with, if its provider signs with certificates that are to be
+    /// fetched: `https`, and an address of the provider's own, whatever the request says. Such a request is for
+    /// [`Provider::verify_by`], once the certificate is here; all others are for [`Provider::verify`], which without a
+    /// certificate takes nothing that needs one.
+    pub fn certificate_url<'r>(self, source: &Source, request: &Request<'r>) -> Option<&'r str> {
+        self.rules().certificate_url(source, request)
+    }
+
+    /// As [`Provider::verify`], with the certificate that is at [`Provider::certificate_url`].
+    pub fn verify_by(self, source: &Source, request: &Request<'_>, certificate: &Certificate) -> Verdict {
+        self.rules().verify_by(source, request, certificate)
     }
 
     /// What to answer to a GET, by its decoded query.

@@ -65,9 +65,16 @@ fn der(bytes: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
 
 /// The bytes of a public key in PEM (RFC 7468, section 13).
 pub(crate) fn from_pem(text: &str) -> Option<Vec<u8>> {
-    let inside = text.trim().strip_prefix("-----BEGIN PUBLIC KEY-----")?.strip_suffix("-----END PUBLIC KEY-----")?;
+    let (key, rest) = first_in_pem(text, "PUBLIC KEY")?;
+    rest.is_empty().then_some(key)
+}
+
+/// The bytes of what a text in PEM (RFC 7468, section 2) begins with, and what follows it.
+pub(crate) fn first_in_pem<'t>(text: &'t str, label: &str) -> Option<(Vec<u8>, &'t str)> {
+    let inside = text.trim().strip_prefix(&format!("-----BEGIN {label}-----"))?;
+    let (inside, rest) = inside.split_once(&format!("-----END {label}-----"))?;
     let base64: String = inside.chars().filter(|c| !c.is_ascii_whitespace()).collect();
-    from_base64(&base64)
+    Some((from_base64(&base64)?, rest.trim_start()))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 use vocabulary::{Item, RawEvent, Source};
 
-use crate::{About, Answer, Handshake, Request, Sample, SettingsError, Verdict, request::Signed};
+use crate::{About, Answer, Certificate, Handshake, Request, Sample, SettingsError, Verdict, request::Signed};
 
 /// One provider's rules. Pure: no I/O and no clock.
 pub(crate) trait Rules: Sync {
@@ -12,6 +12,17 @@ pub(crate) trait Rules: Sync {
 
     /// Whether one of the source's secrets vouches for the request. Whatever is odd about it is a forgery.
     fn verify(&self, source: &Source, request: &Request<'_>) -> Verdict;
+
+    /// Where the certificate is that a request says it is signed with: an address of the provider's own, whatever the request
+    /// says.
+    fn certificate_url<'r>(&self, _source: &Source, _request: &Request<'r>) -> Option<&'r str> {
+        None
+    }
+
+    /// The same as [`Rules::verify`], with the certificate that is there.
+    fn verify_by(&self, source: &Source, request: &Request<'_>, _certificate: &Certificate) -> Verdict {
+        self.verify(source, request)
+    }
 
     /// The items of a raw event that was genuine.
     fn split(&self, source: &Source, raw_event: &RawEvent) -> Vec<Item>;

@@ -27,6 +27,10 @@ pub(crate) const NO_SECRET: Doubt = "the source has no secret";
 /// Too old, or from the future.
 pub(crate) const STALE: Doubt = "the signature is too old, or from the future";
 
+/// Signatures that are looked at, each by every secret. Nobody rotates more keys at once, and a stranger could have us hash
+/// megabytes a thousand times.
+pub(crate) const MAX_SIGNATURES: usize = 16;
+
 /// Where a provider puts its HMAC-SHA256 of the body, in hexadecimal: `X-Hub-Signature-256: sha256=<64 digits>`.
 pub(crate) struct HexHmac {
     /// The header's name, in lower case.
@@ -99,7 +103,7 @@ impl TimedHex {
         let mut times = named(self.time);
         let time = times.next().filter(|_| times.next().is_none()).ok_or(MALFORMED)?;
         let tags: Vec<_> = named(self.tag).filter_map(from_hex).collect();
-        if tags.is_empty() { Err(MALFORMED) } else { Ok((time, tags)) }
+        if (1..=MAX_SIGNATURES).contains(&tags.len()) { Ok((time, tags)) } else { Err(MALFORMED) }
     }
 }
 
@@ -182,6 +186,15 @@ pub(crate) fn fresh(seconds: &str, now: DateTime<Utc>, tolerance: TimeDelta) -> 
     let signed_at: i128 = is_number.then(|| seconds.parse().ok()).flatten().ok_or(MALFORMED)?;
     let apart = (i128::from(now.timestamp()) - signed_at).abs();
     if apart <= i128::from(tolerance.num_seconds()) { Ok(()) } else { Err(STALE) }
+}
+
+/// The same of a date and time as RFC 3339 writes it.
+///
+/// # Errors
+/// When it is none, is before 1970, or is not within.
+pub(crate) fn fresh_date(date: &str, now: DateTime<Utc>, tolerance: TimeDelta) -> Result<(), Doubt> {
+    let at = DateTime::parse_from_rfc3339(date).map_err(|_| MALFORMED)?;
+    fresh(&at.timestamp().to_string(), now, tolerance)
 }
 
 /// Whether two texts are equal, in a time that says nothing of where they differ.

@@ -106,11 +106,13 @@ mod tests {
     }
 
     #[test]
-    fn one_signature_that_fits_is_enough_and_what_is_unreadable_or_v0_is_ignored() {
+    fn one_signature_of_sixteen_is_enough_and_what_is_unreadable_or_v0_is_ignored() {
         let zeros = "0".repeat(64);
 
         assert!(believed(&format!("t={SIGNED_AT},v1={zeros},{TAG},v1=zz"), SIGNED_AT));
         assert!(!believed(&format!("t={SIGNED_AT},v1={zeros}"), SIGNED_AT));
+        assert!(believed(&format!("t={SIGNED_AT}{},{TAG}", format!(",v1={zeros}").repeat(15)), SIGNED_AT));
+        assert!(!believed(&format!("t={SIGNED_AT}{},{TAG}", format!(",v1={zeros}").repeat(16)), SIGNED_AT));
         assert!(!believed(&format!("t={SIGNED_AT},{}", TAG.replace("v1", "v0")), SIGNED_AT));
     }
 

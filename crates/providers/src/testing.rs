@@ -119,3 +119,12 @@ fn a_sample_is_genuine_and_splits_into_events_and_nothing_else() {
         assert!(!items.is_empty() && items.iter().all(Result::is_ok), "{provider}: {items:?}");
     }
 }
+
+#[test]
+fn the_page_for_whoever_writes_a_provider_shows_one_that_there_is() {
+    let page = include_str!("../../../docs/providers.md");
+
+    let (github, _tests) = include_str!("github.rs").split_once("\n#[cfg(test)]").unwrap();
+
+    assert!(page.contains(github), "docs/providers.md shows another github.rs than there is");
+}

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use chrono::{DateTime, TimeDelta};
+use chrono::TimeDelta;
 use vocabulary::Source;
 
 use super::{
@@ -13,12 +13,10 @@ use crate::{
     Request,
     public::from_pem,
     signature::{
-        Doubt, MALFORMED, MISSING, fresh, from_base64, from_hex, one_of, only, only_parameter, same, signed, usable,
+        Doubt, MALFORMED, MAX_SIGNATURES, MISSING, fresh, fresh_date, from_base64, from_hex, one_of, only,
+        only_parameter, same, signed, usable,
     },
 };
-
-/// Signatures that are looked at, each by every secret. Nobody rotates more keys at once.
-const MAX_SIGNATURES: usize = 16;
 
 /// Believes a request, or says why not.
 pub(super) fn believe(recipe: &Recipe<'_>, source: &Source, request: &Request<'_>) -> Result<(), Doubt> {
@@ -89,11 +87,7 @@ impl Timestamp<'_> {
 
     fn is_fresh(&self, at: &str, request: &Request<'_>) -> Result<(), Doubt> {
         let tolerance = TimeDelta::seconds(self.tolerance);
-        if !self.is_rfc3339 {
-            return fresh(at, request.now, tolerance);
-        }
-        let at = DateTime::parse_from_rfc3339(at).map_err(|_| MALFORMED)?;
-        fresh(&at.timestamp().to_string(), request.now, tolerance)
+        if self.is_rfc3339 { fresh_date(at, request.now, tolerance) } else { fresh(at, request.now, tolerance) }
     }
 }
 

@@ -1,11 +1,13 @@
 //! What is described here by settings alone are providers that publish vectors.
 
-use serde_json::{Value, json};
+mod keys;
+
+use serde_json::{Map, Value, json};
 use vocabulary::{Item, Source};
 
 use crate::{
     Provider, Request, Verdict, reason,
-    signature::{sign, to_base64, to_hex},
+    signature::{from_base64, sign, to_base64, to_hex},
     testing::{at, genuine_at, headers, raw_event, source_of, with_settings},
 };
 
@@ -23,25 +25,52 @@ fn split(settings: &Value, pairs: &[(&str, &str)], body: &str) -> Item {
     item
 }
 
-fn stripe() -> Value {
-    json!({"algorithm": "hmac-sha256", "signed": "{timestamp}.{body}", "signature_header": "stripe-signature",
-        "form": "list", "list_separator": ",", "list_assign": "=", "list_name": "v1", "timestamp_name": "t",
-        "key_pointer": "/id", "kind_pointer": "/type"})
+/// What the page on providers sets for one of its examples: people copy it from there.
+fn shown(title: &str) -> Value {
+    let page = include_str!("../../../../../docs/providers.md");
+    let example = page.split("\n### ").find(|section| section.starts_with(title)).unwrap();
+    let command = words(example.split("```").nth(1).unwrap().strip_prefix("sh\n").unwrap());
+    let settings =
+        command.windows(2).filter(|pair| pair[0] == "--setting").map(|pair| pair[1].split_once('=').unwrap());
+    let value = |text: &str| serde_json::from_str(text).unwrap_or_else(|_| text.into());
+    settings.map(|(name, text)| (name.to_owned(), value(text))).collect::<Map<_, _>>().into()
 }
 
-fn standard_webhooks(algorithm: &str, version: &str, prefix: &str) -> Value {
-    json!({"algorithm": algorithm, "signed": "{id}.{timestamp}.{body}", "id_header": "webhook-id",
-        "timestamp_header": "webhook-timestamp", "signature_header": "webhook-signature", "encoding": "base64",
-        "form": "list", "list_separator": " ", "list_assign": ",", "list_name": version, "secret_form": "base64",
-        "secret_prefix": prefix, "key_header": "webhook-id", "kind_pointer": "/type"})
+/// As a shell has them.
+fn words(command: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut is_quoted = false;
+    for letter in command.replace("\\\n", " ").chars() {
+        match letter {
+            '\'' => is_quoted = !is_quoted,
+            letter if letter.is_whitespace() && !is_quoted => words.push(String::new()),
+            letter => words.last_mut().unwrap().push(letter),
+        }
+    }
+    words.retain(|word| !word.is_empty());
+    words
+}
+
+fn stripe() -> Value {
+    shown("Stripe")
+}
+
+fn standard_webhooks() -> Value {
+    shown("Standard Webhooks")
+}
+
+fn standard_webhooks_of_a_public_key() -> Value {
+    let mut settings = standard_webhooks();
+    for (name, value) in [("algorithm", "ed25519"), ("list_name", "v1a"), ("secret_prefix", "whpk_")] {
+        settings[name] = value.into();
+    }
+    settings
 }
 
 /// GitHub's documentation, page "Validating webhook deliveries".
 #[test]
 fn github_is_taken_by_data_alone() {
-    let settings = json!({"algorithm": "hmac-sha256", "signature_header": "x-hub-signature-256", "form": "prefix",
-        "prefix": "sha256=", "key_header": "x-github-delivery", "kind_header": "x-github-event"});
-    let source = source("It's a Secret to Everybody", &settings);
+    let source = source("It's a Secret to Everybody", &shown("GitHub"));
     let tag = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
     let genuine = |pairs: &[_], body| genuine_at(&source, pairs, body, at(0));
 
@@ -58,7 +87,7 @@ fn stripe_is_taken_by_data_alone_and_what_cannot_be_read_does_not_cost_what_can(
     let source = source("webhook_secret", &stripe());
     let tag = "f0bdba6d4eacbd8ad8a3bbadd7248e633ec1477f7899c124c51b39405fa36613";
     let genuine = |header: String, now| {
-        genuine_at(&source, &[("stripe-signature", &header)], include_bytes!("stripe.json"), at(now))
+        genuine_at(&source, &[("stripe-signature", &header)], include_bytes!("../stripe.json"), at(now))
     };
 
     assert!(genuine(format!("t=1533204620,v1={tag},v0=63f3a72374a733066c4be69ed7f8e5ac85c22c9f"), 1_533_204_920));
@@ -73,9 +102,7 @@ fn stripe_is_taken_by_data_alone_and_what_cannot_be_read_does_not_cost_what_can(
 /// Slack's documentation, page "Verifying requests from Slack".
 #[test]
 fn slack_is_taken_by_data_alone_and_only_while_it_is_fresh() {
-    let settings = json!({"algorithm": "hmac-sha256", "signed": "v0:{timestamp}:{body}", "form": "prefix", "prefix": "v0=",
-        "signature_header": "x-slack-signature", "timestamp_header": "x-slack-request-timestamp", "key_pointer": "/event_id"});
-    let source = source("8f742231b10e8888abcd99yyyzzz85a5", &settings);
+    let source = source("8f742231b10e8888abcd99yyyzzz85a5", &shown("Slack"));
     let body = b"token=xyzz0WbapA4vBCDEFasx0q6G&team_id=T1DC2JH3J&team_domain=testteamnow&channel_id=G8PSS9T3V&channel_name=foobar&user_id=U2CERLKJA&user_name=roadrunner&command=%2Fwebhook-collect&text=&response_url=https%3A%2F%2Fhooks.slack.com%2Fcommands%2FT1DC2JH3J%2F397700885554%2F96rGlfmibIGlgcZRskXaIFfN&trigger_id=398738663015.47445629121.803a0bc887a14d10d2c447fce8b6703c";
     let pairs = [
         ("x-slack-signature", "v0=a2114d57b48eac39b9ad189dd8316235a7b4a8d21a10bd27519666489c69b503"),
@@ -91,9 +118,7 @@ fn slack_is_taken_by_data_alone_and_only_while_it_is_fresh() {
 /// Computed by ourselves: Shopify publishes none.
 #[test]
 fn shopify_is_taken_by_data_alone() {
-    let settings = json!({"algorithm": "hmac-sha256", "encoding": "base64", "signature_header": "x-shopify-hmac-sha256",
-        "key_header": "x-shopify-webhook-id", "kind_header": "x-shopify-topic"});
-    let source = source("hush", &settings);
+    let source = source("hush", &shown("Shopify"));
     let pairs = [("x-shopify-hmac-sha256", "VnKUjZsLuN5iZWjn5EntcBVCF9kMN43LglzCE1/GSeY=")];
 
     assert!(genuine_at(&source, &pairs, br#"{"id":1}"#, at(0)));
@@ -103,9 +128,8 @@ fn shopify_is_taken_by_data_alone() {
 /// The libraries of Standard Webhooks, and the tests of Svix's server for Ed25519.
 #[test]
 fn standard_webhooks_are_taken_by_data_alone_with_either_kind_of_key() {
-    let hmac = source("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", &standard_webhooks("hmac-sha256", "v1", "whsec_"));
-    let ed25519 =
-        source("whpk_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4=", &standard_webhooks("ed25519", "v1a", "whpk_"));
+    let hmac = source("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", &standard_webhooks());
+    let ed25519 = source("whpk_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4=", &standard_webhooks_of_a_public_key());
     let (v1, v1a) = (
         "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
         "v1a,hnO3f9T8Ytu9HwrXslvumlUpqtNVqkhqw/enGzPCXe5BdqzCInXqYXFymVJaA7AZdpXwVLPo3mNl8EM+m7TBAg==",
@@ -124,8 +148,8 @@ fn standard_webhooks_are_taken_by_data_alone_with_either_kind_of_key() {
 
 #[test]
 fn bytes_cannot_be_moved_from_the_body_to_the_id() {
-    let source = source("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", &standard_webhooks("hmac-sha256", "v1", "whsec_"));
-    let key = crate::signature::from_base64("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
+    let source = source("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", &standard_webhooks());
+    let key = from_base64("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
 
     let signature = format!("v1,{}", to_base64(&sign(ring::hmac::HMAC_SHA256, &key, &[b"a.1000.1000.{}"])));
 
@@ -139,7 +163,7 @@ fn bytes_cannot_be_moved_from_the_body_to_the_id() {
 
 #[test]
 fn a_secret_that_stands_for_no_bytes_vouches_for_nobody() {
-    let source = source("whsec_", &standard_webhooks("hmac-sha256", "v1", "whsec_"));
+    let source = source("whsec_", &standard_webhooks());
     let signature = format!("v1,{}", to_base64(&sign(ring::hmac::HMAC_SHA256, b"", &[b"a.1000.{}"])));
 
     let pairs = [("webhook-id", "a"), ("webhook-timestamp", "1000"), ("webhook-signature", &signature)];
