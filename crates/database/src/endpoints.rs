@@ -161,12 +161,14 @@ pub async fn enabled_of(conn: &AsyncPgConnection, account: &AccountId) -> QueryR
 
 /// The columns of a [`Target`], in its order.
 pub(crate) type TargetColumns =
-    (Text, Array<Binary>, Array<Nullable<Timestamptz>>, Nullable<Binary>, Nullable<Array<Integer>>);
+    (Text, Text, Array<Binary>, Array<Nullable<Timestamptz>>, Nullable<Binary>, Nullable<Array<Integer>>);
 
 /// Where an endpoint's deliveries go, how, and what signs them.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Queryable, Selectable)]
 #[diesel(table_name = endpoints)]
 pub struct Target {
+    /// Who owns it.
+    pub account_id: String,
     /// Where to POST.
     pub url: String,
     /// What signs, sealed: see [`open_secrets`].

@@ -136,6 +136,11 @@ impl Outcome {
         }
     }
 
+    /// Whether it says for how long it is overloaded.
+    pub(crate) fn asks_for_later(&self) -> bool {
+        matches!(self, Self::Declined { retry_after: Some(_), .. })
+    }
+
     /// Whether the endpoint says that it will never be there again (Standard Webhooks 1.0.0: 410 disables it).
     pub(crate) fn is_gone(&self) -> bool {
         matches!(self, Self::Declined { status: StatusCode::GONE, .. })
