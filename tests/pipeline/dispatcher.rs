@@ -29,6 +29,8 @@ mod leases;
 mod limits;
 #[path = "dispatcher/master_key.rs"]
 mod master_key;
+#[path = "dispatcher/metrics.rs"]
+mod metrics;
 #[path = "dispatcher/names.rs"]
 mod names;
 #[path = "dispatcher/promises.rs"]
