@@ -76,7 +76,6 @@ async fn as_long_as_there_is_a_place_names_that_are_not_answered_hold_up_nobody(
     dns.has_been_asked(dead.len()).await;
 
     assert!(guard.check_url("https://shop.example/").await.is_ok());
-    assert_eq!(dns.asked(), dead.len() + 1);
 }
 
 #[tokio::test]
@@ -97,7 +96,6 @@ async fn an_account_all_of_whose_names_are_silent_has_a_quarter_of_the_places_an
     }
 
     assert!(of("shop").asks(guard.look_up("shop.example", 443)).await.is_ok());
-    assert_eq!(dns.asked(), 17);
 }
 
 /// Else whoever has the same name among his own, and no place for it, would have it wait.
