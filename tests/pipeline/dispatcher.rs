@@ -29,6 +29,10 @@ mod leases;
 mod limits;
 #[path = "dispatcher/master_key.rs"]
 mod master_key;
+#[path = "dispatcher/metrics.rs"]
+mod metrics;
+#[path = "dispatcher/names.rs"]
+mod names;
 #[path = "dispatcher/promises.rs"]
 mod promises;
 #[path = "dispatcher/schedules.rs"]

@@ -25,6 +25,10 @@ use crate::{
     endpoints::{Target, TargetColumns},
 };
 
+mod release;
+
+pub use release::release;
+
 /// How many deliveries may be taken, or how many more fit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Room {
@@ -160,7 +164,7 @@ statement! {
          FROM held h JOIN willing w ON w.id = h.id \
          JOIN (SELECT endpoint_id, count(*) AS taken FROM leased GROUP BY 1) t ON t.endpoint_id = h.id \
          WHERE g.endpoint_id = h.id AND (g.is_open OR w.max_in_flight IS NOT NULL OR w.max_per_second IS NOT NULL)) \
-     SELECT l.event_id, l.endpoint_id, l.lease, l.attempts, d.webhook_id, b.body, e.url, e.secrets, e.secret_ends, \
+     SELECT l.event_id, l.endpoint_id, l.lease, l.attempts, d.webhook_id, b.body, e.account_id, e.url, e.secrets, e.secret_ends, \
          e.access, e.schedule_s, (SELECT r.has_failed FROM ready r WHERE r.id = l.endpoint_id), \
          (SELECT r.is_open FROM ready r WHERE r.id = l.endpoint_id), l.lane \
      FROM leased l JOIN deliveries d ON d.event_id = l.event_id AND d.endpoint_id = l.endpoint_id \
@@ -252,35 +256,6 @@ statement! {
 pub async fn next_due(conn: &AsyncPgConnection) -> QueryResult<Option<Duration>> {
     let microseconds: Option<i64> = NextDue { lifetime: std::marker::PhantomData }.get_result(&mut &*conn).await?;
     Ok(microseconds.map(|microseconds| Duration::from_micros(microseconds.unsigned_abs())))
-}
-
-statement! {
-    /// A probe that was not sent leaves the circuit to the next.
-    Release {
-        probed: Vec<&'a str> => Array<Text>,
-        events: Vec<Uuid> => Array<SqlUuid>,
-        endpoints: Vec<&'a str> => Array<Text>,
-        leases: Vec<i64> => Array<BigInt>,
-    } -> (),
-    "WITH unprobed AS (UPDATE gates SET is_probed = false, rests_until = now() WHERE is_probed AND endpoint_id = ANY(?)) \
-     UPDATE due d SET lease = NULL, due_at = now() FROM unnest(?, ?, ?) AS r (event_id, endpoint_id, lease) \
-     WHERE d.event_id = r.event_id AND d.endpoint_id || '' = r.endpoint_id AND d.lease = r.lease"
-}
-
-/// Gives back leases under which nothing was sent: due at once, for whoever comes first.
-///
-/// # Errors
-/// As any query.
-pub async fn release(conn: &AsyncPgConnection, unused: &[Leased]) -> QueryResult<()> {
-    let probes = unused.iter().filter(|leased| leased.gate.is_some_and(|gate| gate.is_probe));
-    let statement = Release {
-        probed: probes.map(|leased| leased.endpoint_id.as_str()).collect(),
-        events: unused.iter().map(|leased| leased.event_id).collect(),
-        endpoints: unused.iter().map(|leased| leased.endpoint_id.as_str()).collect(),
-        leases: unused.iter().map(|leased| leased.lease).collect(),
-        lifetime: std::marker::PhantomData,
-    };
-    statement.execute(&mut &*conn).await.map(drop)
 }
 
 statement! {

@@ -161,12 +161,14 @@ pub async fn enabled_of(conn: &AsyncPgConnection, account: &AccountId) -> QueryR
 
 /// The columns of a [`Target`], in its order.
 pub(crate) type TargetColumns =
-    (Text, Array<Binary>, Array<Nullable<Timestamptz>>, Nullable<Binary>, Nullable<Array<Integer>>);
+    (Text, Text, Array<Binary>, Array<Nullable<Timestamptz>>, Nullable<Binary>, Nullable<Array<Integer>>);
 
 /// Where an endpoint's deliveries go, how, and what signs them.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Queryable, Selectable)]
 #[diesel(table_name = endpoints)]
 pub struct Target {
+    /// Who owns it.
+    pub account_id: String,
     /// Where to POST.
     pub url: String,
     /// What signs, sealed: see [`open_secrets`].
@@ -213,6 +215,7 @@ pub async fn enable(conn: &AsyncPgConnection, id: &EndpointId) -> QueryResult<Op
         .set((
             endpoints::enabled.eq(true),
             endpoints::disabled_reason.eq(None::<&str>),
+            endpoints::disabled_told.eq(None::<i32>),
             endpoints::revision.eq(crate::sequences::next_revision()),
         ))
         .execute(&mut &*conn)
@@ -242,6 +245,26 @@ pub async fn disable(conn: &AsyncPgConnection, id: &EndpointId, reason: &str) ->
         .optional()?;
     let read = |id: String| id.parse().map_err(|error: IdError| QueryError::DeserializationError(error.into()));
     account.map(read).transpose()
+}
+
+/// Notes of an endpoint that latchhook has disabled by itself how many others of its account are told so.
+///
+/// # Errors
+/// As any query.
+pub async fn set_told(conn: &AsyncPgConnection, id: &EndpointId, told: usize) -> QueryResult<()> {
+    let told = endpoints::disabled_told.eq(i32::try_from(told).unwrap_or(i32::MAX));
+    diesel::update(endpoints::table.find(id.as_str())).set(told).execute(&mut &*conn).await.map(drop)
+}
+
+/// The endpoints that latchhook has disabled by itself, and nobody was told: with the reason, by id.
+///
+/// # Errors
+/// As any query.
+pub async fn disabled_unheard(conn: &AsyncPgConnection) -> QueryResult<Vec<(String, String)>> {
+    let reason = endpoints::disabled_reason.assume_not_null();
+    let unheard =
+        endpoints::table.filter(endpoints::disabled_told.eq(0)).filter(endpoints::disabled_reason.is_not_null());
+    unheard.order(endpoints::id).select((endpoints::id, reason)).load(&mut &*conn).await
 }
 
 /// Opens the secrets of all endpoints and forgets them again: whether this master key is the right one. Says how many

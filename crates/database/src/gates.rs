@@ -54,6 +54,15 @@ pub struct Shown {
     pub rest: Duration,
 }
 
+/// What became of a circuit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turned {
+    /// It opened.
+    Open,
+    /// It closed.
+    Closed,
+}
+
 /// How an endpoint stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Standing {
@@ -61,6 +70,8 @@ pub struct Standing {
     pub endpoint_id: EndpointId,
     /// Whether it is to be left alone now.
     pub rests: bool,
+    /// Whether its circuit has opened just now, or closed; `None` if neither.
+    pub turned: Option<Turned>,
     /// For how long it has done nothing but fail.
     pub failing_for: Duration,
 }
@@ -85,7 +96,7 @@ statement! {
         first_rest: i64 => BigInt,
         longest_rest: i64 => BigInt,
         quiet: i64 => BigInt,
-    } -> (Text, Bool, BigInt),
+    } -> (Text, Bool, Bool, Bool, BigInt),
     "WITH shown AS MATERIALIZED ( \
          SELECT * FROM unnest(?, ?, ?, ?, ?) AS s (endpoint_id, succeeded, failures, probed, rest_us)), \
      bounds (opens_after, first_us, longest_us, quiet_us) AS (SELECT ?, ?, ?, ?), \
@@ -108,7 +119,7 @@ statement! {
      kept AS (UPDATE gates g SET failures = t.failures, failing_since = t.failing_since, failed_at = t.failed_at, is_open = t.is_open, \
              is_probed = t.is_probed, openings = t.openings, asked_until = t.asked_until, rests_until = t.until \
          FROM timed t WHERE g.endpoint_id = t.endpoint_id AND NOT t.is_idle) \
-     SELECT endpoint_id, greatest(until, asked_until) > now(), \
+     SELECT endpoint_id, greatest(until, asked_until) > now(), was_open, is_open, \
          (extract(epoch FROM now() - coalesce(failing_since, now())) * 1000000)::bigint FROM timed"
 }
 
@@ -135,10 +146,12 @@ pub async fn note(conn: &AsyncPgConnection, shown: &[Shown]) -> QueryResult<Vec<
         quiet: microseconds(QUIET),
         lifetime: std::marker::PhantomData,
     };
-    let rows: Vec<(String, bool, i64)> = statement.load(&mut &*conn).await?;
-    let read = |(id, rests, failing_us): (String, bool, i64)| {
+    type Row = (String, bool, bool, bool, i64);
+    let rows: Vec<Row> = statement.load(&mut &*conn).await?;
+    let read = |(id, rests, was_open, is_open, failing_us): Row| {
         let endpoint_id = id.parse().map_err(|error: IdError| QueryError::DeserializationError(error.into()))?;
-        Ok(Standing { endpoint_id, rests, failing_for: Duration::from_micros(failing_us.unsigned_abs()) })
+        let turned = (was_open != is_open).then_some(if is_open { Turned::Open } else { Turned::Closed });
+        Ok(Standing { endpoint_id, rests, turned, failing_for: Duration::from_micros(failing_us.unsigned_abs()) })
     };
     rows.into_iter().map(read).collect()
 }
@@ -170,6 +183,35 @@ statement! {
 pub async fn gated(conn: &AsyncPgConnection, accounts: &BTreeSet<&str>) -> QueryResult<HashSet<String>> {
     let statement = Gated { accounts: accounts.iter().copied().collect(), lifetime: std::marker::PhantomData };
     Ok(statement.load(&mut &*conn).await?.into_iter().collect())
+}
+
+/// How many of the fleet's endpoints are not simply sent to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, QueryableByName)]
+pub struct Census {
+    /// Enabled ones that nothing is sent to just now: they asked for a pause, or their circuit is open.
+    #[diesel(sql_type = BigInt)]
+    pub resting: i64,
+    /// Enabled ones whose circuit is open.
+    #[diesel(sql_type = BigInt)]
+    pub open: i64,
+    /// Enabled ones whose last attempt failed.
+    #[diesel(sql_type = BigInt)]
+    pub failing: i64,
+    /// Those that latchhook has disabled by itself.
+    #[diesel(sql_type = BigInt)]
+    pub disabled: i64,
+}
+
+/// Counts them. Reads the gates, of which only endpoints have one that fail or are limited, and of `endpoints` an index.
+///
+/// # Errors
+/// As any query.
+pub async fn census(conn: &AsyncPgConnection) -> QueryResult<Census> {
+    let query = "SELECT count(*) FILTER (WHERE greatest(g.asked_until, g.rests_until) > now()) AS resting, \
+            count(*) FILTER (WHERE g.is_open) AS open, count(*) FILTER (WHERE g.failures > 0) AS failing, \
+            (SELECT count(*) FROM endpoints WHERE disabled_told IS NOT NULL) AS disabled \
+        FROM gates g JOIN endpoints e ON e.id = g.endpoint_id WHERE e.enabled";
+    diesel::sql_query(query).get_result(&mut &*conn).await
 }
 
 /// A gate as people look at it.

@@ -40,6 +40,7 @@ diesel::table! {
         max_in_flight -> Nullable<Integer>,
         max_per_second -> Nullable<Double>,
         ordered_by -> Nullable<Text>,
+        disabled_told -> Nullable<Integer>,
     }
 }
 

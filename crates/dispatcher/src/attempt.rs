@@ -11,8 +11,10 @@ use ring::digest::{SHA256, digest};
 use tokio::time::Instant;
 
 use crate::{
+    asker::Asker,
     client::{Answer, Client, detail},
     outcome::{Cause, Outcome, judge},
+    resolver::NoPlace,
     schedule::Schedule,
     signing::signature,
     targets::{Opened, Targets, Unsent},
@@ -32,12 +34,28 @@ pub(crate) struct Attempter {
 
 impl Attempter {
     /// Sends a delivery once. `now` is what the customer reads as the time of the attempt.
-    pub(crate) async fn attempt(&self, leased: Leased, now: DateTime<Utc>) -> (Recorded, Outcome) {
-        let started = Instant::now();
-        let answer = match self.request(&leased, now) {
-            Ok((opened, request)) => opened.client(&self.client).send(request, started + self.deadline, now).await,
-            Err((cause, detail)) => Answer::without_request(cause, detail),
-        };
+    ///
+    /// # Errors
+    /// When there was no place for the look-up of the endpoint's host: that is no attempt.
+    pub(crate) async fn send(&self, leased: &Leased, now: DateTime<Utc>) -> Result<Answer, NoPlace> {
+        let deadline = Instant::now() + self.deadline;
+        match self.request(leased, now) {
+            Ok((opened, request)) => {
+                let asker = Asker { account: leased.target.account_id.clone(), patience: self.deadline };
+                asker.asks(opened.client(&self.client).send(request, deadline, now)).await
+            }
+            Err((cause, detail)) => Ok(Answer::without_request(cause, detail)),
+        }
+    }
+
+    /// What is to be recorded of an attempt that began at `now` and took so long, and what it came to.
+    pub(crate) fn judge(
+        &self,
+        leased: Leased,
+        answer: Answer,
+        now: DateTime<Utc>,
+        duration: Duration,
+    ) -> (Recorded, Outcome) {
         let next = judge(&answer.outcome, leased.attempts, &self.schedule_of(&leased.target), rand::random());
         let recorded = Recorded {
             event_id: leased.event_id,
@@ -50,7 +68,7 @@ impl Attempter {
             detail: answer.detail,
             response_head: answer.status.map(|_| answer.head),
             started_at: now,
-            duration: started.elapsed(),
+            duration,
             split: answer.split,
             next,
             lane: leased.lane,

@@ -35,8 +35,9 @@ use tokio::time::{Instant, timeout_at};
 use crate::{
     bounded::TooMuch,
     connector::{ConnectError, Connector},
-    guard::Guard,
+    guard::{Guard, Refusal},
     outcome::{Cause, Outcome},
+    resolver::NoPlace,
     split::{head_came, measured},
 };
 
@@ -97,7 +98,12 @@ struct Seen {
     head: Vec<u8>,
 }
 
-type Failure = (Cause, Option<String>);
+/// Why an answer did not come, or not whole.
+enum Failure {
+    /// Nothing was asked of anybody.
+    NoPlace(NoPlace),
+    Of(Cause, Option<String>),
+}
 
 impl Client {
     /// A client behind a guard. Servers must show a certificate that Mozilla's roots vouch for.
@@ -136,13 +142,22 @@ impl Client {
 
     /// Sends one request and reads what comes back, until `deadline` at the latest. `now` is what a date in Retry-After is
     /// compared with.
-    pub(crate) async fn send(&self, request: Request<Full<Bytes>>, deadline: Instant, now: DateTime<Utc>) -> Answer {
+    ///
+    /// # Errors
+    /// When there was no place for the look-up of the host: then nothing was sent, and nobody asked.
+    pub(crate) async fn send(
+        &self,
+        request: Request<Full<Bytes>>,
+        deadline: Instant,
+        now: DateTime<Utc>,
+    ) -> Result<Answer, NoPlace> {
         let mut seen = Seen::default();
         let (ended, split) = measured(timeout_at(deadline, self.exchange(request, &mut seen))).await;
-        let (answered, cut) = match ended.unwrap_or(Err((Cause::Timeout, None))) {
+        let (answered, cut) = match ended.unwrap_or(Err(Failure::Of(Cause::Timeout, None))) {
             Ok(status) => (Ok(status), None),
+            Err(Failure::NoPlace(no_place)) => return Err(no_place),
             // What the head says counts though the body was cut off: that it is overloaded, or gone.
-            Err((cause, detail)) => {
+            Err(Failure::Of(cause, detail)) => {
                 let declined = seen.status.filter(|status| !status.is_success());
                 let cut = declined.map(|_| format!("the answer's body did not come whole: {cause}"));
                 (declined.ok_or(cause), detail.or(cut))
@@ -153,7 +168,7 @@ impl Client {
             Err(cause) => Outcome::Failed(cause),
         };
         let detail = cut.or_else(|| explanation(&outcome, &seen.headers));
-        Answer { outcome, status: seen.status, head: seen.head, detail, split }
+        Ok(Answer { outcome, status: seen.status, head: seen.head, detail, split })
     }
 
     async fn exchange(&self, request: Request<Full<Bytes>>, seen: &mut Seen) -> Result<StatusCode, Failure> {
@@ -199,14 +214,18 @@ async fn read(mut body: Incoming, head: &mut Vec<u8>) -> Result<(), Failure> {
         head.extend(data.iter().take(KEPT_BODY - head.len()));
         len += data.len();
         if len > MOST_BODY {
-            return Err((Cause::TooLarge, Some(format!("the answer's body is longer than {MOST_BODY} bytes"))));
+            let detail = format!("the answer's body is longer than {MOST_BODY} bytes");
+            return Err(Failure::Of(Cause::TooLarge, Some(detail)));
         }
     }
     Ok(())
 }
 
 fn failure(error: &(dyn Error + 'static)) -> Failure {
-    (cause(error), Some(detail(error)))
+    match chain(error).find_map(|error| error.downcast_ref()) {
+        Some(ConnectError::Refused(Refusal::NoPlace(no_place))) => Failure::NoPlace(*no_place),
+        _ => Failure::Of(cause(error), Some(detail(error))),
+    }
 }
 
 /// The cause that an error from hyper comes down to.

@@ -2,61 +2,79 @@
 
 use vocabulary::Counter;
 
-use crate::outcome::Outcome;
+use crate::outcome::{Next, Outcome};
 
-/// Counters that only grow. Read them with [`Counters::snapshot`].
-#[derive(Debug, Default)]
-pub struct Counters {
-    pub(crate) leased: Counter,
-    pub(crate) handed_over: Counter,
-    pub(crate) records: Counter,
-    pub(crate) recorded: Counter,
-    pub(crate) late: Counter,
-    pub(crate) released: Counter,
-    pub(crate) unrecorded: Counter,
-    outcomes: [Counter; Outcome::LABELS.len()],
+macro_rules! counters {
+    ($($(#[doc = $help:literal])+ $name:ident),* $(,)?) => {
+        /// Counters that only grow. Read them with [`Counters::snapshot`].
+        #[derive(Debug, Default)]
+        pub struct Counters {
+            $(pub(crate) $name: Counter,)*
+            outcomes: [Counter; Outcome::LABELS.len()],
+        }
+
+        /// The counters at one moment.
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub struct CountersSnapshot {
+            $($(#[doc = $help])+ pub $name: u64,)*
+            /// Attempts made, by the label of their outcome, in the order of [`Outcome::LABELS`]; zero where there were none.
+            pub outcomes: [(&'static str, u64); Outcome::LABELS.len()],
+        }
+
+        impl Counters {
+            /// What they stand at.
+            pub fn snapshot(&self) -> CountersSnapshot {
+                CountersSnapshot {
+                    $($name: self.$name.get(),)*
+                    outcomes: std::array::from_fn(|place| (Outcome::LABELS[place], self.outcomes[place].get())),
+                }
+            }
+        }
+
+        impl CountersSnapshot {
+            /// All but the outcomes: the name of each, what it counts, and what it stands at.
+            pub fn all(&self) -> Vec<(&'static str, &'static str, u64)> {
+                vec![$((stringify!($name), concat!($($help),+).trim_ascii(), self.$name)),*]
+            }
+        }
+    };
 }
 
-/// The counters at one moment.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CountersSnapshot {
+counters! {
     /// Deliveries leased.
-    pub leased: u64,
+    leased,
     /// Deliveries that a worker of this process handed over.
-    pub handed_over: u64,
+    handed_over,
     /// Statements that recorded attempts.
-    pub records: u64,
+    records,
     /// Attempts recorded in Postgres.
-    pub recorded: u64,
-    /// Leases dropped before the first byte, because too little of them was left.
-    pub late: u64,
-    /// Leases given back unused: at shutdown, or for want of a master key.
-    pub released: u64,
+    recorded,
     /// Attempts that Postgres refused to record, whatever was tried; their deliveries are sent again after the lease.
-    pub unrecorded: u64,
-    /// Attempts made, by the label of their outcome, in the order of [`Outcome::LABELS`]; zero where there were none.
-    pub outcomes: [(&'static str, u64); Outcome::LABELS.len()],
+    unrecorded,
+    /// Deliveries that came too late to be sent: too little was left of their lease.
+    late,
+    /// Deliveries given back in time and not sent: at shutdown, for want of a master key, or because their endpoint is left alone.
+    released,
+    /// Deliveries given back because nobody could be asked for the address of their endpoint: too many look-ups were not answered.
+    put_off,
+    /// Answers that asked for a later retry (Retry-After) and got it, a day later at most.
+    wishes_followed,
+    /// Circuits that opened: an endpoint had failed too often in a row.
+    circuits_opened,
+    /// Circuits that a success has closed.
+    circuits_closed,
+    /// Endpoints disabled because they are gone, or had done nothing but fail for days.
+    endpoints_disabled,
 }
 
 impl Counters {
-    pub(crate) fn count(&self, outcome: &Outcome) {
+    /// An attempt, and what follows from it.
+    pub(crate) fn count(&self, outcome: &Outcome, next: Next) {
+        let is_followed = outcome.asks_for_later() && matches!(next, Next::Retry { .. });
+        self.wishes_followed.add(usize::from(is_followed));
         let place = Outcome::LABELS.iter().position(|label| *label == outcome.label());
         if let Some(place) = place {
             self.outcomes[place].add(1);
-        }
-    }
-
-    /// What they stand at.
-    pub fn snapshot(&self) -> CountersSnapshot {
-        CountersSnapshot {
-            leased: self.leased.get(),
-            handed_over: self.handed_over.get(),
-            records: self.records.get(),
-            recorded: self.recorded.get(),
-            late: self.late.get(),
-            released: self.released.get(),
-            unrecorded: self.unrecorded.get(),
-            outcomes: std::array::from_fn(|place| (Outcome::LABELS[place], self.outcomes[place].get())),
         }
     }
 }

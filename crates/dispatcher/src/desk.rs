@@ -22,6 +22,7 @@ mod waiting;
 
 use std::{
     collections::HashSet,
+    slice,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -43,6 +44,7 @@ use vocabulary::EndpointId;
 use crate::{
     dispatcher::DispatchError,
     in_flight::{InFlight, Share},
+    put_off,
     send::Sender,
     settings::Settings,
 };
@@ -111,7 +113,7 @@ impl Desk {
         let mut waiting = self.waiting();
         if waiting.is_cleared {
             drop(waiting);
-            return self.give_up(deliveries);
+            return self.release(deliveries);
         }
         fail_point!("dispatcher-after-lease");
         let Sender { counters, foreign, .. } = &self.0.sender;
@@ -122,8 +124,7 @@ impl Desk {
         }
         let left = waiting.take_all(&closed);
         drop(waiting);
-        counters.released.add(left.len());
-        self.give_up(left);
+        self.release(left);
         self.send_what_may();
     }
 
@@ -145,13 +146,24 @@ impl Desk {
         self.give_up(late);
     }
 
+    /// Gives back what could have been sent still.
+    fn release(&self, deliveries: Vec<Leased>) {
+        self.0.sender.counters.released.add(deliveries.len());
+        self.give_up(deliveries);
+    }
+
     /// Gives leases back that nothing is sent under, for whoever leases next.
     fn give_up(&self, deliveries: Vec<Leased>) {
         if deliveries.is_empty() {
             return;
         }
         let database = self.0.database.clone();
-        self.0.runtime.spawn(async move { give_back(&database, &deliveries).await });
+        self.0.runtime.spawn(async move { give_back(&database, &deliveries, Duration::ZERO).await });
+    }
+
+    /// Gives back a delivery that nobody could be asked about, for a little later.
+    pub(crate) async fn put_off(&self, leased: &Leased) {
+        give_back(&self.0.database, slice::from_ref(leased), put_off::PAUSE).await;
     }
 
     /// Sends nothing while somebody looks at the rooms and leases what fits into them: two who look could take the same room.
@@ -176,8 +188,7 @@ impl Desk {
         let mut waiting = self.waiting();
         let left = waiting.take_all(endpoints);
         drop(waiting);
-        self.0.sender.counters.late.add(left.len());
-        self.give_up(left);
+        self.release(left);
     }
 
     /// Takes nothing more, and hands out what waits.
@@ -200,21 +211,21 @@ impl Drop for Hold<'_> {
     }
 }
 
-/// Gives leases back under which nothing was sent.
+/// Gives leases back under which nothing was sent: due again after a pause.
 ///
 /// # Errors
 /// When Postgres cannot be asked: then they end by themselves.
-pub(crate) async fn release(database: &Database, unused: &[Leased]) -> Result<(), DispatchError> {
+pub(crate) async fn release(database: &Database, unused: &[Leased], pause: Duration) -> Result<(), DispatchError> {
     if unused.is_empty() {
         return Ok(());
     }
     let connection = database.connection().await?;
-    Ok(due::release(&connection, unused).await?)
+    Ok(due::release(&connection, unused, pause).await?)
 }
 
 /// Likewise, for whoever goes on anyhow: what is not given back ends by itself.
-pub(crate) async fn give_back(database: &Database, unused: &[Leased]) {
-    if let Err(away) = release(database, unused).await {
+pub(crate) async fn give_back(database: &Database, unused: &[Leased], pause: Duration) {
+    if let Err(away) = release(database, unused, pause).await {
         warn!(error = &away as &dyn std::error::Error, "leases cannot be given back; they are waited for to end");
     }
 }

@@ -115,8 +115,8 @@ impl Dispatcher {
         let foreign = Arc::new(Foreign::new(master.clone()));
         let attempter =
             Attempter { targets: Targets::new(master), client, deadline, schedule: settings.schedule.clone() };
-        let sender =
-            Sender { attempter: Arc::new(attempter), ended, ended_in_lane, counters: counters.clone(), foreign };
+        let (attempter, put_off) = (Arc::new(attempter), Arc::default());
+        let sender = Sender { attempter, ended, ended_in_lane, counters: counters.clone(), foreign, put_off };
         let desk = Desk::new(&settings, in_flight.clone(), sender.clone(), database.clone());
         let look = Arc::new(Notify::new());
         let recorder = |ended, linger| Recorder {
@@ -268,7 +268,7 @@ impl Dispatcher {
         self.desk.leave(&closed);
         let (foreign, own): (Vec<_>, _) = leased.into_iter().partition(|leased| closed.contains(&leased.endpoint_id));
         self.counters.released.add(foreign.len());
-        give_back(&self.database, &foreign).await;
+        give_back(&self.database, &foreign, Duration::ZERO).await;
         own
     }
 
@@ -280,6 +280,6 @@ impl Dispatcher {
 
     async fn release(&self, unused: Vec<Leased>) -> Result<(), DispatchError> {
         self.counters.released.add(unused.len());
-        release(&self.database, &unused).await
+        release(&self.database, &unused, Duration::ZERO).await
     }
 }

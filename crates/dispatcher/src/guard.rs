@@ -22,7 +22,7 @@ use url::Url;
 use crate::{
     address::{AllowedPrivate, not_public},
     outcome::Cause,
-    resolver::Resolver,
+    resolver::{Addresses, Bounds, NoAddresses, NoPlace, Resolver},
     split::Part,
 };
 
@@ -88,16 +88,28 @@ pub enum Refusal {
     /// The name has no address.
     #[error("the host does not resolve")]
     Unresolved(#[source] Arc<io::Error>),
+    /// Nobody was asked for its addresses.
+    #[error("the host was not looked up")]
+    NoPlace(#[source] NoPlace),
     /// Allowed, but nobody answers.
     #[error("no connection")]
     Connect(#[source] io::Error),
+}
+
+impl From<NoAddresses> for Refusal {
+    fn from(none: NoAddresses) -> Self {
+        match none {
+            NoAddresses::NoPlace(no_place) => Self::NoPlace(no_place),
+            NoAddresses::Failed(error) => Self::Unresolved(error),
+        }
+    }
 }
 
 impl Refusal {
     pub(crate) fn cause(&self) -> Cause {
         use io::ErrorKind as Kind;
         match self {
-            Self::Unresolved(_) => Cause::Dns,
+            Self::Unresolved(_) | Self::NoPlace(_) => Cause::Dns,
             Self::Connect(error) => match error.kind() {
                 Kind::ConnectionRefused => Cause::Refused,
                 Kind::ConnectionReset | Kind::ConnectionAborted => Cause::Reset,
@@ -113,6 +125,13 @@ impl Guard {
     /// A guard that lets through what is public and what the operator has allowed.
     pub fn new(allowed: AllowedPrivate) -> Self {
         Self { allowed: Arc::new(allowed), resolver: Resolver::default() }
+    }
+
+    /// Has names looked up by somebody else than the system, for programs that know other names. What it says is checked all
+    /// the same. A look-up that does not end keeps one of 64 places, however many wait for it.
+    #[must_use]
+    pub fn asking(self, ask: impl Fn(String) -> Addresses + Send + Sync + 'static) -> Self {
+        Self { resolver: Resolver::new(Bounds::default(), ask), ..self }
     }
 
     /// Checks a URL when an endpoint is saved. The same is checked again whenever a connection is made.
@@ -141,7 +160,7 @@ impl Guard {
 
     async fn look_up(&self, name: &str, port: u16) -> Result<Vec<SocketAddr>, Refusal> {
         let _part = Part::dns();
-        let addresses = self.resolver.ask(name, port).await.map_err(Refusal::Unresolved)?;
+        let addresses = self.resolver.ask(name, port).await?;
         if addresses.is_empty() {
             return Err(Refusal::Unresolved(Arc::new(io::ErrorKind::NotFound.into())));
         }

@@ -13,6 +13,7 @@
 
 mod access;
 mod address;
+mod asker;
 mod attempt;
 mod back_off;
 mod bounded;
@@ -29,6 +30,7 @@ mod outcome;
 mod ping;
 #[cfg(any(test, fuzzing))]
 pub mod properties;
+mod put_off;
 mod recorder;
 mod resolver;
 mod schedule;
@@ -48,5 +50,6 @@ pub use dispatcher::{DispatchError, Dispatched, Dispatcher};
 pub use guard::{Guard, Refusal, UrlRefused};
 pub use outcome::{Cause, Next, Outcome, Schedule, judge};
 pub use ping::ping;
+pub use resolver::{Addresses, NoPlace};
 pub use schedule::Span;
 pub use settings::Settings;

@@ -22,13 +22,14 @@ use vocabulary::{AccountId, EndpointId, EventTypes, Format, Incarnation, Key, Ke
 /// What an account is told when one of its endpoints is disabled by latchhook.
 pub const ENDPOINT_DISABLED: &str = "latchhook.endpoint_disabled";
 
-/// Tells an account that one of its endpoints is sent to no more. In the transaction that disables it.
+/// Tells an account that one of its endpoints is sent to no more. In the transaction that disables it. Says how many of its
+/// endpoints are told.
 pub(crate) async fn tell_disabled(
     conn: &AsyncPgConnection,
     account: &AccountId,
     disabled: &EndpointId,
     reason: &str,
-) -> Result<(), QueryError> {
+) -> Result<usize, QueryError> {
     let wants = |row: &EndpointRow| {
         let types = EventTypes::from_names(row.event_types.clone());
         types.is_ok_and(|types| types.want(ENDPOINT_DISABLED))
@@ -38,7 +39,8 @@ pub(crate) async fn tell_disabled(
     let told = json!({ "id": disabled, "reason": reason, "catch_up": format!("latchhook endpoint enable {disabled}") });
     let (source, event_id) = (SourceId::of_notices(account), Uuid::now_v7());
     let key = Key::new(format!("endpoint_disabled:{disabled}:{event_id}")).map_err(serialization)?;
-    tell(conn, &source, &key, event_id, account, told, &to).await
+    tell(conn, &source, &key, event_id, account, told, &to).await?;
+    Ok(to.len())
 }
 
 /// The counter first, as whoever adds to a source: see `worker`'s transaction.

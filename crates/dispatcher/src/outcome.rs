@@ -12,7 +12,8 @@ pub use database::attempts::Next;
 pub use crate::schedule::Schedule;
 use crate::schedule::with_jitter;
 
-/// Retry-After is believed up to a day: it is a customer's word, and a slip of the pen must not hold a delivery for a year.
+/// Retry-After is believed up to a day, jitter included: it is a customer's word, and a slip of the pen must not hold a
+/// delivery for a year.
 const LONGEST_WISH: Duration = Duration::from_secs(24 * 3600);
 const SHORTEST_REST: Duration = Duration::from_secs(1);
 const LONGEST_REST: Duration = Duration::from_secs(3600);
@@ -135,6 +136,11 @@ impl Outcome {
         }
     }
 
+    /// Whether it says for how long it is overloaded.
+    pub(crate) fn asks_for_later(&self) -> bool {
+        matches!(self, Self::Declined { retry_after: Some(_), .. })
+    }
+
     /// Whether the endpoint says that it will never be there again (Standard Webhooks 1.0.0: 410 disables it).
     pub(crate) fn is_gone(&self) -> bool {
         matches!(self, Self::Declined { status: StatusCode::GONE, .. })
@@ -166,16 +172,19 @@ fn date(value: &str) -> Option<DateTime<Utc>> {
 /// Decides what follows from an attempt.
 ///
 /// `attempts` is how many requests were recorded before it, since the delivery was last made due; `random` is from 0 to 1.
-/// A retry comes up to a tenth of its pause later, at most ten minutes. A customer's wish only ever makes it later, by a
-/// day at most.
+/// A retry comes up to a tenth of its pause later, at most ten minutes. A customer's wish only ever makes it later: it comes no
+/// sooner than asked, and with its jitter a day later at most, or when the schedule has it if that is later still.
 pub fn judge(outcome: &Outcome, attempts: u32, schedule: &Schedule, random: f64) -> Next {
     let wish = match outcome {
         Outcome::Delivered => return Next::Delivered,
-        Outcome::Declined { retry_after, .. } => retry_after.unwrap_or_default().min(LONGEST_WISH),
+        Outcome::Declined { retry_after, .. } => retry_after.unwrap_or_default(),
         Outcome::Failed(_) => Duration::ZERO,
     };
     match schedule.pause(attempts) {
-        Some(pause) => Next::Retry { after: with_jitter(wish.max(pause), random) },
+        Some(pause) => {
+            let asked = with_jitter(wish, random).min(LONGEST_WISH);
+            Next::Retry { after: with_jitter(pause, random).max(asked) }
+        }
         None => Next::Abandoned,
     }
 }
@@ -245,6 +254,16 @@ mod tests {
     }
 
     #[test]
+    fn whoever_asks_for_a_day_or_more_is_heard_from_after_a_day_whatever_the_jitter() {
+        let hours = |wish, random| after(&answer(503, Some(wish)), 0, random).unwrap().as_secs_f64() / 3600.0;
+
+        assert_eq!([hours("86400", 0.0), hours("86400", 1.0), hours("99999999999", 1.0)], [24.0, 24.0, 24.0]);
+        assert_eq!([hours("72000", 0.0), hours("72000", 1.0)], [20.0, 20.0 + 1.0 / 6.0], "jitter as ever below that");
+        let last = after(&answer(503, Some("86400")), 8, 1.0);
+        assert_eq!(last, Some(Duration::from_secs(24 * 3600 + 600)), "the schedule's own pause has its own");
+    }
+
+    #[test]
     fn a_date_is_read_in_each_form_that_http_has() {
         let seconds = |wish| after(&answer(503, Some(wish)), 0, 0.0).unwrap().as_secs();
 
@@ -257,7 +276,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_a_customer_says_a_retry_comes_no_sooner_than_its_pause_and_a_day_later_at_most(
+        fn whatever_a_customer_says_a_retry_comes_no_sooner_than_its_pause_and_a_day_later_at_most_jitter_included(
             status in 300..600_u16,
             value in prop_oneof!["\\PC{0,30}", "-?[0-9]{0,30}", "[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} 08:51:37 GMT"],
             attempts in 0..9_u32,
@@ -267,7 +286,7 @@ mod tests {
 
             let after = after(&answer(status, Some(&value)), attempts, random).unwrap();
 
-            prop_assert!(pause <= after && after <= pause.max(LONGEST_WISH) + Duration::from_secs(600));
+            prop_assert!(pause <= after && after <= with_jitter(pause, 1.0).max(LONGEST_WISH));
         }
     }
 

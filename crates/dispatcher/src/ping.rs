@@ -4,10 +4,17 @@ use std::sync::Arc;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use database::{attempts::Recorded, due::Leased, endpoints::Target};
+use tokio::time::Instant;
 use uuid::Uuid;
 use vocabulary::{EndpointId, MasterKey};
 
-use crate::{attempt::Attempter, client::Client, settings::Settings, targets::Targets};
+use crate::{
+    attempt::Attempter,
+    client::{Answer, Client, detail},
+    outcome::Cause,
+    settings::Settings,
+    targets::Targets,
+};
 
 /// Sends a ping to an endpoint, enabled or not: signed by its secrets, with what its requests carry, within the deadline of
 /// any attempt. Its id begins with `ping_`, so that no customer takes it for a delivery.
@@ -34,7 +41,10 @@ pub async fn ping(
         gate: None,
         lane: None,
     };
-    attempter.attempt(ping, now).await.0
+    let began = Instant::now();
+    let answer = attempter.send(&ping, now).await;
+    let answer = answer.unwrap_or_else(|no_place| Answer::without_request(Cause::Dns, detail(&no_place)));
+    attempter.judge(ping, answer, now, began.elapsed()).0
 }
 
 #[cfg(test)]

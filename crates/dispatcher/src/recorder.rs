@@ -108,7 +108,7 @@ impl Recorder {
             return Ok(Followed::default());
         }
         let mut connection = self.database.connection().await?;
-        Ok(standing::note(&mut connection, batch, self.disable_after).await?)
+        Ok(standing::note(&mut connection, batch, self.disable_after, &self.counters).await?)
     }
 
     /// Adds what comes within a moment, where there is room for more.

@@ -2,13 +2,16 @@
 //!
 //! The system's look-up (`getaddrinfo`) holds a thread for as long as it likes, also when nobody waits for it any more, and
 //! a runtime has so many of them and no more. So look-ups have places, and each keeps its place until it has really ended.
-//! Whoever asks for a name that is being asked for waits for that same answer: a name never has more than one place, and
-//! those that never answer hold up nobody else until there are as many of them as places.
+//! Whoever asks for a name that is being asked for waits for that same answer: a name never has more than one place.
+//!
+//! An account has a quarter of the places at most. So names that never answer hold up the account whose they are, and nobody
+//! else before four accounts have so many. Who finds no place has asked nobody: that says nothing of his name, and is no
+//! attempt.
 //!
 //! It gives no time to live, and nothing here keeps an answer: once it is there, the next connection asks again.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::HashMap,
     fmt,
     future::Future,
     io,
@@ -19,19 +22,19 @@ use std::{
 };
 
 use tokio::{
-    sync::{Semaphore, watch},
-    time::{Instant, timeout},
+    sync::{Notify, watch},
+    time::{Instant, timeout_at},
 };
+
+use crate::asker::Asker;
 
 /// How much is asked for, and waited for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bounds {
     /// Names that are asked for at once.
     pub(crate) places: usize,
-    /// How long a place is waited for.
+    /// How long a place is waited for at most.
     pub(crate) place_within: Duration,
-    /// A look-up that has lasted for so long is waited for by nobody new.
-    pub(crate) hopeless_after: Duration,
 }
 
 impl Default for Bounds {
@@ -41,18 +44,42 @@ impl Default for Bounds {
             places: 64,
             // Names that answer free a place in no time, and the rest of a deadline is for the request.
             place_within: Duration::from_secs(5),
-            // As long as an attempt may take by default: whoever began it has given up. Who fails at once, and not at his own
-            // deadline, leaves his place in flight to others.
-            hopeless_after: Duration::from_secs(15),
         }
     }
 }
 
+impl Bounds {
+    /// How many places one account may have.
+    pub(crate) fn share(self) -> usize {
+        (self.places / 4).max(1)
+    }
+
+    /// Well below the deadline: where nobody was asked, that is to be known before it.
+    fn waits(self, asker: &Asker) -> Duration {
+        self.place_within.min(asker.patience / 3)
+    }
+
+    /// Whether one look-up more may begin, for this account.
+    fn admit(self, under_way: &HashMap<String, UnderWay>, account: &str) -> Result<(), NoPlace> {
+        let own = under_way.values().filter(|look_up| look_up.account == account).count();
+        if own >= self.share() {
+            return Err(NoPlace::ForTheAccount(own));
+        }
+        if under_way.len() >= self.places {
+            return Err(NoPlace::ForAnybody(self.places));
+        }
+        Ok(())
+    }
+}
+
 /// The addresses of a name, once they have come.
-pub(crate) type Addresses = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>>;
+pub type Addresses = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>>;
 
 /// An answer is one for all who wait for it.
 type Answer = Result<Vec<SocketAddr>, Arc<io::Error>>;
+
+/// The answer that will come.
+type Coming = watch::Receiver<Option<Answer>>;
 
 /// Asks for the addresses of a name. Cheap to clone; clones share their places.
 ///
@@ -63,93 +90,127 @@ pub(crate) struct Resolver(Arc<Shared>);
 struct Shared {
     ask: Box<dyn Fn(String) -> Addresses + Send + Sync>,
     bounds: Bounds,
-    places: Semaphore,
-    /// The look-ups that have not ended.
+    /// The look-ups that have not ended, by the name. Each has one place.
     under_way: Mutex<HashMap<String, UnderWay>>,
+    place_given_back: Notify,
 }
 
 struct UnderWay {
+    /// Who began it.
+    account: String,
     since: Instant,
-    answer: watch::Receiver<Option<Answer>>,
+    answer: Coming,
 }
 
-/// Why a name was not asked for.
-#[derive(Debug, thiserror::Error)]
-enum Unasked {
-    #[error(
-        "the name was asked for {0} seconds ago, and no answer has come yet; it is not asked for again before that"
-    )]
-    Hopeless(u64),
-    #[error("{0} other names are being asked for and none of them is answered: is the name server well?")]
-    NoPlace(usize),
+/// Why there are no addresses.
+#[derive(Debug)]
+pub(crate) enum NoAddresses {
+    /// Nobody was asked.
+    NoPlace(NoPlace),
+    /// The name has none, or does not tell them.
+    Failed(Arc<io::Error>),
 }
+
+/// Nobody was asked for a name, because others are being asked for that do not answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NoPlace {
+    /// Of other accounts too.
+    #[error("{0} other names are being asked for and none of them is answered: is the name server well?")]
+    ForAnybody(usize),
+    /// Of this account alone.
+    #[error(
+        "{0} other names of the same account are being asked for and none of them is answered; it may have no more at once"
+    )]
+    ForTheAccount(usize),
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the name was asked for {0} seconds ago, and no answer has come yet; it is not asked for again before that")]
+struct Hopeless(u64);
 
 impl Resolver {
     /// `ask` need not give up by itself: it goes on when nobody waits for it any more.
     pub(crate) fn new(bounds: Bounds, ask: impl Fn(String) -> Addresses + Send + Sync + 'static) -> Self {
-        let (places, under_way) = (Semaphore::new(bounds.places), Mutex::default());
-        Self(Arc::new(Shared { ask: Box::new(ask), bounds, places, under_way }))
+        let (under_way, place_given_back) = Default::default();
+        Self(Arc::new(Shared { ask: Box::new(ask), bounds, under_way, place_given_back }))
     }
 
-    /// Asks, or waits for who has asked already. Each address comes with this port.
+    /// Asks on behalf of whoever makes the attempt, or waits for who has asked already. Each address comes with this port.
     ///
     /// # Errors
-    /// When the name has no address, nobody could be asked, or its last look-up does not end.
-    pub(crate) async fn ask(&self, name: &str, port: u16) -> Answer {
-        let mut answer = self.answer_to(name)?;
-        let came = answer.wait_for(Option::is_some).await.map_err(|_| Arc::new(io::ErrorKind::Interrupted.into()))?;
-        let mut addresses = came.clone().unwrap_or_else(|| Ok(Vec::new()))?;
+    /// When no place was found for it, the name has no address, or its last look-up does not end.
+    pub(crate) async fn ask(&self, name: &str, port: u16) -> Result<Vec<SocketAddr>, NoAddresses> {
+        let mut answer = self.answer_to(name, &Asker::of_this_task()).await?;
+        let came = answer.wait_for(Option::is_some).await;
+        let came = came.map_err(|_| NoAddresses::Failed(Arc::new(io::ErrorKind::Interrupted.into())))?;
+        let mut addresses = came.clone().unwrap_or_else(|| Ok(Vec::new())).map_err(NoAddresses::Failed)?;
         addresses.iter_mut().for_each(|address| address.set_port(port));
         Ok(addresses)
     }
 
-    /// The answer that will come; somebody is asked for it, unless somebody is asked already.
-    fn answer_to(&self, name: &str) -> Result<watch::Receiver<Option<Answer>>, Arc<io::Error>> {
-        match self.0.under_way().entry(name.to_owned()) {
-            Entry::Occupied(there) => {
-                let lasts = there.get().since.elapsed();
-                if lasts >= self.0.bounds.hopeless_after {
-                    return Err(Arc::new(io::Error::other(Unasked::Hopeless(lasts.as_secs()))));
-                }
-                Ok(there.get().answer.clone())
-            }
-            Entry::Vacant(vacant) => {
-                let (told, answer) = watch::channel(None);
-                vacant.insert(UnderWay { since: Instant::now(), answer: answer.clone() });
-                tokio::spawn(self.0.clone().look_up(name.to_owned(), told));
-                Ok(answer)
+    /// Waits for a place as long as there is none.
+    async fn answer_to(&self, name: &str, asker: &Asker) -> Result<Coming, NoAddresses> {
+        let until = Instant::now() + self.0.bounds.waits(asker);
+        loop {
+            // Before it looks, so that it hears of any place that is given back from then on.
+            let given_back = self.0.place_given_back.notified();
+            let answer = self.join_or_begin(name, asker);
+            let is_full = matches!(answer, Err(NoAddresses::NoPlace(_)));
+            if !is_full || timeout_at(until, given_back).await.is_err() {
+                return answer;
             }
         }
+    }
+
+    /// Somebody is asked for the name, unless somebody is asked already.
+    fn join_or_begin(&self, name: &str, asker: &Asker) -> Result<Coming, NoAddresses> {
+        let mut under_way = self.0.under_way();
+        if let Some(there) = under_way.get(name) {
+            let lasts = there.since.elapsed();
+            // Whoever began it has given up. Who fails at once, and not at his own deadline, leaves his place in flight to
+            // others.
+            if lasts >= asker.patience {
+                return Err(NoAddresses::Failed(Arc::new(io::Error::other(Hopeless(lasts.as_secs())))));
+            }
+            return Ok(there.answer.clone());
+        }
+        self.0.bounds.admit(&under_way, &asker.account).map_err(NoAddresses::NoPlace)?;
+        let (told, answer) = watch::channel(None);
+        let begun = UnderWay { account: asker.account.clone(), since: Instant::now(), answer: answer.clone() };
+        under_way.insert(name.to_owned(), begun);
+        // A runtime that has ended drops what it is given, and with it the place.
+        drop(under_way);
+        tokio::spawn(Place { shared: self.0.clone(), name: name.to_owned() }.look_up(told));
+        Ok(answer)
     }
 }
 
 impl Shared {
-    /// A task of its own, because whoever waits for the answer may give up, and the thread that looks it up does not.
-    async fn look_up(self: Arc<Self>, name: String, told: watch::Sender<Option<Answer>>) {
-        let under_way = Ends { shared: &self, name: &name };
-        let answer = match timeout(self.bounds.place_within, self.places.acquire()).await {
-            Ok(_place) => (self.ask)(name.clone()).await,
-            Err(_) => Err(io::Error::other(Unasked::NoPlace(self.bounds.places))),
-        };
-        // Before it is told, so that whoever has heard it and asks again is told anew.
-        drop(under_way);
-        told.send_replace(Some(answer.map_err(Arc::new)));
-    }
-
     fn under_way(&self) -> MutexGuard<'_, HashMap<String, UnderWay>> {
         self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Ends a look-up, also one whose runtime has ended.
-struct Ends<'l> {
-    shared: &'l Shared,
-    name: &'l str,
+/// The place of a look-up. Given back when it is dropped, also where its runtime has ended.
+struct Place {
+    shared: Arc<Shared>,
+    name: String,
 }
 
-impl Drop for Ends<'_> {
+impl Place {
+    /// A task of its own, because whoever waits for the answer may give up, and the thread that looks it up does not.
+    async fn look_up(self, told: watch::Sender<Option<Answer>>) {
+        let answer = (self.shared.ask)(self.name.clone()).await;
+        // Before it is told, so that whoever has heard it and asks again is told anew.
+        drop(self);
+        told.send_replace(Some(answer.map_err(Arc::new)));
+    }
+}
+
+impl Drop for Place {
     fn drop(&mut self) {
-        self.shared.under_way().remove(self.name);
+        self.shared.under_way().remove(&self.name);
+        self.shared.place_given_back.notify_waiters();
     }
 }
 

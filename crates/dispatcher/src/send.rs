@@ -15,7 +15,9 @@ use crate::{
     foreign::Foreign,
     in_flight::Permit,
     outcome::{Cause, Outcome},
+    put_off::PutOff,
     recorder::Ended,
+    resolver::NoPlace,
 };
 
 /// Sends deliveries. Cheap to clone.
@@ -28,6 +30,7 @@ pub(crate) struct Sender {
     pub(crate) counters: Arc<Counters>,
     /// What must not come here: whoever leases, or takes what was leased, looks there first.
     pub(crate) foreign: Arc<Foreign>,
+    pub(crate) put_off: Arc<PutOff>,
 }
 
 impl Sender {
@@ -40,8 +43,12 @@ impl Sender {
             drop(permit);
             return desk.send_what_may();
         }
-        let (gate, is_retry) = (leased.gate, leased.attempts > 0);
-        let (recorded, outcome) = self.attempter.attempt(leased, Utc::now()).await;
+        let (gate, is_retry, now, began) = (leased.gate, leased.attempts > 0, Utc::now(), Instant::now());
+        let answer = match self.attempter.send(&leased, now).await {
+            Ok(answer) => answer,
+            Err(no_place) => return self.put_off(&leased, no_place, permit, desk).await,
+        };
+        let (recorded, outcome) = self.attempter.judge(leased, answer, now, began.elapsed());
         fail_point!("dispatcher-after-answer");
         if let (Outcome::Failed(cause @ (Cause::Secret | Cause::Access)), Some(detail)) = (&outcome, &recorded.detail) {
             let id = &recorded.endpoint_id;
@@ -49,11 +56,20 @@ impl Sender {
         }
         permit.answered();
         desk.send_what_may();
-        self.counters.count(&outcome);
+        self.counters.count(&outcome, recorded.next);
         let ended = Ended { recorded, outcome, gate, is_retry, _permit: permit };
         let recorder = if ended.recorded.lane.is_some() { &self.ended_in_lane } else { &self.ended };
         if recorder.send(ended).is_err() {
             error!("the recorder is gone; a delivery will be sent again");
         }
+    }
+
+    /// Its place in flight is kept until the lease is given back: what is put off counts as on the way as long as that takes.
+    async fn put_off(&self, leased: &Leased, no_place: NoPlace, permit: Permit, desk: Desk) {
+        self.counters.put_off.add(1);
+        self.put_off.note(leased, no_place, Instant::now());
+        desk.put_off(leased).await;
+        drop(permit);
+        desk.send_what_may();
     }
 }

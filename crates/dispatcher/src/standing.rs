@@ -8,12 +8,13 @@ use std::{collections::BTreeMap, time::Duration};
 
 use database::{
     Connection, QueryError, endpoints,
-    gates::{self, Shown, Standing},
+    gates::{self, Shown, Standing, Turned},
 };
 use diesel_async::AsyncConnection;
 use vocabulary::EndpointId;
 
 use crate::{
+    counters::Counters,
     notice,
     outcome::{Cause, Outcome},
     recorder::Ended,
@@ -33,11 +34,14 @@ pub(crate) async fn note(
     conn: &mut Connection,
     ended: &[Ended],
     disable_after: Duration,
+    counters: &Counters,
 ) -> Result<Followed, QueryError> {
     let (mut followed, mut hopeless) = (Followed::default(), BTreeMap::new());
     let shown = shown(ended);
     if !shown.is_empty() {
-        for Standing { endpoint_id, rests, failing_for } in gates::note(conn, &shown).await? {
+        for Standing { endpoint_id, rests, turned, failing_for } in gates::note(conn, &shown).await? {
+            counters.circuits_opened.add(usize::from(turned == Some(Turned::Open)));
+            counters.circuits_closed.add(usize::from(turned == Some(Turned::Closed)));
             if failing_for >= disable_after {
                 let hours = failing_for.as_secs() / 3600;
                 hopeless.insert(endpoint_id.clone(), format!("every attempt has failed for {hours} hours"));
@@ -49,6 +53,7 @@ pub(crate) async fn note(
     hopeless.extend(gone.map(|ended| (ended.recorded.endpoint_id.clone(), "it answered 410: gone".to_owned())));
     for (endpoint_id, reason) in hopeless {
         if disable(conn, &endpoint_id, &reason).await? {
+            counters.endpoints_disabled.add(1);
             followed.left_alone.push(endpoint_id.clone());
             followed.disabled.insert(endpoint_id, reason);
         }
@@ -101,7 +106,8 @@ fn shown(ended: &[Ended]) -> Vec<Shown> {
 async fn disable(conn: &mut Connection, endpoint_id: &EndpointId, reason: &str) -> Result<bool, QueryError> {
     conn.transaction(async |conn| {
         let Some(account) = endpoints::disable(conn, endpoint_id, reason).await? else { return Ok(false) };
-        notice::tell_disabled(conn, &account, endpoint_id, reason).await?;
+        let told = notice::tell_disabled(conn, &account, endpoint_id, reason).await?;
+        endpoints::set_told(conn, endpoint_id, told).await?;
         Ok(true)
     })
     .await

@@ -2,6 +2,7 @@
 
 mod console;
 mod forwarder;
+mod metrics;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -25,6 +26,7 @@ use vocabulary::{EndpointId, MasterKey};
 use worker::{Sources, Worker};
 
 pub use self::console::ConsoleSettings;
+use self::metrics::Metrics;
 
 /// Which stages a process runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -89,6 +91,7 @@ pub struct Stages {
     pub worker: Option<Arc<worker::Counters>>,
     /// What the dispatcher has done, where there is one.
     pub dispatcher: Option<Arc<dispatcher::Counters>>,
+    metrics: Metrics,
     tasks: TaskTracker,
     runtimes: Vec<Threads>,
 }
@@ -126,6 +129,7 @@ pub async fn start(settings: &Settings, roles: &[Role], stop: CancellationToken)
         producer: None,
         worker: None,
         dispatcher: None,
+        metrics: Metrics::default(),
         tasks: TaskTracker::new(),
         runtimes: Vec::new(),
     };
@@ -147,8 +151,9 @@ pub async fn start(settings: &Settings, roles: &[Role], stop: CancellationToken)
     if roles.contains(&Role::Producer) {
         stages.start_producer(settings, roles, listener.into_std()?, limits, &stop)?;
     } else {
+        let pages = health().merge(stages.metrics.router());
         stages.tasks.spawn(async move {
-            producer::serve(listener, health(), limits, stop).await;
+            producer::serve(listener, pages, limits, stop).await;
         });
     }
     Ok(stages)
@@ -179,6 +184,7 @@ impl Stages {
         Wake::new(&redis).listen(wake.clone(), stop.clone());
         let client = Client::new(Guard::new(settings.allow_private.clone()));
         let dispatcher = Dispatcher::new(database, Arc::new(master(settings)?), settings.dispatcher.clone(), client);
+        self.metrics.dispatching(dispatcher.counters(), Database::for_stages(&settings.database_url, 1)?);
         self.dispatcher = Some(dispatcher.counters());
         let desk = desk_of(&dispatcher);
         self.tasks.spawn_on(dispatcher.run(wake.clone(), stop.clone()), &runtime);

@@ -1,7 +1,11 @@
-//! What `doctor` says beforehand of what would be lost.
+//! What `doctor` says: beforehand, of what would be lost, and of what nobody has heard.
 
+use axum::{Router, http::StatusCode};
+use dispatcher::{Client, Dispatcher, Guard, Settings};
 use serde_json::Value;
 use tests::{Pipeline, a_text};
+use tokio::net::TcpListener;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::CommandLine;
 
@@ -35,4 +39,41 @@ async fn doctor_says_what_a_loss_of_power_would_take() {
     // The servers of tests are fast, not durable.
     assert!(found.contains("often 30 seconds"), "{found}");
     assert_eq!(verdict, "ok");
+}
+
+/// Sends what is due, once.
+async fn dispatch(pipeline: &Pipeline) {
+    let client = Client::new(Guard::new("127.0.0.0/8".parse().unwrap()));
+    let (database, master) = (pipeline.database.clone(), pipeline.master.clone());
+    let mut dispatcher = Dispatcher::new(database, master, Settings::default(), client);
+    dispatcher.dispatch_due().await.unwrap();
+    dispatcher.settled().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn doctor_names_the_endpoints_that_latchhook_has_disabled_without_anybody_hearing_of_it() {
+    let check = "somebody was told of each endpoint that latchhook has disabled";
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let gone = format!("UPDATE endpoints SET url = 'http://{}/'", listener.local_addr().unwrap());
+    let server = tokio::spawn(async { axum::serve(listener, Router::new().fallback(StatusCode::GONE)).await.unwrap() });
+    let (pipeline, _server) = (Pipeline::new().await, AbortOnDropHandle::new(server));
+    let by_hand = "UPDATE endpoints SET enabled = false, disabled_reason = 'by hand' WHERE id = 'by-hand'";
+    pipeline.add_endpoint("acme", "by-hand", "*").await;
+    pipeline.execute(&format!("{gone}; {by_hand}")).await;
+    let before = says(&pipeline, check).await;
+
+    pipeline.receive(a_text("wamid.1", "nobody hears of the first")).await;
+    dispatch(&pipeline).await;
+    pipeline.add_endpoint("acme", "second", "message_created").await;
+    pipeline.execute(&gone).await;
+    pipeline.add_endpoint("acme", "operator", "latchhook.endpoint_disabled").await;
+    pipeline.receive(a_text("wamid.2", "somebody hears of the second")).await;
+    dispatch(&pipeline).await;
+    let found = says(&pipeline, check).await;
+    CommandLine::of(&pipeline).json("endpoint enable bot").await;
+    let after = says(&pipeline, check).await;
+
+    assert_eq!(pipeline.number("SELECT count(*) FROM endpoints WHERE NOT enabled").await, 2, "by-hand and second");
+    assert_eq!(found, ("nobody was told of bot (it answered 410: gone)".to_owned(), "warn".to_owned()));
+    assert_eq!([before.1, after.1], ["ok", "ok"]);
 }

@@ -219,3 +219,30 @@ async fn a_lane_that_somebody_holds_keeps_nothing_else_from_being_recorded() {
     dispatcher.settled().await;
     assert_eq!(setting.number("SELECT count(*) FROM due WHERE lane = 'anna'").await, 0);
 }
+
+/// While a circuit is open one delivery at a time is sent: a head that has failed before may fail for reasons of its own, and
+/// would open the circuit again and again. Where a circuit is closed both have their turn, by a throw of dice; here the dice
+/// always fall for what has failed before.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_probe_of_a_circuit_is_what_has_not_failed_yet_however_many_heads_of_lanes_are_due() {
+    let setting = Setting::with_endpoint("http://127.0.0.1:9/").await;
+    for lane in 0..40 {
+        owe(&setting, &format!("stuck-{lane}"), &[&format!("stuck-{lane}")]).await;
+    }
+    setting.execute("UPDATE due SET attempts = 1, due_at = now() - interval '1 hour'").await;
+    owe(&setting, "flows", &["first"]).await;
+    setting.execute("CREATE FUNCTION public.random() RETURNS float8 LANGUAGE sql AS 'SELECT 0.0::float8'").await;
+    let mut connection = setting.database.connection().await.unwrap();
+    connection.batch_execute("SET search_path = public, pg_catalog").await.unwrap();
+
+    let mut leased = Vec::new();
+    for is_open in [true, false] {
+        setting.execute("UPDATE due SET lease = NULL, due_at = now() - interval '1 minute'; DELETE FROM gates").await;
+        setting.execute("UPDATE endpoints SET max_in_flight = 1").await;
+        setting.execute(&format!("INSERT INTO gates (endpoint_id, is_open) VALUES ('bot', {is_open})")).await;
+        leased.extend(setting.lease_over(&connection).await);
+    }
+
+    let leased: Vec<_> = leased.iter().map(|leased| (leased.attempts, leased.gate.unwrap().is_probe)).collect();
+    assert_eq!(leased, [(0, true), (1, false)]);
+}

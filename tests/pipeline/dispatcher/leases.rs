@@ -203,9 +203,9 @@ async fn a_lease_that_is_given_back_is_due_at_once_and_only_its_holder_can_give_
     let (setting, late, current) = leased_twice().await;
     let connection = setting.database.connection().await.unwrap();
 
-    database::due::release(&connection, &[late]).await.unwrap();
+    database::due::release(&connection, &[late], Duration::ZERO).await.unwrap();
     let after_a_stranger = setting.lease().await.len();
-    database::due::release(&connection, &[current]).await.unwrap();
+    database::due::release(&connection, &[current], Duration::ZERO).await.unwrap();
     let after_its_holder = setting.lease().await.len();
 
     assert_eq!((after_a_stranger, after_its_holder), (0, 1));

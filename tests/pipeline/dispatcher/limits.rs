@@ -8,7 +8,11 @@ use tokio::sync::{Barrier, Notify};
 use tokio_util::sync::CancellationToken;
 use vocabulary::Terms;
 
-use crate::{customer::Customer, setting::Setting};
+use crate::{
+    customer::Customer,
+    master_key::another_key,
+    setting::{Setting, dispatch_all},
+};
 
 fn terms() -> Terms {
     Terms::of("*".parse().unwrap())
@@ -141,4 +145,38 @@ async fn the_whole_fleet_sends_no_more_per_second_than_an_endpoint_allows() {
     leased.push(setting.lease().await.len());
 
     assert_eq!(leased, [0, 2, 2, 2, 2], "what was not used is not saved up");
+}
+
+/// At most one in a hundred seconds, so that none is due again by itself meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_that_is_given_back_gives_the_endpoint_back_what_it_had_of_its_limit_and_no_more() {
+    let setting = Setting::new().await;
+    setting.add_endpoint_with("bot", "http://127.0.0.1:9/", &Terms { max_per_second: Some(0.01), ..terms() }).await;
+    setting.owe_many("bot", 10).await;
+    let connection = setting.database.connection().await.unwrap();
+    let unused = setting.lease().await;
+    assert_eq!((unused.len(), setting.lease().await.len()), (1, 0));
+
+    for _ in 0..3 {
+        due::release(&connection, &unused, Duration::ZERO).await.unwrap();
+    }
+    let again = [setting.lease().await, setting.lease().await];
+    due::release(&connection, &unused, Duration::ZERO).await.unwrap();
+
+    assert_eq!(again.each_ref().map(Vec::len), [1, 0]);
+    assert_eq!(setting.lease().await.len(), 0, "what was given back before gives nothing back again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_that_one_dispatcher_leaves_to_another_is_sent_what_its_limit_allows() {
+    let customer = Customer::content().await;
+    let setting = Setting::new().await;
+    setting.add_endpoint_with("bot", &customer.url, &Terms { max_per_second: Some(0.01), ..terms() }).await;
+    setting.owe_many("bot", 10).await;
+    let mut lacking = setting.dispatcher_of(another_key());
+
+    let leased = (lacking.dispatch_due().await.unwrap().leased, lacking.counters().snapshot().released);
+    let sent = dispatch_all(&mut setting.dispatcher()).await;
+
+    assert_eq!((leased, sent, customer.received().len()), ((0, 1), 1, 1));
 }

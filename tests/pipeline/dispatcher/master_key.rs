@@ -12,12 +12,12 @@ use crate::{
     setting::{Setting, dispatch_all},
 };
 
-fn another_key() -> Arc<MasterKey> {
+pub(crate) fn another_key() -> Arc<MasterKey> {
     Arc::new(MasterKey::parse(&MasterKey::generate()).unwrap())
 }
 
 impl Setting {
-    fn dispatcher_of(&self, master: Arc<MasterKey>) -> Dispatcher {
+    pub(crate) fn dispatcher_of(&self, master: Arc<MasterKey>) -> Dispatcher {
         let client = Client::new(Guard::new("127.0.0.0/8".parse().unwrap()));
         Dispatcher::new(self.database.clone(), master, Settings::default(), client)
     }
@@ -120,5 +120,6 @@ async fn what_is_handed_over_to_a_dispatcher_that_lacks_the_key_is_given_back_fo
 
     assert_eq!(customer.has_received(3).await.len(), 3);
     assert!(!desk.set_aside(&bot, 1), "the next is left in Postgres from the start");
-    assert_eq!(lacking.counters().snapshot().sent(), 0);
+    let counters = lacking.counters().snapshot();
+    assert_eq!((counters.sent(), counters.handed_over, counters.released, counters.late), (0, 3, 3, 0));
 }

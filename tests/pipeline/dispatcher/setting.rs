@@ -152,9 +152,14 @@ impl Setting {
 
     /// Leases everything that is due, as a dispatcher would that dies before it sends.
     pub(crate) async fn lease(&self) -> Vec<due::Leased> {
+        self.lease_over(&self.database.connection().await.unwrap()).await
+    }
+
+    /// Likewise, over this connection.
+    pub(crate) async fn lease_over(&self, connection: &database::AsyncPgConnection) -> Vec<due::Leased> {
         let room = due::Room { all: 1000, retries: 1000 };
         let request = due::LeaseRequest { room, per_endpoint: room, busy: &[], lease: Duration::from_secs(60) };
-        due::lease(&self.database.connection().await.unwrap(), &request).await.unwrap()
+        due::lease(connection, &request).await.unwrap()
     }
 
     /// The names of the audit's checks that do not hold.

@@ -107,7 +107,7 @@ async fn serve(acceptor: tokio_rustls::TlsAcceptor, stream: TcpStream) {
 
 async fn send(client: &Client, url: &str) -> Answer {
     let request = Request::post(url).body(Full::default()).unwrap();
-    client.send(request, Instant::now() + Duration::from_secs(5), Utc::now()).await
+    client.send(request, Instant::now() + Duration::from_secs(5), Utc::now()).await.unwrap()
 }
 
 fn identity(client_certificate: ClientCertificate) -> Arc<CertifiedKey> {

@@ -9,6 +9,7 @@ use queue::{Inbound, ServerFacts};
 use serde::Serialize;
 use vocabulary::MasterKey;
 
+mod disabled;
 mod losses;
 
 use super::{Cli, context::Context};
@@ -170,6 +171,7 @@ async fn postgres_checkups(conn: &AsyncPgConnection, facts: &facts::Facts, conte
     if pending.is_empty() {
         checkups.push(master_key(conn, context).await);
         checkups.extend(waiting_for_a_key(conn, context).await);
+        checkups.push(disabled::unheard(conn).await);
     }
     checkups
 }

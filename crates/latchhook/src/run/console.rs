@@ -44,8 +44,9 @@ impl Stages {
         let console = Console::new(database, master, token, console::Settings::default(), stop.clone());
         let limits = ConnectionLimits { connections: CLIENTS, ..ConnectionLimits::default() };
         let (limits, stop) = (limits.within_open_files(), stop.clone());
+        let pages = console::router(console).merge(self.metrics.router());
         let serving = async move {
-            producer::serve(listener, console::router(console), limits, stop).await;
+            producer::serve(listener, pages, limits, stop).await;
         };
         self.tasks.spawn_on(serving, &runtime);
         Ok(())

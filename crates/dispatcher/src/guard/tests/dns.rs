@@ -79,6 +79,11 @@ impl Dns {
 
     /// Keeps nothing, and knows no hosts file.
     pub(crate) fn resolver(&self) -> Resolver {
+        self.resolver_within(Bounds::default())
+    }
+
+    /// Likewise, with bounds of its own.
+    pub(crate) fn resolver_within(&self, bounds: Bounds) -> Resolver {
         let mut udp = ConnectionConfig::udp();
         udp.port = self.address.port();
         let server = NameServerConfig::new(self.address.ip(), true, vec![udp]);
@@ -88,7 +93,7 @@ impl Dns {
         builder.options_mut().use_hosts_file = ResolveHosts::Never;
         builder.options_mut().ip_strategy = hickory_resolver::config::LookupIpStrategy::Ipv4AndIpv6;
         let resolver = builder.build().unwrap();
-        Resolver::new(Bounds::default(), move |name| -> Addresses {
+        Resolver::new(bounds, move |name| -> Addresses {
             let resolver = resolver.clone();
             Box::pin(async move {
                 let found = resolver.lookup_ip(name).await.map_err(std::io::Error::other)?;

@@ -27,7 +27,7 @@ async fn refusal(dns: &Dns) -> Option<Refusal> {
 
 async fn send(client: &Client, url: &str) -> Outcome {
     let request: Request<Full<Bytes>> = Request::post(url).body(Full::default()).unwrap();
-    client.send(request, Instant::now() + Duration::from_secs(5), Utc::now()).await.outcome
+    client.send(request, Instant::now() + Duration::from_secs(5), Utc::now()).await.unwrap().outcome
 }
 
 #[tokio::test]

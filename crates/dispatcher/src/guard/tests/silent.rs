@@ -4,10 +4,7 @@ use futures::FutureExt;
 use tokio::sync::{Notify, mpsc};
 
 use super::{dns::Dns, *};
-use crate::{
-    client::detail,
-    resolver::{Addresses, Bounds},
-};
+use crate::{asker::Asker, client::detail};
 
 const PUBLIC: &str = "93.184.216.34:0";
 
@@ -18,6 +15,18 @@ fn asking(dns: &Dns) -> Guard {
 /// Somebody asks for a name, and gives up at once.
 fn asks_in_vain(guard: &Guard, name: &str) {
     assert!(guard.look_up(name, 443).now_or_never().is_none(), "{name} is answered");
+}
+
+/// Whoever makes an attempt to one of this account's endpoints.
+fn of(account: &str) -> Asker {
+    Asker { account: account.to_owned(), ..Asker::default() }
+}
+
+/// Names that are never answered.
+fn dead_names(dns: &Dns, count: usize) -> Vec<String> {
+    let names: Vec<_> = (1..=count).map(|number| format!("dead-{number}.example")).collect();
+    names.iter().for_each(|name| dns.silence(name));
+    names
 }
 
 /// A guard whose names are answered only once `answering` is notified, all but `shop.example`; and what it asks for.
@@ -56,16 +65,67 @@ async fn a_name_is_asked_for_once_however_many_wait_for_it_and_give_up() {
 #[tokio::test]
 async fn as_long_as_there_is_a_place_names_that_are_not_answered_hold_up_nobody() {
     let dns = Dns::start().await;
-    let dead: Vec<_> = (1..Bounds::default().places).map(|number| format!("dead-{number}.example")).collect();
-    dead.iter().for_each(|name| dns.silence(name));
+    let dead = dead_names(&dns, Bounds::default().places - 1);
     dns.say("shop.example", &["93.184.216.34"]);
     let guard = asking(&dns);
 
-    dead.iter().for_each(|name| asks_in_vain(&guard, name));
+    for (number, name) in dead.iter().enumerate() {
+        let account = format!("account-{}", number / Bounds::default().share());
+        assert!(of(&account).asks(guard.look_up(name, 443)).now_or_never().is_none());
+    }
     dns.has_been_asked(dead.len()).await;
 
     assert!(guard.check_url("https://shop.example/").await.is_ok());
-    assert_eq!(dns.asked(), dead.len() + 1);
+}
+
+#[tokio::test]
+async fn an_account_all_of_whose_names_are_silent_has_a_quarter_of_the_places_and_holds_up_no_other() {
+    let dns = Dns::start().await;
+    let bounds = Bounds { place_within: Duration::ZERO, ..Bounds::default() };
+    let dead = dead_names(&dns, bounds.places);
+    dns.say("shop.example", &["93.184.216.34"]);
+    let guard = Guard { allowed: Arc::default(), resolver: dns.resolver_within(bounds) };
+    let asks = async |name: &str| of("crowd").asks(guard.look_up(name, 443)).await;
+    let (first, others) = dead.split_at(16);
+
+    assert!(first.iter().all(|name| Box::pin(asks(name)).now_or_never().is_none()), "they are asked for");
+    dns.has_been_asked(16).await;
+    for name in others {
+        let refused = asks(name).await.unwrap_err();
+        assert!(matches!(refused, Refusal::NoPlace(NoPlace::ForTheAccount(16))), "{refused:?}");
+    }
+
+    assert!(of("shop").asks(guard.look_up("shop.example", 443)).await.is_ok());
+}
+
+/// Else whoever has the same name among his own, and no place for it, would have it wait.
+#[tokio::test]
+async fn a_name_that_an_account_without_a_place_waits_for_is_asked_for_on_behalf_of_the_next() {
+    let answering = Arc::new(Notify::new());
+    let bounds = Bounds { places: 4, ..Bounds::default() };
+    let (guard, mut asked) = guard_with(bounds, &answering);
+    assert!(of("crowd").asks(guard.look_up("dead.example", 443)).now_or_never().is_none());
+    assert_eq!(asked.recv().await.unwrap(), "dead.example");
+    let mut waits = Box::pin(of("crowd").asks(guard.look_up("shop.example", 443)));
+    assert!((&mut waits).now_or_never().is_none());
+
+    let addresses = of("shop").asks(guard.look_up("shop.example", 443)).await;
+
+    assert!(addresses.is_ok());
+    answering.notify_one();
+    assert!(waits.await.is_ok(), "its turn comes with the place that is given back");
+}
+
+#[tokio::test]
+async fn whoever_finds_no_place_knows_so_before_his_deadline() {
+    let answering = Arc::new(Notify::new());
+    let (guard, _asked) = guard_with(Bounds { places: 1, ..Bounds::default() }, &answering);
+    asks_in_vain(&guard, "dead.example");
+    let hasty = Asker { patience: Duration::from_millis(30), ..of("shop") };
+
+    let refused = tokio::time::timeout(hasty.patience, hasty.clone().asks(guard.look_up("shop.example", 443))).await;
+
+    assert!(matches!(refused, Ok(Err(Refusal::NoPlace(NoPlace::ForAnybody(1))))), "{refused:?}");
 }
 
 #[tokio::test]
@@ -81,22 +141,25 @@ async fn a_place_is_kept_until_its_look_up_has_really_ended_and_who_finds_none_i
     let late = guard.look_up("dead.example", 443).await;
     let afterwards = guard.look_up("shop.example", 443).await;
 
-    assert_eq!(refused.cause(), Cause::Dns);
-    assert!(detail(&refused).contains("1 other names are being asked for"), "{}", detail(&refused));
+    assert!(matches!(refused, Refusal::NoPlace(_)));
+    assert!(detail(&refused).contains("are being asked for and none of them is answered"), "{}", detail(&refused));
     assert!(late.is_ok() && afterwards.is_ok());
 }
 
 #[tokio::test]
-async fn a_look_up_that_nobody_can_hope_for_any_more_fails_others_at_once_and_is_not_begun_again() {
+async fn a_look_up_that_has_lasted_for_a_whole_deadline_fails_others_at_once_and_is_not_begun_again() {
     let answering = Arc::new(Notify::new());
-    let bounds = Bounds { hopeless_after: Duration::ZERO, ..Bounds::default() };
-    let (guard, mut asked) = guard_with(bounds, &answering);
+    let (guard, mut asked) = guard_with(Bounds::default(), &answering);
     asks_in_vain(&guard, "dead.example");
     asked.recv().await.unwrap();
+    let with_deadline = |patience| Asker { patience, ..Asker::default() };
 
-    let refused = guard.look_up("dead.example", 443).now_or_never().unwrap().unwrap_err();
+    let hopes = with_deadline(Duration::from_secs(3600)).asks(guard.look_up("dead.example", 443)).now_or_never();
+    let refused = with_deadline(Duration::ZERO).asks(guard.look_up("dead.example", 443)).now_or_never();
     let another = guard.look_up("shop.example", 443).await;
 
+    let refused = refused.unwrap().unwrap_err();
+    assert!(hopes.is_none(), "as long as an attempt may take it may come still");
     assert_eq!(refused.cause(), Cause::Dns);
     assert!(detail(&refused).contains("no answer has come yet"), "{}", detail(&refused));
     assert!(another.is_ok());
