@@ -35,6 +35,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::{
     bounded::TooMuch,
     connector::{ConnectError, Connector},
+    granted::Granted,
     guard::Guard,
     outcome::{Cause, Outcome},
     split::{head_came, measured},
@@ -132,6 +133,12 @@ impl Client {
         let mut tls = (*self.connector.tls).clone();
         tls.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(identity));
         Self::with(Connector { guard: self.connector.guard.clone(), tls: Arc::new(tls) })
+    }
+
+    /// A client for the endpoints of an account that is granted something. Its connections are its own: one that was made
+    /// because this account may go somewhere is used for nobody who may not.
+    pub(crate) fn granting(&self, granted: Granted) -> Self {
+        Self::with(Connector { guard: self.connector.guard.granting(granted), tls: self.connector.tls.clone() })
     }
 
     /// Sends one request and reads what comes back, until `deadline` at the latest. `now` is what a date in Retry-After is
