@@ -18,6 +18,8 @@ mod direct;
 mod doctor;
 #[path = "cli/grants.rs"]
 mod grants;
+#[path = "cli/limits.rs"]
+mod limits;
 #[path = "cli/looking.rs"]
 mod looking;
 #[path = "cli/master_key.rs"]

@@ -23,6 +23,7 @@ diesel::table! {
         revision -> BigInt,
         created_at -> Timestamptz,
         tokens -> Array<Binary>,
+        body_limit -> Nullable<Integer>,
     }
 }
 
