@@ -45,7 +45,7 @@ use crate::{
 const MOST_BODY: usize = 64 * 1024;
 /// Bytes of an answer's body that are kept with the attempt.
 const KEPT_BODY: usize = 1024;
-/// Bytes of an answer's head that are read.
+/// About the most bytes of an answer's head that are read: hyper reads in steps that double, so up to twice as much may pass.
 const MOST_HEAD: usize = 32 * 1024;
 /// Characters of an error that are kept with the attempt.
 const KEPT_DETAIL: usize = 300;

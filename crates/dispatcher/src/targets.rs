@@ -204,6 +204,20 @@ mod tests {
         assert_eq!(open(at(0)).ok().map(|opened| signing(&opened, at(0))), Some(vec![0]));
     }
 
+    /// Of a later version, or of somebody else's hand: what the account was to be opened is not known.
+    #[test]
+    fn an_account_with_a_range_that_cannot_be_read_is_sent_nothing_and_the_detail_names_it() {
+        let master = Arc::new(MasterKey::parse(&MasterKey::generate()).unwrap());
+        let sealed = master.seal("endpoint:bot", SigningSecret::generate().expose_secret().as_bytes());
+        let (url, allowed_private) = ("https://bot.example/".to_owned(), vec!["10.0.0.0/99".to_owned()]);
+        let target = Arc::new(Target { url, secrets: vec![sealed], allowed_private, ..Target::default() });
+
+        let unsent = Targets::new(master).open(&"bot".parse().unwrap(), &target, at(0)).err().unwrap();
+
+        assert_eq!(unsent.0, Cause::Guard);
+        assert!(unsent.1.contains("\"10.0.0.0/99\" is no range of addresses"), "{}", unsent.1);
+    }
+
     #[test]
     fn when_all_have_ended_nothing_is_sent_and_the_detail_says_so() {
         let opened = opened(&[Some(at(0)), Some(at(1))], 2);
