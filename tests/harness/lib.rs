@@ -4,12 +4,14 @@
 //! these are not set, each test process starts private ones when a test first asks, in memory where there is room, so a
 //! bare `cargo test` works too. What is started here ends with the process.
 
+mod network;
 mod pipeline;
 mod postgres;
 mod process;
 mod redis;
 
 pub use self::{
+    network::own_address,
     pipeline::{MessageSeen, Pipeline, a_reaction, a_status, a_text, raw_event, text, whatsapp},
     postgres::{TestDatabase, database, rows_read},
     process::{Process, binary, example},

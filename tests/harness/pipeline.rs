@@ -105,6 +105,7 @@ impl Pipeline {
             provider: "whatsapp",
             secrets: &["secret".to_owned().into()],
             verify_token: None,
+            body_limit: None,
             settings: settings.as_object().unwrap(),
         };
         let connection = self.database.connection().await.unwrap();

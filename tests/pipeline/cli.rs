@@ -16,6 +16,10 @@ mod causes;
 mod direct;
 #[path = "cli/doctor.rs"]
 mod doctor;
+#[path = "cli/grants.rs"]
+mod grants;
+#[path = "cli/limits.rs"]
+mod limits;
 #[path = "cli/looking.rs"]
 mod looking;
 #[path = "cli/master_key.rs"]

@@ -19,6 +19,8 @@ mod fairness;
 mod formats;
 #[path = "dispatcher/gates.rs"]
 mod gates;
+#[path = "dispatcher/grants.rs"]
+mod grants;
 #[path = "dispatcher/lanes.rs"]
 mod lanes;
 #[path = "dispatcher/latency.rs"]

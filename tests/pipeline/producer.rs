@@ -10,6 +10,7 @@ mod producer {
     mod http;
     mod keys;
     mod library;
+    mod limits;
     mod outage;
     mod raw_events;
     mod server;

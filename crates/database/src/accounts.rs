@@ -16,6 +16,8 @@ pub struct Account {
     pub name: String,
     /// When it was added.
     pub created_at: DateTime<Utc>,
+    /// Ranges of addresses that its endpoints may be in although they are private.
+    pub allowed_private: Vec<String>,
 }
 
 /// Adds a tenant, or renames the one of that id: setting up twice has the same result.
@@ -31,6 +33,24 @@ pub async fn put(conn: &AsyncPgConnection, id: &AccountId, name: &str) -> QueryR
         .execute(&mut &*conn)
         .await
         .map(drop)
+}
+
+/// Gives an account these ranges of addresses, and no others; what has no range is sent to public addresses alone. Says whether
+/// there is an account of that id.
+///
+/// # Errors
+/// As any query; a check violation where one of them is no range, or there are more than 64.
+pub async fn allow_private(conn: &AsyncPgConnection, id: &AccountId, ranges: &[String]) -> QueryResult<bool> {
+    let changing = diesel::update(accounts::table.find(id.as_str())).set(accounts::allowed_private.eq(ranges));
+    Ok(changing.execute(&mut &*conn).await? == 1)
+}
+
+/// One of them; `None` where there is none of that id.
+///
+/// # Errors
+/// As any query.
+pub async fn find(conn: &AsyncPgConnection, id: &AccountId) -> QueryResult<Option<Account>> {
+    accounts::table.find(id.as_str()).select(Account::as_select()).first(&mut &*conn).await.optional()
 }
 
 /// All of them, by id.

@@ -161,7 +161,7 @@ pub async fn enabled_of(conn: &AsyncPgConnection, account: &AccountId) -> QueryR
 
 /// The columns of a [`Target`], in its order.
 pub(crate) type TargetColumns =
-    (Text, Text, Array<Binary>, Array<Nullable<Timestamptz>>, Nullable<Binary>, Nullable<Array<Integer>>);
+    (Text, Text, Array<Binary>, Array<Nullable<Timestamptz>>, Nullable<Binary>, Nullable<Array<Integer>>, Array<Text>);
 
 /// Where an endpoint's deliveries go, how, and what signs them.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Queryable, Selectable)]
@@ -179,6 +179,9 @@ pub struct Target {
     pub access: Option<Vec<u8>>,
     /// The pauses between attempts, in seconds; `None` is the dispatcher's schedule.
     pub schedule_s: Option<Vec<i32>>,
+    /// Ranges of addresses that its account's endpoints may be in although they are private.
+    #[diesel(select_expression = schema::accounts::allowed_private)]
+    pub allowed_private: Vec<String>,
 }
 
 /// Where an endpoint's deliveries go; `None` where there is none of that id.
@@ -186,8 +189,8 @@ pub struct Target {
 /// # Errors
 /// As any query.
 pub async fn target(conn: &AsyncPgConnection, id: &EndpointId) -> QueryResult<Option<Target>> {
-    let query = endpoints::table.find(id.as_str()).select(Target::as_select());
-    query.first(&mut &*conn).await.optional()
+    let found = endpoints::table.inner_join(schema::accounts::table).filter(endpoints::id.eq(id.as_str()));
+    found.select(Target::as_select()).first(&mut &*conn).await.optional()
 }
 
 /// Replaces what else an endpoint's requests carry, or takes it away.

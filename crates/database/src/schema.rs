@@ -1,7 +1,13 @@
 //! The tables as diesel sees them; what each column means stands in the migrations.
 
 diesel::table! {
-    accounts (id) { id -> Text, name -> Text, created_at -> Timestamptz, endpoints_revision -> Uuid, }
+    accounts (id) {
+        id -> Text,
+        name -> Text,
+        created_at -> Timestamptz,
+        endpoints_revision -> Uuid,
+        allowed_private -> Array<Text>,
+    }
 }
 
 diesel::table! {
@@ -17,6 +23,7 @@ diesel::table! {
         revision -> BigInt,
         created_at -> Timestamptz,
         tokens -> Array<Binary>,
+        body_limit -> Nullable<Integer>,
     }
 }
 
@@ -164,6 +171,7 @@ diesel::table! {
     }
 }
 
+diesel::joinable!(endpoints -> accounts (account_id));
 diesel::allow_tables_to_appear_in_same_query!(accounts, sources, endpoints, events, bodies, deliveries, due, attempts);
 
 diesel::table! {

@@ -29,6 +29,8 @@ pub struct SourceRow {
     pub settings: Value,
     /// When it was added.
     pub created_at: DateTime<Utc>,
+    /// The largest body that it takes, in bytes; `None` is what its provider sends at most.
+    pub body_limit: Option<i32>,
     tokens: Vec<Vec<u8>>,
 }
 
@@ -50,6 +52,7 @@ struct Sealed {
     secrets: Vec<Vec<u8>>,
     verify_token: Option<Vec<u8>>,
     tokens: Vec<Vec<u8>>,
+    body_limit: Option<i32>,
     settings: Value,
     revision: i64,
 }
@@ -69,6 +72,8 @@ pub struct NewSource<'a> {
     pub secrets: &'a [SecretString],
     /// What the provider's handshake must show.
     pub verify_token: Option<&'a SecretString>,
+    /// The largest body that it takes, in bytes; `None` is what its provider sends at most.
+    pub body_limit: Option<u32>,
     /// What only its provider understands.
     pub settings: &'a Map<String, Value>,
 }
@@ -85,13 +90,15 @@ fn place(id: &str) -> String {
 /// provider stay as they were, because its keys are unique under them.
 ///
 /// # Errors
-/// As any query; a foreign key violation when there is no such account.
+/// As any query; a foreign key violation when there is no such account, a check violation when a body of that limit is none
+/// that a producer can take.
 pub async fn put(conn: &AsyncPgConnection, master: &MasterKey, new: &NewSource<'_>) -> QueryResult<()> {
     let seal = |secret: &SecretString| master.seal(&place(new.id.as_str()), secret.expose_secret().as_bytes());
     let changing = (
         sources::name.eq(new.name),
         sources::secrets.eq(new.secrets.iter().map(seal).collect::<Vec<_>>()),
         sources::verify_token.eq(new.verify_token.map(seal)),
+        sources::body_limit.eq(new.body_limit.map(|most| i32::try_from(most).unwrap_or(i32::MAX))),
         sources::settings.eq(Value::Object(new.settings.clone())),
         sources::revision.eq(crate::sequences::next_revision()),
     );
@@ -147,6 +154,7 @@ impl Sealed {
             verify_token: self.verify_token.as_ref().map(open).transpose()?,
             // The column holds what `TokenHash` wrote; of anything else there is no token that one could show.
             tokens: self.tokens.iter().filter_map(|hash| TokenHash::from_slice(hash)).collect(),
+            body_limit: self.body_limit.map(i32::unsigned_abs),
             id: self.id.parse()?,
             account_id: self.account_id.parse()?,
             name: self.name,

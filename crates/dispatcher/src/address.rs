@@ -5,6 +5,7 @@
 //! a NAT64 gateway (`::ffff:0:0/96`, `64:ff9b::/96`) is judged as that address. From the IANA special-purpose registries.
 
 use std::{
+    fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     str::FromStr,
 };
@@ -22,20 +23,45 @@ pub struct Cidr {
 pub struct CidrError(String);
 
 impl Cidr {
+    pub(crate) const fn new(network: IpAddr, prefix: u8) -> Self {
+        Self { network, prefix }
+    }
+
     /// Whether an address lies in it.
     pub fn contains(&self, address: IpAddr) -> bool {
         match (self.network, address) {
             (IpAddr::V4(network), IpAddr::V4(address)) => {
-                let mask = u32::MAX.checked_shl(32 - u32::from(self.prefix)).unwrap_or(0);
-                network.to_bits() & mask == address.to_bits() & mask
+                (network.to_bits() ^ address.to_bits()) & v4_mask(self.prefix) == 0
             }
             (IpAddr::V6(network), IpAddr::V6(address)) => {
-                let mask = u128::MAX.checked_shl(128 - u32::from(self.prefix)).unwrap_or(0);
-                network.to_bits() & mask == address.to_bits() & mask
+                (network.to_bits() ^ address.to_bits()) & v6_mask(self.prefix) == 0
             }
             _ => false,
         }
     }
+
+    /// Whether all of it lies in another one.
+    pub(crate) fn lies_in(&self, other: &Self) -> bool {
+        other.prefix <= self.prefix && other.contains(self.network)
+    }
+}
+
+impl fmt::Display for Cidr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let first: IpAddr = match self.network {
+            IpAddr::V4(v4) => Ipv4Addr::from_bits(v4.to_bits() & v4_mask(self.prefix)).into(),
+            IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & v6_mask(self.prefix)).into(),
+        };
+        write!(f, "{first}/{}", self.prefix)
+    }
+}
+
+fn v4_mask(prefix: u8) -> u32 {
+    u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0)
+}
+
+fn v6_mask(prefix: u8) -> u128 {
+    u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0)
 }
 
 impl FromStr for Cidr {
@@ -55,7 +81,7 @@ impl FromStr for Cidr {
 /// The ranges of `LATCHHOOK_ALLOW_PRIVATE_ENDPOINTS`: addresses that may be sent to although they are not public, by plain
 /// HTTP and on any port if the URL says so. Empty by default.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct AllowedPrivate(Vec<Cidr>);
+pub struct AllowedPrivate(pub(crate) Vec<Cidr>);
 
 impl AllowedPrivate {
     /// Whether the operator allowed an address.
@@ -83,7 +109,8 @@ pub(crate) fn not_public(address: IpAddr) -> Option<&'static str> {
     }
 }
 
-fn canonical(address: IpAddr) -> IpAddr {
+/// The IPv4 address that an IPv6 address stands for, or else the address itself.
+pub(crate) fn canonical(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) if v6.segments()[..6] == [0x64, 0xff9b, 0, 0, 0, 0] => {
             let [.., a, b, c, d] = v6.octets();
@@ -130,7 +157,7 @@ fn named<A: Copy + Into<IpAddr>>(table: &[(Range<A>, &'static str)], address: Ip
 }
 
 fn within<A: Into<IpAddr>>((network, prefix): Range<A>, address: IpAddr) -> bool {
-    Cidr { network: network.into(), prefix }.contains(address)
+    Cidr::new(network.into(), prefix).contains(address)
 }
 
 #[cfg(test)]

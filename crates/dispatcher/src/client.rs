@@ -35,6 +35,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::{
     bounded::TooMuch,
     connector::{ConnectError, Connector},
+    granted::Granted,
     guard::{Guard, Refusal},
     outcome::{Cause, Outcome},
     resolver::NoPlace,
@@ -45,7 +46,7 @@ use crate::{
 const MOST_BODY: usize = 64 * 1024;
 /// Bytes of an answer's body that are kept with the attempt.
 const KEPT_BODY: usize = 1024;
-/// Bytes of an answer's head that are read.
+/// About the most bytes of an answer's head that are read: hyper reads in steps that double, so up to twice as much may pass.
 const MOST_HEAD: usize = 32 * 1024;
 /// Characters of an error that are kept with the attempt.
 const KEPT_DETAIL: usize = 300;
@@ -138,6 +139,12 @@ impl Client {
         let mut tls = (*self.connector.tls).clone();
         tls.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(identity));
         Self::with(Connector { guard: self.connector.guard.clone(), tls: Arc::new(tls) })
+    }
+
+    /// A client for the endpoints of an account that is granted something. Its connections are its own: one that was made
+    /// because this account may go somewhere is used for nobody who may not.
+    pub(crate) fn granting(&self, granted: Granted) -> Self {
+        Self::with(Connector { guard: self.connector.guard.granting(granted), tls: self.connector.tls.clone() })
     }
 
     /// Sends one request and reads what comes back, until `deadline` at the latest. `now` is what a date in Retry-After is

@@ -5,8 +5,8 @@
 //! with one bad address is refused whole. Redirects are not followed and no proxy is read from the environment, because the
 //! client that stands on this connector does neither.
 //!
-//! By default `https` only, on port 443 or from 1024 up (below are other protocols' own ports); [`AllowedPrivate`] lifts
-//! that, address by address. An egress network that leads nowhere else remains the full answer.
+//! By default `https` only, on port 443 or from 1024 up (below are other protocols' own ports). [`AllowedPrivate`] lifts
+//! that for all accounts, and [`Granted`] for one, address by address. An egress network that leads nowhere else remains the full answer.
 
 use std::{
     fmt, io,
@@ -21,6 +21,7 @@ use url::Url;
 
 use crate::{
     address::{AllowedPrivate, not_public},
+    granted::Granted,
     outcome::Cause,
     resolver::{Addresses, Bounds, NoAddresses, NoPlace, Resolver},
     split::Part,
@@ -33,6 +34,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, Default)]
 pub struct Guard {
     allowed: Arc<AllowedPrivate>,
+    granted: Arc<Granted>,
     resolver: Resolver,
 }
 
@@ -75,10 +77,12 @@ pub enum Refusal {
     #[error("port {0} is neither 443 nor 1024 and above")]
     Port(u16),
     /// Plain HTTP to an address that the operator has not allowed.
-    #[error("{0} is reached by http, and LATCHHOOK_ALLOW_PRIVATE_ENDPOINTS does not name it")]
+    #[error("{0} is reached by http, which neither LATCHHOOK_ALLOW_PRIVATE_ENDPOINTS nor its account's ranges allow")]
     Plain(IpAddr),
     /// Not public, and not allowed.
-    #[error("{address} is not public ({range}), and LATCHHOOK_ALLOW_PRIVATE_ENDPOINTS does not name it")]
+    #[error(
+        "{address} is not public ({range}), and neither LATCHHOOK_ALLOW_PRIVATE_ENDPOINTS nor its account's ranges allow it"
+    )]
     Address {
         /// What the host resolved to.
         address: IpAddr,
@@ -124,7 +128,12 @@ impl Refusal {
 impl Guard {
     /// A guard that lets through what is public and what the operator has allowed.
     pub fn new(allowed: AllowedPrivate) -> Self {
-        Self { allowed: Arc::new(allowed), resolver: Resolver::default() }
+        Self { allowed: Arc::new(allowed), ..Self::default() }
+    }
+
+    /// The guard of an account's endpoints: this one, and it lets through what the account is granted.
+    pub fn granting(&self, granted: Granted) -> Self {
+        Self { granted: Arc::new(granted), ..self.clone() }
     }
 
     /// Has names looked up by somebody else than the system, for programs that know other names. What it says is checked all
@@ -169,7 +178,7 @@ impl Guard {
 
     pub(crate) fn admit(&self, https: bool, address: SocketAddr) -> Result<(), Refusal> {
         let (address, port) = (address.ip(), address.port());
-        if self.allowed.contains(address) {
+        if self.allowed.contains(address) || self.granted.contains(address) {
             return Ok(());
         }
         match not_public(address) {

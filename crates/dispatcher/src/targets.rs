@@ -15,6 +15,7 @@ use vocabulary::{EndpointId, MasterKey};
 use crate::{
     access::{Access, Carried},
     client::{Client, detail},
+    granted::Granted,
     guard,
     outcome::Cause,
     signing::SigningSecret,
@@ -38,15 +39,23 @@ pub(crate) struct Opened {
     /// What else its requests carry.
     pub(crate) headers: HeaderMap,
     identity: Option<Arc<CertifiedKey>>,
-    showing: OnceLock<Client>,
+    /// Where its account's endpoints may be beside what is public.
+    granted: Granted,
+    own: OnceLock<Client>,
 }
 
 impl Opened {
-    /// What sends to it: the client of all, or one that shows this endpoint's certificate. There are as many of those as
-    /// there are endpoints kept that have one, at most.
-    pub(crate) fn client<'c>(&'c self, plain: &'c Client) -> &'c Client {
-        let Some(identity) = &self.identity else { return plain };
-        self.showing.get_or_init(|| plain.showing(identity.clone()))
+    /// What sends to it: the client of all, or one of its own where it shows a certificate or its account is granted ranges.
+    /// There are as many of those as there are such endpoints kept, at most; and what is changed or taken back is another
+    /// target, which is opened anew and knows no connection that was made before.
+    pub(crate) fn client<'c>(&'c self, of_all: &'c Client) -> &'c Client {
+        if self.identity.is_none() && self.granted.is_empty() {
+            return of_all;
+        }
+        self.own.get_or_init(|| {
+            let granting = of_all.granting(self.granted.clone());
+            self.identity.as_ref().map_or_else(|| granting.clone(), |identity| granting.showing(identity.clone()))
+        })
     }
 
     /// The secrets that sign an attempt made at `now`. Asked at each attempt: one that has ended since it was opened signs
@@ -92,8 +101,9 @@ impl Targets {
         let uri = guard::parse(&target.url).map_err(|refusal| (Cause::Guard, detail(&refusal)))?;
         let secrets = self.secrets(endpoint, target, now)?;
         let Carried { headers, identity } = self.access(endpoint, target, &uri)?;
-        let showing = OnceLock::new();
-        let opened = Arc::new(Opened { target: target.clone(), uri, secrets, headers, identity, showing });
+        let granted = Granted::of(&target.allowed_private).map_err(|error| (Cause::Guard, detail(&error)))?;
+        let own = OnceLock::new();
+        let opened = Arc::new(Opened { target: target.clone(), uri, secrets, headers, identity, granted, own });
         if kept.len() >= MOST_KEPT {
             kept.clear();
         }
@@ -192,6 +202,20 @@ mod tests {
 
         assert_eq!(open(at(-1)).err().map(|unsent| unsent.0), Some(Cause::Secret));
         assert_eq!(open(at(0)).ok().map(|opened| signing(&opened, at(0))), Some(vec![0]));
+    }
+
+    /// Of a later version, or of somebody else's hand: what the account was to be opened is not known.
+    #[test]
+    fn an_account_with_a_range_that_cannot_be_read_is_sent_nothing_and_the_detail_names_it() {
+        let master = Arc::new(MasterKey::parse(&MasterKey::generate()).unwrap());
+        let sealed = master.seal("endpoint:bot", SigningSecret::generate().expose_secret().as_bytes());
+        let (url, allowed_private) = ("https://bot.example/".to_owned(), vec!["10.0.0.0/99".to_owned()]);
+        let target = Arc::new(Target { url, secrets: vec![sealed], allowed_private, ..Target::default() });
+
+        let unsent = Targets::new(master).open(&"bot".parse().unwrap(), &target, at(0)).err().unwrap();
+
+        assert_eq!(unsent.0, Cause::Guard);
+        assert!(unsent.1.contains("\"10.0.0.0/99\" is no range of addresses"), "{}", unsent.1);
     }
 
     #[test]

@@ -139,3 +139,18 @@ pub fn router(intake: Intake) -> Router {
 async fn readiness(State(intake): State<Intake>) -> StatusCode {
     if intake.is_ready(Utc::now()) { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{BODY_LIMITS, ProducerSettings};
+
+    #[test]
+    fn the_largest_body_that_a_source_may_ask_for_fits_twice_into_what_may_be_read_and_with_its_headers_into_what_may_wait()
+     {
+        let (most, headers) = (*BODY_LIMITS.end() as usize, 2 * ConnectionLimits::default().header_bytes);
+
+        assert!(2 * most <= IntakeSettings::default().reading_bytes);
+        assert!(most + headers + 1024 <= ProducerSettings::default().backlog_bytes as usize);
+    }
+}

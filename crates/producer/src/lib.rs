@@ -27,4 +27,4 @@ pub use counters::PushCounters;
 pub use intake::{
     ConnectionLimits, Intake, IntakeCounters, IntakeSettings, Lookup, Refusal, SourceBook, Stopped, router, serve,
 };
-pub use producer::{EnqueueError, Producer, ProducerSettings};
+pub use producer::{BODY_LIMITS, EnqueueError, Producer, ProducerSettings};

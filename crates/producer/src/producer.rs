@@ -1,6 +1,6 @@
 //! The library: what an app calls to hand a raw event to the queue.
 
-use std::{sync::Arc, time::Duration};
+use std::{ops::RangeInclusive, sync::Arc, time::Duration};
 
 use queue::{Inbound, Redis};
 use tokio::{
@@ -14,6 +14,13 @@ use crate::{
     PushCounters,
     push::{Pusher, Waiting, weight},
 };
+
+/// What may wait for Redis in a process, in bytes, unless it is told otherwise.
+const BACKLOG_BYTES: u32 = 64 << 20;
+
+/// The bytes that a source may ask the doors to take in one body. At least what any provider's smallest webhook has; at most
+/// half of what may wait for Redis in a process, because a larger body would seldom find room beside others.
+pub const BODY_LIMITS: RangeInclusive<u32> = 1024..=BACKLOG_BYTES / 2;
 
 /// Hands raw events to the queue. Cheap to clone; all clones share their pushes.
 #[derive(Debug, Clone)]
@@ -47,7 +54,7 @@ pub struct ProducerSettings {
 impl Default for ProducerSettings {
     fn default() -> Self {
         Self {
-            backlog_bytes: 64 << 20,
+            backlog_bytes: BACKLOG_BYTES,
             raw_events_per_push: 2048,
             raw_events_per_job: 64,
             pushes_in_flight: 1,

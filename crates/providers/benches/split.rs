@@ -67,6 +67,7 @@ fn source() -> Source {
         secrets: vec![SECRET.into()],
         verify_token: None,
         tokens: Vec::new(),
+        body_limit: None,
         settings: [("phone_number_id".to_owned(), json!("990000000000042"))].into_iter().collect(),
         revision: 1,
     }

@@ -180,6 +180,11 @@ impl Provider {
         self.about().body_limit
     }
 
+    /// The largest body that is taken of this source, in bytes: its own limit, or what its provider sends at most.
+    pub fn body_limit_of(self, source: &Source) -> usize {
+        source.body_limit.map_or(self.body_limit(), |own| own as usize)
+    }
+
     /// Splits a raw event into its items, in the order in which they stand in it.
     ///
     /// Never fails as a whole, and never loses an item: what cannot be read is a [`vocabulary::Rejection`], and its mates

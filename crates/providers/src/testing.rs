@@ -22,6 +22,7 @@ pub(crate) fn source_of(provider: Provider, secret: &str) -> Source {
         secrets: vec![secret.to_owned().into()],
         verify_token: None,
         tokens: Vec::new(),
+        body_limit: None,
         settings: Map::new(),
         revision: 1,
     }

@@ -210,6 +210,9 @@ struct Wire {
     /// A latchhook of before there were tokens writes none.
     #[serde(default)]
     tokens: Vec<TokenHash>,
+    /// A latchhook of before sources had limits writes none, and passes over this one.
+    #[serde(default)]
+    body_limit: Option<u32>,
     settings: Map<String, Value>,
     revision: i64,
 }
@@ -225,6 +228,7 @@ impl Wire {
             secrets: source.secrets.iter().map(|secret| secret.expose_secret().to_owned()).collect(),
             verify_token: source.verify_token.as_ref().map(|token| token.expose_secret().to_owned()),
             tokens: source.tokens.clone(),
+            body_limit: source.body_limit,
             settings: source.settings.clone(),
             revision: source.revision,
         }
@@ -242,6 +246,7 @@ impl From<Wire> for Source {
             secrets: wire.secrets.into_iter().map(Into::into).collect(),
             verify_token: wire.verify_token.map(Into::into),
             tokens: wire.tokens,
+            body_limit: wire.body_limit,
             settings: wire.settings,
             revision: wire.revision,
         }

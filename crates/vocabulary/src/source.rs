@@ -24,6 +24,8 @@ pub struct Source {
     pub verify_token: Option<SecretString>,
     /// Each of these an app may show in place of a signature, the newest first; none: no app enqueues for it.
     pub tokens: Vec<TokenHash>,
+    /// The largest body that it takes, in bytes; `None` is what its provider sends at most.
+    pub body_limit: Option<u32>,
     /// What only its provider understands (WhatsApp: `phone_number_id`).
     pub settings: Map<String, Value>,
     /// Grows with every change of any source; a snapshot with a lower one is older.

@@ -25,6 +25,7 @@ fn source() -> Source {
         secrets: vec![APP_SECRET.to_owned().into()],
         verify_token: None,
         tokens: Vec::new(),
+        body_limit: None,
         settings: json!({"phone_number_id": PHONE_NUMBER_ID}).as_object().unwrap().clone(),
         revision: 1,
     }

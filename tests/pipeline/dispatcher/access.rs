@@ -8,7 +8,7 @@ use crate::{
 };
 
 impl Setting {
-    async fn give_access(&self, access: &Access) {
+    pub(crate) async fn give_access(&self, access: &Access) {
         let (connection, bot) = (self.database.connection().await.unwrap(), "bot".parse().unwrap());
         database::endpoints::set_access(&connection, &self.master, &bot, Some(&access.to_json())).await.unwrap();
     }

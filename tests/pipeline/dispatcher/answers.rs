@@ -61,6 +61,47 @@ async fn an_answer_of_ten_megabytes_is_not_read_to_its_end() {
     assert!(written.load(Ordering::SeqCst) < LEN);
 }
 
+/// What comes back from a customer who says this.
+async fn outcome_of(words: Vec<u8>) -> (String, Option<i16>) {
+    let words: Arc<[u8]> = words.into();
+    let (address, _server) = raw(move |mut stream| {
+        let words = words.clone();
+        async move {
+            let _ = stream.write_all(&words).await;
+            let _ = stream.read_to_end(&mut Vec::new()).await;
+        }
+    })
+    .await;
+    let setting = Setting::with_endpoint(&format!("http://{address}/")).await;
+    setting.owe("bot", "1").await;
+    dispatch_all(&mut setting.dispatcher()).await;
+    setting.attempts().await.remove(0)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_largest_answers_are_taken_and_what_is_a_little_larger_is_too_large() {
+    let body =
+        |len: usize| [format!("HTTP/1.1 200 OK\r\ncontent-length: {len}\r\n\r\n").into(), vec![b'.'; len]].concat();
+    let head = |count: usize, len: usize| {
+        let header = format!("x: {}\r\n", ".".repeat(len));
+        format!("HTTP/1.1 200 OK\r\n{}content-length: 0\r\n\r\n", header.repeat(count)).into_bytes()
+    };
+    let (taken, too_large) = (outcome("delivered", Some(200)), |status| outcome("too_large", status));
+
+    let ways = [
+        ("64 KiB of body", body(65_536), taken.clone()),
+        ("a byte more", body(65_537), too_large(Some(200))),
+        ("100 headers", head(99, 1), taken.clone()),
+        ("one more", head(100, 1), too_large(None)),
+        ("a header of 30 KiB", head(1, 30 << 10), taken),
+        ("one of 70 KiB", head(1, 70 << 10), too_large(None)),
+    ];
+
+    for (what, words, expected) in ways {
+        assert_eq!(outcome_of(words).await, expected, "{what}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_redirect_is_a_failure_and_is_not_followed() {
     let private = Customer::content().await;

@@ -1,6 +1,11 @@
 //! Customers: real HTTP servers on this machine, some of them badly behaved.
 
-use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::{
     Router,
@@ -74,6 +79,11 @@ impl Customer {
         Self::answering(&[200]).await
     }
 
+    /// Likewise, at another address than the others.
+    pub(crate) async fn content_at(address: IpAddr) -> Self {
+        Self::started_at(address, Counter::new(vec![(StatusCode::OK, HeaderMap::new())])).await
+    }
+
     pub(crate) async fn answering(statuses: &[u16]) -> Self {
         let statuses = statuses.iter().map(|status| (StatusCode::from_u16(*status).unwrap(), HeaderMap::new()));
         Self::start(statuses.collect(), None).await
@@ -104,9 +114,13 @@ impl Customer {
     }
 
     async fn started(counter: Counter) -> Self {
+        Self::started_at(Ipv4Addr::LOCALHOST.into(), counter).await
+    }
+
+    async fn started_at(address: IpAddr, counter: Counter) -> Self {
         let received = counter.received.subscribe();
         let router = Router::new().fallback(answer).with_state(Arc::new(counter));
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = TcpListener::bind((address, 0)).await.unwrap();
         let url = format!("http://{}/hooks", listener.local_addr().unwrap());
         let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         Self { url, received, _server: AbortOnDropHandle::new(server) }

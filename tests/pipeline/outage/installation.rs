@@ -90,6 +90,7 @@ impl Installation {
             provider: "whatsapp",
             secrets: &["secret".to_owned().into()],
             verify_token: None,
+            body_limit: None,
             settings: &serde_json::Map::new(),
         };
         database::sources::put(&connection, &self.master, &source).await.unwrap();

@@ -148,6 +148,7 @@ pub(super) fn source(id: &str) -> Source {
         secrets: vec![SECRET.to_owned().into()],
         verify_token: Some(VERIFY_TOKEN.to_owned().into()),
         tokens: Vec::new(),
+        body_limit: None,
         settings: serde_json::Map::new(),
         revision: 1,
     }

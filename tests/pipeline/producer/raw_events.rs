@@ -156,7 +156,7 @@ async fn what_is_too_large_is_refused_whole() {
 }
 
 /// Says how much is to come, and sends none of it.
-async fn announce(door: &Door, headers: &[(&str, &str)], bytes: usize) -> Response {
+pub(super) async fn announce(door: &Door, headers: &[(&str, &str)], bytes: usize) -> Response {
     let mut connection = Connection::open(door.address).await;
     let (token, length) = (format!("Bearer {TOKEN}"), bytes.to_string());
     let headers = [headers, &[("authorization", token.as_str()), ("content-length", &length)]].concat();

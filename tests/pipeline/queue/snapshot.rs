@@ -21,6 +21,7 @@ fn source(revision: i64) -> Source {
         secrets: vec!["the app secret".to_owned().into()],
         verify_token: Some("the token".to_owned().into()),
         tokens: vec![token()],
+        body_limit: Some(2048),
         settings: serde_json::from_str(r#"{"phone_number_id": "1"}"#).unwrap(),
         revision,
     }
@@ -54,13 +55,14 @@ async fn a_producer_reads_what_was_published_and_nobody_reads_it_in_redis() {
     assert_eq!((snapshot.revision, snapshot.published_at, snapshot.sources.len()), (7, at(0), 1));
     assert_eq!(snapshot.sources[0].secrets[0].expose_secret(), "the app secret");
     assert_eq!((&snapshot.sources[0].settings, &snapshot.sources[0].tokens), (&source(7).settings, &vec![token()]));
+    assert_eq!(snapshot.sources[0].body_limit, Some(2048));
     let blob: Vec<u8> = run(&mut connection(&redis.url).await, &format!("HGET {}:sources blob", redis.prefix)).await;
     assert!(!blob.windows(6).any(|window| window == b"secret"));
     assert!(snapshots.read(&self::master(), None).await.is_err(), "another master key opens nothing");
 }
 
 #[tokio::test]
-async fn a_snapshot_of_before_there_were_tokens_is_read_as_one_without() {
+async fn a_snapshot_of_before_there_were_tokens_and_limits_is_read_as_one_without() {
     let ((snapshots, redis), master) = (snapshots().await, master());
     let before = r#"[{"id": "wa", "account_id": "acme", "name": "Support", "provider": "whatsapp", "enabled": true,
         "secrets": ["s"], "verify_token": null, "settings": {}, "revision": 7}]"#;
@@ -73,6 +75,36 @@ async fn a_snapshot_of_before_there_were_tokens_is_read_as_one_without() {
 
     let Read::Newer(snapshot) = read else { panic!("nothing newer") };
     assert_eq!((snapshot.sources[0].id.as_str(), snapshot.sources[0].tokens.len()), ("wa", 0));
+    assert_eq!(snapshot.sources[0].body_limit, None);
+}
+
+/// While a fleet is upgraded, the older half reads what the newer one publishes.
+#[tokio::test]
+async fn what_is_published_is_read_by_who_knows_of_no_limits() {
+    #[derive(serde::Deserialize)]
+    #[expect(dead_code, reason = "what a latchhook of before there were limits reads, and must find")]
+    struct Before {
+        id: vocabulary::SourceId,
+        account_id: vocabulary::AccountId,
+        name: String,
+        provider: String,
+        enabled: bool,
+        secrets: Vec<String>,
+        verify_token: Option<String>,
+        #[serde(default)]
+        tokens: Vec<TokenHash>,
+        settings: serde_json::Map<String, serde_json::Value>,
+        revision: i64,
+    }
+    let ((snapshots, redis), master) = (snapshots().await, master());
+
+    snapshots.publish(&master, 7, &[source(7)], at(0)).await.unwrap();
+
+    let mut command = redis::cmd("HGET");
+    command.arg(format!("{}:sources", redis.prefix)).arg("blob");
+    let blob: Vec<u8> = command.query_async(&mut connection(&redis.url).await).await.unwrap();
+    let read: Vec<Before> = serde_json::from_slice(&master.open("snapshot of the sources", &blob).unwrap()).unwrap();
+    assert_eq!((read[0].id.as_str(), read[0].tokens.len(), read[0].secrets.len()), ("wa", 1, 1));
 }
 
 #[tokio::test]

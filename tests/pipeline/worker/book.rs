@@ -98,6 +98,24 @@ async fn what_is_handed_over_is_signed_by_the_secrets_of_the_transaction_and_goe
     assert_eq!((taken.target.url.as_str(), taken.target.secrets.len()), ("https://moved.example/", 2));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn ranges_that_an_account_was_given_before_a_transaction_go_with_what_it_hands_over_and_end_likewise() {
+    let pipeline = Pipeline::new().await;
+    let (worker, desk) = with_acme_in_its_book(&pipeline).await;
+    pipeline.add_account("other").await;
+
+    let mut handed_over = Vec::new();
+    for (key, account, ranges) in
+        [("a", "acme", "{10.0.0.0/8,fd12::/32}"), ("b", "other", "{10.1.0.0/16}"), ("c", "acme", "{}")]
+    {
+        pipeline.execute(&format!("UPDATE accounts SET allowed_private = '{ranges}' WHERE id = '{account}'")).await;
+        work(&pipeline, &worker, &format!("wamid.{key}")).await;
+        handed_over.push(desk.taken.lock().unwrap().pop().unwrap().target.allowed_private.join(","));
+    }
+
+    assert_eq!(handed_over, ["10.0.0.0/8,fd12::/32", "10.0.0.0/8,fd12::/32", ""]);
+}
+
 /// A gate is no change of the endpoint, and no reason to read it again.
 #[tokio::test(flavor = "multi_thread")]
 async fn whether_an_endpoint_is_disabled_or_has_a_gate_is_seen_by_the_next_transaction() {

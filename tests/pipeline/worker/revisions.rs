@@ -68,6 +68,9 @@ async fn every_change_of_an_endpoint_gives_its_account_another_revision_and_no_o
     has_changed("other terms").await;
     pipeline.execute("DELETE FROM endpoints WHERE id = 'crm'").await;
     has_changed("by hand").await;
+    let ranges = ["10.0.0.0/8".to_owned()];
+    database::accounts::allow_private(&connection, &"acme".parse().unwrap(), &ranges).await.unwrap();
+    has_changed("ranges").await;
 
     assert_eq!(revision(&pipeline, "other").await, others);
 }
@@ -85,6 +88,7 @@ async fn what_endpoints_show_changes_no_revision_and_neither_does_a_change_of_no
     let gated = gates::gated(&connection, &["acme"].into()).await.unwrap();
     gates::note(&connection, &[Shown { succeeded: true, failures: 0, ..shown }]).await.unwrap();
     pipeline.execute("UPDATE endpoints SET enabled = false WHERE id = 'nobody'").await;
+    pipeline.execute("UPDATE accounts SET allowed_private = '{}', name = 'Acme'").await;
 
     assert_eq!(revision(&pipeline, "acme").await, before);
     assert_eq!(gated, ["bot".to_owned()].into());

@@ -1,8 +1,8 @@
 //! Who may want the events of an account.
 //!
 //! Whoever has read it keeps it, and asks in each transaction whether it is the same still: `accounts.endpoints_revision` is
-//! another one after every change of an endpoint, whoever makes it. One statement reads it and the endpoints, which is one
-//! snapshot, so the two fit together.
+//! another one after every change of an endpoint or of its account's ranges, whoever makes it. One statement reads it and the
+//! endpoints, which is one snapshot, so the two fit together.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -35,7 +35,7 @@ statement! {
      LEFT JOIN LATERAL ( \
          SELECT id, event_types, source_ids, filter, format, \
              enabled AND ordered_by IS NULL AND max_in_flight IS NULL AND max_per_second IS NULL, ordered_by, \
-             account_id, url, secrets, secret_ends, access, schedule_s \
+             account_id, url, secrets, secret_ends, access, schedule_s, a.allowed_private \
          FROM endpoints WHERE account_id = a.id AND a.endpoints_revision IS DISTINCT FROM asked.known OFFSET 0) e ON true"
 }
 

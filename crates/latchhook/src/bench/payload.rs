@@ -150,6 +150,7 @@ mod tests {
             secrets: vec!["secret".to_owned().into()],
             verify_token: None,
             tokens: Vec::new(),
+            body_limit: None,
             settings: Map::from_iter([("phone_number_id".to_owned(), json!(PHONE_NUMBER_ID))]),
             enabled: true,
             revision: 1,

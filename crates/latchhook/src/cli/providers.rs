@@ -23,7 +23,7 @@ impl Providers {
             Some(provider) => context.out.object(&told(provider.about())),
             None => {
                 let rows: Vec<_> = Provider::ALL.iter().map(|provider| told(provider.about())).collect();
-                context.out.list(&["name", "title", "key", "repeats_for"], &rows)
+                context.out.list(&["name", "title", "key", "repeats_for", "body_limit"], &rows)
             }
         }
     }

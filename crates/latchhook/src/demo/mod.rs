@@ -123,6 +123,7 @@ async fn set_up(
         provider: "whatsapp",
         secrets: &[stream::APP_SECRET.to_owned().into()],
         verify_token: Some(&stream::VERIFY_TOKEN.to_owned().into()),
+        body_limit: None,
         settings: number.as_object().context("a JSON object")?,
     };
     sources::put(postgres, &master, &source).await?;

@@ -11,7 +11,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::Refusal;
+use super::{Refusal, refusal::Refused};
 
 /// What is reserved before a byte has come, at most: a promise of a length costs its sender nothing.
 const FIRST_CAPACITY: usize = 16 << 10;
@@ -33,27 +33,27 @@ pub(super) struct Bounds {
 }
 
 /// Refuses a body whose announced length is too large before any of it is read.
-pub(super) fn check_announced(headers: &HeaderMap, limit: usize) -> Result<usize, Refusal> {
+pub(super) fn check_announced(headers: &HeaderMap, limit: usize) -> Result<usize, Refused> {
     let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     match announced {
-        Some(length) if length > limit => Err(Refusal::TooLarge),
+        Some(length) if length > limit => Err(Refused::too_large(limit)),
         length => Ok(length.unwrap_or(0)),
     }
 }
 
 /// Reads `body` to its end. The deadline is for all of it: a client that drips gains nothing.
-pub(super) async fn read(body: Body, announced: usize, bounds: Bounds) -> Result<Whole, Refusal> {
+pub(super) async fn read(body: Body, announced: usize, bounds: Bounds) -> Result<Whole, Refused> {
     let deadline = bounds.deadline;
     timeout(deadline, gather(body, announced, bounds)).await.map_err(|_| Refusal::TooSlow)?
 }
 
-async fn gather(mut body: Body, announced: usize, bounds: Bounds) -> Result<Whole, Refusal> {
+async fn gather(mut body: Body, announced: usize, bounds: Bounds) -> Result<Whole, Refused> {
     let mut bytes = BytesMut::with_capacity(announced.min(FIRST_CAPACITY));
     let mut share: Option<OwnedSemaphorePermit> = None;
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(|_| Refusal::Broken)?.into_data() else { continue };
         if bytes.len() + data.len() > bounds.bytes {
-            return Err(Refusal::TooLarge);
+            return Err(Refused::too_large(bounds.bytes));
         }
         let taken = bounds.shared.clone().try_acquire_many_owned(data.len() as u32).map_err(|_| Refusal::Busy)?;
         match &mut share {

@@ -19,6 +19,7 @@ use vocabulary::{RawEvent, Source};
 use super::{
     Intake, Lookup, Refusal,
     body::{self, Bounds},
+    refusal::Refused,
 };
 use crate::EnqueueError;
 
@@ -30,7 +31,7 @@ pub(super) async fn receive(State(intake): State<Intake>, id: Id, request: Reque
     intake.counters().receive();
     match intake.take(id, request).await {
         Ok(answer) => in_its_terms(answer),
-        Err(refusal) => intake.refuse(refusal),
+        Err(refused) => intake.refuse(refused),
     }
 }
 
@@ -55,17 +56,17 @@ pub(super) async fn other_method(State(intake): State<Intake>) -> Response {
 }
 
 impl Intake {
-    async fn take(&self, id: Id, request: Request) -> Result<Answer, Refusal> {
+    async fn take(&self, id: Id, request: Request) -> Result<Answer, Refused> {
         let (source, provider) = self.source(id).await?;
         self.0.pressure.check()?;
         let (parts, body) = request.into_parts();
-        let whole = self.read(&parts.headers, body, provider.body_limit()).await?;
+        let whole = self.read(&parts.headers, body, provider.body_limit_of(&source)).await?;
         let query = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri).map_err(|_| Refusal::Signature)?.0;
         let now = Utc::now();
         let asked = providers::Request { headers: &parts.headers, query: &query, body: &whole.bytes, now };
         if let Verdict::Forged(reason) = provider.verify(&source, &asked) {
             debug!(source.id = %source.id, "source {}: {reason}", source.id);
-            return Err(Refusal::Signature);
+            return Err(Refusal::Signature.into());
         }
         if let Some(answer) = provider.greeting(&source, &asked) {
             return Ok(answer);
@@ -104,15 +105,16 @@ impl Intake {
         Ok((source, provider))
     }
 
-    pub(super) async fn read(&self, headers: &HeaderMap, body: Body, limit: usize) -> Result<body::Whole, Refusal> {
+    pub(super) async fn read(&self, headers: &HeaderMap, body: Body, limit: usize) -> Result<body::Whole, Refused> {
         let announced = body::check_announced(headers, limit)?;
         let bounds = Bounds { bytes: limit, deadline: self.0.settings.body_deadline, shared: self.0.reading.clone() };
         body::read(body, announced, bounds).await
     }
 
-    pub(super) fn refuse(&self, refusal: Refusal) -> Response {
-        self.counters().refuse(refusal);
-        refusal.into_response()
+    pub(super) fn refuse(&self, refused: impl Into<Refused>) -> Response {
+        let refused = refused.into();
+        self.counters().refuse(refused.why);
+        refused.into_response()
     }
 }
 

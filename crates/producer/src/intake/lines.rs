@@ -9,7 +9,6 @@ use std::{borrow::Cow, collections::BTreeMap};
 use axum::http::{HeaderMap, StatusCode, header::CONTENT_TYPE};
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use bytes::Bytes;
-use providers::Provider;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -66,10 +65,10 @@ impl Form {
         }
     }
 
-    /// The most bytes of a request of this form.
-    pub(super) fn limit(self, provider: Provider) -> usize {
+    /// The most bytes of a request of this form, where a raw event's body may have so many.
+    pub(super) fn limit(self, of_a_body: usize) -> usize {
         match self {
-            Self::Single => provider.body_limit(),
+            Self::Single => of_a_body,
             Self::Lines => MOST_BYTES,
         }
     }
@@ -81,8 +80,8 @@ pub(super) fn split(body: &Bytes) -> impl Iterator<Item = Bytes> {
     whole.split(|byte| *byte == b'\n').map(|line| body.slice_ref(line))
 }
 
-/// Reads one line. Of its headers those of these `names` are kept.
-pub(super) fn read(line: &Bytes, provider: Provider, names: &[&str]) -> Result<Part, LineError> {
+/// Reads one line, whose body may have so many bytes. Of its headers those of these `names` are kept.
+pub(super) fn read(line: &Bytes, most: usize, names: &[&str]) -> Result<Part, LineError> {
     let text = str::from_utf8(line).map_err(|_| unreadable("the line is not UTF-8: send such bytes as body_base64"))?;
     if text.trim_ascii().is_empty() {
         return Err(unreadable("the line is empty"));
@@ -100,20 +99,20 @@ pub(super) fn read(line: &Bytes, provider: Provider, names: &[&str]) -> Result<P
         (Some(_), Some(_)) => return Err(unreadable("body and body_base64 exclude each other: send one of them")),
         (None, None) => return Err(unreadable("there is neither body nor body_base64")),
     };
-    check(&body, provider)?;
+    check(&body, most)?;
     let named = |name: &&str| parsed.headers.iter().find(|(given, _)| given.eq_ignore_ascii_case(name));
     let kept = names.iter().filter_map(|name| Some((name.to_ascii_lowercase(), named(name)?.1.clone())));
     Ok((kept.collect(), body))
 }
 
-/// Refuses a raw event's body that no provider sends.
-pub(super) fn check(body: &Bytes, provider: Provider) -> Result<(), LineError> {
+/// Refuses a raw event's body that is none, or has more bytes than its source takes.
+pub(super) fn check(body: &Bytes, most: usize) -> Result<(), LineError> {
     if body.is_empty() {
         return Err(unreadable("the body is empty"));
     }
-    let (length, limit) = (body.len(), provider.body_limit());
-    if length > limit {
-        let message = format!("the body has {length} bytes, of {limit} that this source takes");
+    let length = body.len();
+    if length > most {
+        let message = format!("the body has {length} bytes, of {most} that this source takes");
         return Err(LineError { status: StatusCode::PAYLOAD_TOO_LARGE, message });
     }
     Ok(())
@@ -142,7 +141,7 @@ mod tests {
     use super::*;
 
     fn line(text: &str) -> Result<Part, LineError> {
-        read(&Bytes::copy_from_slice(text.as_bytes()), Provider::WhatsApp, &["x-hub-signature-256"])
+        read(&Bytes::copy_from_slice(text.as_bytes()), 1000, &["x-hub-signature-256"])
     }
 
     fn body(text: &str) -> Bytes {
@@ -189,14 +188,11 @@ mod tests {
             assert!(error.message.contains(why), "{text}: {}", error.message);
             assert_eq!(error.status, StatusCode::UNPROCESSABLE_ENTITY);
         }
-        assert!(
-            read(&Bytes::from_static(b"{\"body\": \"\xff\"}"), Provider::WhatsApp, &[])
-                .unwrap_err()
-                .message
-                .contains("UTF-8")
-        );
-        let long = line(&format!("{{\"body\": \"{}\"}}", "x".repeat(Provider::WhatsApp.body_limit() + 1)));
-        assert_eq!(long.unwrap_err().status, StatusCode::PAYLOAD_TOO_LARGE);
+        assert!(read(&Bytes::from_static(b"{\"body\": \"\xff\"}"), 1000, &[]).unwrap_err().message.contains("UTF-8"));
+        assert!(line(&format!("{{\"body\": \"{}\"}}", "x".repeat(1000))).is_ok());
+        let long = line(&format!("{{\"body\": \"{}\"}}", "x".repeat(1001))).unwrap_err();
+        assert_eq!(long.status, StatusCode::PAYLOAD_TOO_LARGE);
+        assert_eq!(long.message, "the body has 1001 bytes, of 1000 that this source takes");
     }
 
     #[test]

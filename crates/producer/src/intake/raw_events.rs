@@ -15,7 +15,6 @@ use axum::{
 };
 use bytes::Bytes;
 use chrono::Utc;
-use providers::Provider;
 use serde_json::{Value, json};
 use vocabulary::{Once, RawEvent, SourceId, Stamp};
 
@@ -24,6 +23,7 @@ use super::{
     hooks::{Id, kept, refusal_for},
     key,
     lines::{self, Form, LineError, Part},
+    refusal::Refused,
 };
 
 /// A push of so many is a few milliseconds of Redis, in which it does nothing else.
@@ -34,7 +34,7 @@ pub(super) async fn enqueue(State(intake): State<Intake>, id: Id, request: Reque
     intake.counters().receive();
     match intake.enqueue(id, request).await {
         Ok(lines) => intake.answer(&lines),
-        Err(refusal) => intake.refuse(refusal),
+        Err(refused) => intake.refuse(refused),
     }
 }
 
@@ -49,26 +49,26 @@ pub(super) async fn other_method(State(intake): State<Intake>) -> Response {
 type Answer = Result<Stamp, LineError>;
 
 impl Intake {
-    async fn enqueue(&self, id: Id, request: Request) -> Result<Vec<Answer>, Refusal> {
+    async fn enqueue(&self, id: Id, request: Request) -> Result<Vec<Answer>, Refused> {
         let (source, provider) = self.source(id).await?;
         let (head, body) = request.into_parts();
         if !bearer::is_shown(&source, &head.headers) {
-            return Err(Refusal::Token);
+            return Err(Refusal::Token.into());
         }
         self.0.pressure.check()?;
         let key = key::read(&head.headers)?;
         let _in_use = key.map(|key| self.0.under_way.take_key(&source.id, key)).transpose()?;
-        let form = Form::of(&head.headers);
-        let whole = self.read(&head.headers, body, form.limit(provider)).await?;
+        let (form, most) = (Form::of(&head.headers), provider.body_limit_of(&source));
+        let whole = self.read(&head.headers, body, form.limit(most)).await?;
         let _share = self.0.under_way.take_bytes(&source.id, whole.bytes.len(), self.0.settings.source_bytes)?;
         let names = provider.kept_headers(&source);
         let headers = kept(&head.headers, &names);
         let parts = match form {
-            Form::Single => vec![lines::check(&whole.bytes, provider).map(|()| (headers.clone(), whole.bytes.clone()))],
-            Form::Lines => read_lines(&whole.bytes, provider, &names)?,
+            Form::Single => vec![lines::check(&whole.bytes, most).map(|()| (headers.clone(), whole.bytes.clone()))],
+            Form::Lines => read_lines(&whole.bytes, most, &names)?,
         };
         let once = key.map(|key| once(&source.id, key, (form, &headers, &whole.bytes), &parts));
-        self.enqueue_parts(&source.id, parts, once).await
+        Ok(self.enqueue_parts(&source.id, parts, once).await?)
     }
 
     /// All that was read in one push. What was not read keeps its place among the answers.
@@ -108,12 +108,12 @@ impl Intake {
     }
 }
 
-fn read_lines(body: &Bytes, provider: Provider, names: &[&str]) -> Result<Vec<Result<Part, LineError>>, Refusal> {
+fn read_lines(body: &Bytes, most: usize, names: &[&str]) -> Result<Vec<Result<Part, LineError>>, Refusal> {
     let lines: Vec<Bytes> = lines::split(body).take(MOST_LINES + 1).collect();
     if lines.len() > MOST_LINES {
         return Err(Refusal::TooManyLines);
     }
-    Ok(lines.iter().map(|line| lines::read(line, provider, names)).collect())
+    Ok(lines.iter().map(|line| lines::read(line, most, names)).collect())
 }
 
 /// The same request is one of the same form, headers and bytes, of which as many lines were read: another version of

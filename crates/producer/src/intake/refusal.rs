@@ -28,7 +28,7 @@ pub enum Refusal {
     TooSlow,
     /// 409: a request under the same key is under way.
     KeyUnderWay,
-    /// 413: the body is above what the source's provider sends.
+    /// 413: the body is above what is taken of the source, or of a request with many lines.
     TooLarge,
     /// 413: more lines than are taken at once.
     TooManyLines,
@@ -118,7 +118,7 @@ impl Refusal {
             Self::NoSuchSource => (StatusCode::NOT_FOUND, "no such source"),
             Self::Method => (StatusCode::METHOD_NOT_ALLOWED, "only GET and POST are taken here"),
             Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, "the body did not come in time"),
-            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than this source takes"),
+            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "the body has more bytes than are taken here"),
             Self::KeyUnderWay => (StatusCode::CONFLICT, "a request under this key is under way, try again later"),
             Self::TooManyLines => (StatusCode::PAYLOAD_TOO_LARGE, "more than 10,000 lines: send fewer at a time"),
             Self::KeyReused => {
@@ -138,8 +138,11 @@ impl Refusal {
 impl Refusal {
     /// As a response, with more to say than why.
     pub(super) fn with(self, more: &Value) -> Response {
-        let (status, error) = self.told();
-        let mut body = json!({ "error": error });
+        self.saying(self.told().1, more)
+    }
+
+    fn saying(self, error: &str, more: &Value) -> Response {
+        let (status, mut body) = (self.status(), json!({ "error": error }));
         if let (Value::Object(body), Value::Object(more)) = (&mut body, more) {
             body.extend(more.clone());
         }
@@ -165,8 +168,32 @@ impl Refusal {
     }
 }
 
-impl IntoResponse for Refusal {
+/// A refusal on its way to the sender, with the number that it is to name.
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub(super) why: Refusal,
+    most: Option<usize>,
+}
+
+impl Refused {
+    /// [`Refusal::TooLarge`], where so many bytes would have been taken.
+    pub(super) fn too_large(most: usize) -> Self {
+        Self { why: Refusal::TooLarge, most: Some(most) }
+    }
+}
+
+impl From<Refusal> for Refused {
+    fn from(why: Refusal) -> Self {
+        Self { why, most: None }
+    }
+}
+
+impl IntoResponse for Refused {
     fn into_response(self) -> Response {
-        self.with(&Value::Null)
+        let error = match self.most {
+            Some(most) => &format!("the body has more than the {most} bytes that are taken here"),
+            None => self.why.told().1,
+        };
+        self.why.saying(error, &Value::Null)
     }
 }

@@ -30,6 +30,7 @@ pub fn source(phone_number_id: Option<&str>) -> Source {
         secrets: vec![SECRET.into()],
         verify_token: Some(VERIFY_TOKEN.into()),
         tokens: Vec::new(),
+        body_limit: None,
         settings: settings.into_iter().collect(),
         revision: 1,
     }

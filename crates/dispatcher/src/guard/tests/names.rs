@@ -17,7 +17,7 @@ use crate::{client::Client, outcome::Outcome};
 const PUBLIC: &str = "93.184.216.34";
 
 fn guard(dns: &Dns, allowed: &str) -> Guard {
-    Guard { allowed: Arc::new(allowed.parse().unwrap()), resolver: dns.resolver() }
+    Guard { resolver: dns.resolver(), ..Guard::new(allowed.parse().unwrap()) }
 }
 
 /// Whether a guard that allows nothing private lets `https://shop.example/` be saved.
@@ -33,7 +33,7 @@ async fn send(client: &Client, url: &str) -> Outcome {
 #[tokio::test]
 async fn a_name_is_as_good_as_the_worst_of_its_addresses() {
     let dns = Dns::start().await;
-    let bad: [&[&str]; 9] = [
+    let bad: [&[&str]; 18] = [
         &["10.0.0.1"],
         &["127.0.0.1"],
         &["169.254.169.254"],
@@ -43,6 +43,15 @@ async fn a_name_is_as_good_as_the_worst_of_its_addresses() {
         &[PUBLIC, "2606:2800:220:1::1", "fd00:ec2::254"],
         &["::ffff:10.0.0.1"],
         &["64:ff9b::a9fe:a9fe"],
+        &["0.0.0.0"],
+        &["::"],
+        &["169.254.170.2"],
+        &["100.100.100.200"],
+        &["168.63.129.16"],
+        &["224.0.0.1"],
+        &["2002:7f00:1::"],
+        &["64:ff9b:1::a00:1"],
+        &[PUBLIC, "2001:0:7f00:1::"],
     ];
 
     for addresses in bad {
@@ -53,6 +62,44 @@ async fn a_name_is_as_good_as_the_worst_of_its_addresses() {
 
     dns.say("shop.example", &[PUBLIC, "2606:2800:220:1::1"]);
     assert!(refusal(&dns).await.is_none());
+}
+
+/// Anybody can have such names: who serves them answers with the address that the name spells.
+#[tokio::test]
+async fn a_public_name_that_spells_a_private_address_is_judged_by_the_address() {
+    let dns = Dns::start().await;
+    for (name, address) in [
+        ("127.0.0.1.nip.example", "127.0.0.1"),
+        ("a9fea9fe.nip.example", "169.254.169.254"),
+        ("7f000001.rbndr.example", "127.0.0.1"),
+    ] {
+        dns.say(name, &[address]);
+        for url in [format!("https://{name}/"), format!("http://{name}/"), format!("https://{name}./")] {
+            let refused = guard(&dns, "").check_url(&url).await.unwrap_err().0;
+            assert!(matches!(refused, Refusal::Address { .. }), "{url}: {refused:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_name_of_which_one_address_is_granted_is_as_good_as_its_others() {
+    let dns = Dns::start().await;
+    let granting = guard(&dns, "").granting("10.0.0.0/8,169.254.0.0/15".parse().unwrap());
+    let ways: [(&[&str], bool); 5] = [
+        (&["10.0.0.1"], true),
+        (&["10.0.0.1", PUBLIC], true),
+        (&["10.0.0.1", "192.168.0.1"], false),
+        (&["10.0.0.1", "169.254.169.254"], false),
+        (&["10.0.0.1", "::1"], false),
+    ];
+
+    for (addresses, is_let_through) in ways {
+        dns.say("shop.example", addresses);
+        let checked = granting.check_url("https://shop.example/").await;
+        assert_eq!(checked.is_ok(), is_let_through, "{addresses:?}");
+    }
+    dns.say("shop.example", &["10.0.0.1", PUBLIC]);
+    assert!(granting.check_url("http://shop.example/").await.is_err(), "the public one is not reached by plain http");
 }
 
 #[tokio::test]

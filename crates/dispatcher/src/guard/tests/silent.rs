@@ -9,7 +9,7 @@ use crate::{asker::Asker, client::detail};
 const PUBLIC: &str = "93.184.216.34:0";
 
 fn asking(dns: &Dns) -> Guard {
-    Guard { allowed: Arc::default(), resolver: dns.resolver() }
+    Guard { resolver: dns.resolver(), ..Guard::default() }
 }
 
 /// Somebody asks for a name, and gives up at once.
@@ -42,7 +42,7 @@ fn guard_with(bounds: Bounds, answering: &Arc<Notify>) -> (Guard, mpsc::Unbounde
             Ok(vec![PUBLIC.parse().unwrap()])
         })
     });
-    (Guard { allowed: Arc::default(), resolver }, asked)
+    (Guard { resolver, ..Guard::default() }, asked)
 }
 
 #[tokio::test]

@@ -159,6 +159,7 @@ mod tests {
             secrets: Vec::new(),
             verify_token: None,
             tokens: Vec::new(),
+            body_limit: None,
             settings: Map::new(),
             revision: 1,
         };

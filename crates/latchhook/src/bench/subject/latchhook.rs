@@ -158,6 +158,7 @@ async fn add_source(postgres: &Connection, master: &MasterKey) -> anyhow::Result
         provider: "whatsapp",
         secrets: &[APP_SECRET.into()],
         verify_token: None,
+        body_limit: None,
         settings: number.as_object().context("a JSON object")?,
     };
     sources::put(postgres, master, &source).await?;

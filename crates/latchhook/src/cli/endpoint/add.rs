@@ -1,10 +1,10 @@
 //! `latchhook endpoint add`.
 
-use anyhow::{anyhow, ensure};
+use anyhow::{Context as _, anyhow, ensure};
 use clap::Args;
-use database::{AsyncPgConnection, endpoints};
+use database::{AsyncPgConnection, accounts, endpoints};
 use diesel_async::AsyncConnection;
-use dispatcher::Guard;
+use dispatcher::{Granted, Guard};
 use serde_json::json;
 use vocabulary::{AccountId, EndpointId, MasterKey};
 
@@ -44,7 +44,7 @@ impl Add {
         let id = self.id.map_or_else(fresh_id, Ok)?;
         account::must_exist(&conn, &self.account).await?;
         must_be_same(&conn, &id, &self.account).await?;
-        must_be_allowed(&self.url, context).await?;
+        must_be_allowed(&conn, &self.account, &self.url, context).await?;
         let terms = self.terms.read(&conn, &self.account).await?;
         let there = endpoints::target(&conn, &id).await?;
         let access = self.access.read(&id, &self.url, there.as_ref(), &master)?;
@@ -90,8 +90,16 @@ async fn put(
 }
 
 /// The reason is not for a customer's eyes, but an operator is who types this.
-async fn must_be_allowed(url: &str, context: &Context<'_>) -> anyhow::Result<()> {
-    let guard = Guard::new(context.settings.allow_private_endpoints.clone().unwrap_or_default());
+async fn must_be_allowed(
+    conn: &AsyncPgConnection,
+    account: &AccountId,
+    url: &str,
+    context: &Context<'_>,
+) -> anyhow::Result<()> {
+    let ranges = accounts::find(conn, account).await?.map(|account| account.allowed_private).unwrap_or_default();
+    let granted = Granted::of(&ranges)
+        .with_context(|| format!("the ranges of {account} cannot be read: give them again (latchhook account set)"))?;
+    let guard = Guard::new(context.settings.allow_private_endpoints.clone().unwrap_or_default()).granting(granted);
     guard.check_url(url).await.map_err(|refused| anyhow!("{refused}: {}", refused.detail()))
 }
 

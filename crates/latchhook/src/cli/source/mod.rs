@@ -3,6 +3,8 @@
 //! Producers know sources only from the snapshot in Redis, so whatever changes one returns once the new snapshot is
 //! published: what one does next (pasting the URL into the provider's console) then works.
 
+mod body_limit;
+mod show;
 mod test;
 mod token;
 
@@ -28,14 +30,16 @@ pub(super) enum Command {
     Add(Add),
     /// List them, without their secrets
     List,
+    /// Show one, without its secrets
+    Show(Which),
     /// Replace the secrets of one; give the old one too while the provider still signs with it
     Rotate(Rotate),
     /// Make a token with which an app enqueues raw events over HTTP; printed once
     Token(Token),
     /// Answer the provider again
-    Enable(Switch),
+    Enable(Which),
     /// Answer as if it did not exist
-    Disable(Switch),
+    Disable(Which),
     Test(Test),
 }
 
@@ -61,6 +65,9 @@ pub(super) struct Add {
     /// A setting of its provider's: latchhook providers P tells which there are. JSON, or a text as it stands
     #[arg(long = "setting", value_name = "NAME=VALUE", value_parser = setting)]
     settings: Vec<(String, Value)>,
+    /// The largest body that it takes over HTTP, as 512KiB or 3MiB; what its provider sends at most if not given
+    #[arg(long, value_name = "SIZE", value_parser = body_limit::parse)]
+    max_body: Option<u32>,
     /// The last part of its URL; a random one if not given
     #[arg(long, value_name = "I")]
     id: Option<SourceId>,
@@ -79,7 +86,7 @@ pub(super) struct Rotate {
 
 /// Which source.
 #[derive(Debug, Args)]
-pub(super) struct Switch {
+pub(super) struct Which {
     /// Which source
     id: SourceId,
 }
@@ -88,11 +95,12 @@ pub(super) struct Switch {
 pub(super) async fn run(command: Command, context: &mut Context<'_>) -> anyhow::Result<()> {
     match command {
         Command::Add(add) => add.run(context).await,
-        Command::List => list(context).await,
+        Command::List => show::list(context).await,
+        Command::Show(Which { id }) => show::one(context, &id).await,
         Command::Rotate(rotate) => rotate.run(context).await,
         Command::Token(token) => token.run(context).await,
-        Command::Enable(Switch { id }) => set_enabled(context, &id, true).await,
-        Command::Disable(Switch { id }) => set_enabled(context, &id, false).await,
+        Command::Enable(Which { id }) => set_enabled(context, &id, true).await,
+        Command::Disable(Which { id }) => set_enabled(context, &id, false).await,
         Command::Test(test) => test.run(context).await,
     }
 }
@@ -111,6 +119,7 @@ impl Add {
             provider: self.provider.as_str(),
             secrets: &secrets,
             verify_token: token.as_ref(),
+            body_limit: self.max_body,
             settings: &settings,
         };
         sources::put(&change.postgres, &change.master, &new).await?;
@@ -183,25 +192,13 @@ impl Rotate {
             provider: &there.provider,
             secrets: &secrets,
             verify_token: token.as_ref().or(there.verify_token.as_ref()),
+            body_limit: there.body_limit,
             settings: &there.settings,
         };
         sources::put(&change.postgres, &change.master, &new).await?;
         change.publish(context).await?;
         context.out.object(&json!({"id": there.id, "secrets": secrets.len()}))
     }
-}
-
-async fn list(context: &mut Context<'_>) -> anyhow::Result<()> {
-    let sources = sources::list(&*context.postgres().await?).await?;
-    let row = |source: &sources::SourceRow| {
-        json!({
-            "id": source.id, "account_id": source.account_id, "name": source.name, "provider": source.provider,
-            "enabled": source.enabled, "settings": source.settings, "tokens": source.tokens(), "path": path(&source.id),
-            "created_at": source.created_at,
-        })
-    };
-    let columns = ["id", "account_id", "name", "provider", "enabled", "path", "created_at"];
-    context.out.list(&columns, &sources.iter().map(row).collect::<Vec<_>>())
 }
 
 async fn set_enabled(context: &mut Context<'_>, id: &SourceId, enabled: bool) -> anyhow::Result<()> {

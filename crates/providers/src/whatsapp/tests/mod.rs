@@ -47,6 +47,7 @@ fn source() -> Source {
         secrets: vec!["fixture-app-secret".into()],
         verify_token: Some("fixture-verify-token".into()),
         tokens: Vec::new(),
+        body_limit: None,
         settings: serde_json::Map::new(),
         revision: 1,
     }
