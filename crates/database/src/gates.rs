@@ -159,11 +159,14 @@ statement! {
 }
 
 statement! {
+    /// A gate that is there for limits alone, or is left from something that is over, holds nothing back.
     Gated { accounts: Vec<&'a str> => Array<Text> } -> Text,
-    "SELECT endpoint_id FROM gates WHERE account_id = ANY(?)"
+    "SELECT endpoint_id FROM gates WHERE account_id = ANY(?) \
+     AND (failures > 0 OR greatest(asked_until, rests_until) > now())"
 }
 
-/// Which endpoints of these accounts have a gate.
+/// Which endpoints of these accounts have failed, or are to be left alone: what they are owed is for a lease to decide. What
+/// limits ask for is not looked at.
 ///
 /// # Errors
 /// As any query.

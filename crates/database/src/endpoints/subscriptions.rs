@@ -61,8 +61,8 @@ pub struct Subscription {
     pub filter: Option<Filter>,
     /// Which body it is told.
     pub format: Format,
-    /// Whether what it is owed may be handed over, as long as it has no gate: what a disabled one is owed is held, and under
-    /// limits or an order it is for a lease to decide.
+    /// Whether what it is owed may be handed over, as long as its gate holds nothing back: what a disabled one is owed is
+    /// held, and under limits or an order it is for a lease to decide.
     pub may_be_handed_over: bool,
     /// What its deliveries are ordered by.
     pub ordered_by: Option<OrderedBy>,
