@@ -189,6 +189,8 @@ pub struct GateRow {
     pub failures: i32,
     /// When the first of them was recorded.
     pub failing_since: Option<DateTime<Utc>>,
+    /// Whether a probe is under way, until `rests_until` at the latest.
+    pub is_probed: bool,
 }
 
 /// The gate of an endpoint, if it has one.

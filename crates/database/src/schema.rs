@@ -40,6 +40,7 @@ diesel::table! {
         max_in_flight -> Nullable<Integer>,
         max_per_second -> Nullable<Double>,
         ordered_by -> Nullable<Text>,
+        give_up_on -> Nullable<Array<SmallInt>>,
     }
 }
 
@@ -100,6 +101,7 @@ diesel::table! {
         failing_since -> Nullable<Timestamptz>,
         is_open -> Bool,
         account_id -> Text,
+        is_probed -> Bool,
     }
 }
 

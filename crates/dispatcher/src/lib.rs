@@ -31,6 +31,7 @@ mod ping;
 pub mod properties;
 mod recorder;
 mod resolver;
+mod retry_after;
 mod schedule;
 mod send;
 mod settings;

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use database::due::Leased;
+use database::due::{self, Leased};
 use dispatcher::{Client, Dispatcher, Guard};
 use futures::future::{BoxFuture, ready};
 use tests::{Pipeline, a_text};
@@ -70,6 +70,26 @@ async fn what_is_handed_over_is_what_would_have_been_leased() {
     let row = pipeline.rows(query, &[]).await.pop().unwrap();
     assert_eq!((taken.webhook_id.as_str(), taken.lease), (row.get(0), row.get(1)));
     assert_eq!((&taken.body[..], taken.target.url.as_str()), (row.get(2), row.get(3)));
+}
+
+/// All of it: by which schedule it is tried again, and after which answers it is not, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_handed_over_is_sent_as_its_lease_would_have_it_sent() {
+    let pipeline = Pipeline::new().await;
+    pipeline
+        .execute("UPDATE endpoints SET schedule_s = '{7,70}', give_up_on = '{404,422}', secret_ends = '{2999-01-01}'")
+        .await;
+    let desk = Arc::new(Grave::default());
+
+    work_over(&pipeline, desk.clone(), a_text("wamid.1", "hello")).await;
+    pipeline.execute("UPDATE due SET due_at = now()").await;
+    let room = due::Room { all: 1, retries: 1 };
+    let request = due::LeaseRequest { room, per_endpoint: room, busy: &[], lease: Duration::from_secs(60) };
+    let leased = due::lease(&pipeline.database.connection().await.unwrap(), &request).await.unwrap().remove(0);
+
+    let taken = desk.taken.lock().unwrap().pop().unwrap();
+    assert_eq!((&taken.target.schedule_s, &taken.target.give_up_on), (&Some(vec![7, 70]), &Some(vec![404, 422])));
+    assert_eq!(taken.target, leased.target);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -35,7 +35,7 @@ statement! {
      LEFT JOIN LATERAL ( \
          SELECT id, event_types, source_ids, filter, format, \
              enabled AND ordered_by IS NULL AND max_in_flight IS NULL AND max_per_second IS NULL, ordered_by, \
-             url, secrets, secret_ends, access, schedule_s \
+             url, secrets, secret_ends, access, schedule_s, give_up_on \
          FROM endpoints WHERE account_id = a.id AND a.endpoints_revision IS DISTINCT FROM asked.known OFFSET 0) e ON true"
 }
 
