@@ -12,6 +12,8 @@ mod audit;
 mod bench;
 #[path = "cli/causes.rs"]
 mod causes;
+#[path = "cli/changing.rs"]
+mod changing;
 #[path = "cli/direct.rs"]
 mod direct;
 #[path = "cli/doctor.rs"]
@@ -42,6 +44,8 @@ mod secrets;
 mod selecting;
 #[path = "cli/setup.rs"]
 mod setup;
+#[path = "cli/standing.rs"]
+mod standing;
 #[path = "cli/tokens.rs"]
 mod tokens;
 

@@ -19,6 +19,8 @@ mod fairness;
 mod formats;
 #[path = "dispatcher/gates.rs"]
 mod gates;
+#[path = "dispatcher/giving_up.rs"]
+mod giving_up;
 #[path = "dispatcher/grants.rs"]
 mod grants;
 #[path = "dispatcher/lanes.rs"]

@@ -1,4 +1,5 @@
-//! A line of a stream: a request as the endpoint would be sent it now.
+//! A line of a stream: a request as the endpoint would be sent it now, but for what else its requests carry (headers, basic
+//! auth, a client certificate): that was given for its own server, and whoever reads the stream is another.
 
 use base64::{DecodeError, Engine, engine::general_purpose::STANDARD as BASE64};
 use chrono::{DateTime, Utc};
@@ -16,7 +17,7 @@ pub struct Line {
     pub body: String,
 }
 
-/// The headers of a copy.
+/// The headers of a copy. Those of the endpoint's access are none of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Headers {

@@ -4,27 +4,28 @@
 //! Transactions change an endpoint before they lock anything else, and none changes endpoints of two accounts: whoever waits
 //! for an account has nothing yet that anybody wants who holds it.
 
+mod change;
 pub mod secrets;
 mod subscriptions;
-
-use std::time::Duration;
+pub mod troubles;
 
 use chrono::{DateTime, Utc};
 use diesel::{
     prelude::*,
-    sql_types::{Array, Binary, Integer, Nullable, Text, Timestamptz},
+    sql_types::{Array, Binary, Integer, Nullable, SmallInt, Text, Timestamptz},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use secrecy::{ExposeSecret, SecretString};
-use vocabulary::{AccountId, EndpointId, Filter, IdError, MasterKey, OrderedBy, SourceId, Terms};
+use vocabulary::{AccountId, EndpointId, IdError, MasterKey, Terms};
 
 use crate::{
     QueryError, QueryResult, due,
     error::OpenError,
     gates,
-    schema::{self, endpoints},
+    schema::{accounts, endpoints},
 };
 
+pub use change::{Change, set};
 pub use subscriptions::{Page, Subscription, pages};
 
 /// An endpoint as it is kept, without its secrets: what people may see.
@@ -53,6 +54,8 @@ pub struct EndpointRow {
     pub format: String,
     /// The pauses between attempts, in seconds; `None` is the dispatcher's schedule.
     pub schedule_s: Option<Vec<i32>>,
+    /// The statuses after which nothing is tried again; `None` is after none.
+    pub give_up_on: Option<Vec<i16>>,
     /// Requests at the same time, of the whole fleet.
     pub max_in_flight: Option<i32>,
     /// Requests per second, of the whole fleet.
@@ -100,46 +103,32 @@ pub fn open_sealed(master: &MasterKey, id: &str, sealed: &[u8]) -> Result<Secret
 /// changes them), so that setting up twice does not break a customer's verification. Says whether it is new.
 ///
 /// # Errors
-/// As any query; a foreign key violation when there is no such account.
+/// As any query; a foreign key violation when there is no such account. To be called in a transaction: a new one wants all
+/// events of its types until its terms are written.
 pub async fn put(conn: &AsyncPgConnection, master: &MasterKey, new: &NewEndpoint<'_>) -> QueryResult<bool> {
     let seal = |secret: &SecretString| master.seal(&place(new.id.as_str()), secret.expose_secret().as_bytes());
-    let terms = new.terms;
-    let sources: Option<Vec<_>> = terms.sources.as_ref().map(|ids| ids.iter().map(SourceId::as_str).collect());
-    let changing = (
-        endpoints::url.eq(new.url),
-        endpoints::event_types.eq(terms.event_types.names()),
-        endpoints::source_ids.eq(sources),
-        endpoints::filter.eq(terms.filter.as_ref().map(Filter::to_string)),
-        endpoints::format.eq(terms.format.as_str()),
-        endpoints::schedule_s.eq(terms.schedule.as_deref().map(seconds)),
-        endpoints::max_in_flight.eq(terms.max_in_flight.map(|most| i32::try_from(most).unwrap_or(i32::MAX))),
-        endpoints::max_per_second.eq(terms.max_per_second),
-        endpoints::ordered_by.eq(terms.ordered_by.map(OrderedBy::as_str)),
-        endpoints::revision.eq(crate::sequences::next_revision()),
-    );
     let added = diesel::insert_into(endpoints::table)
         .values((
             endpoints::id.eq(new.id.as_str()),
             endpoints::account_id.eq(new.account_id.as_str()),
+            endpoints::url.eq(new.url),
             endpoints::secrets.eq(new.secrets.iter().map(seal).collect::<Vec<_>>()),
-            changing.clone(),
+            endpoints::event_types.eq(new.terms.event_types.names()),
+            endpoints::revision.eq(crate::sequences::next_revision()),
         ))
         .on_conflict_do_nothing()
         .execute(&mut &*conn)
         .await?;
-    if added == 0 {
-        diesel::update(endpoints::table.find(new.id.as_str())).set(changing).execute(&mut &*conn).await?;
-    }
-    if terms.max_in_flight.is_some() || terms.max_per_second.is_some() {
-        let gate = schema::gates::endpoint_id.eq(new.id.as_str());
-        let insert = diesel::insert_into(schema::gates::table).values(gate).on_conflict_do_nothing();
-        insert.execute(&mut &*conn).await?;
-    }
+    set(conn, new.id, &Change::to(new.url, new.terms)).await?;
     Ok(added == 1)
 }
 
-fn seconds(pauses: &[Duration]) -> Vec<i32> {
-    pauses.iter().map(|pause| i32::try_from(pause.as_secs()).unwrap_or(i32::MAX)).collect()
+/// The one of that id, without its secrets.
+///
+/// # Errors
+/// As any query.
+pub async fn find(conn: &AsyncPgConnection, id: &EndpointId) -> QueryResult<Option<EndpointRow>> {
+    endpoints::table.find(id.as_str()).select(EndpointRow::as_select()).first(&mut &*conn).await.optional()
 }
 
 /// All of them, by id, without secrets.
@@ -160,8 +149,16 @@ pub async fn enabled_of(conn: &AsyncPgConnection, account: &AccountId) -> QueryR
 }
 
 /// The columns of a [`Target`], in its order.
-pub(crate) type TargetColumns =
-    (Text, Text, Array<Binary>, Array<Nullable<Timestamptz>>, Nullable<Binary>, Nullable<Array<Integer>>, Array<Text>);
+pub(crate) type TargetColumns = (
+    Text,
+    Text,
+    Array<Binary>,
+    Array<Nullable<Timestamptz>>,
+    Nullable<Binary>,
+    Nullable<Array<Integer>>,
+    Nullable<Array<SmallInt>>,
+    Array<Text>,
+);
 
 /// Where an endpoint's deliveries go, how, and what signs them.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Queryable, Selectable)]
@@ -179,8 +176,10 @@ pub struct Target {
     pub access: Option<Vec<u8>>,
     /// The pauses between attempts, in seconds; `None` is the dispatcher's schedule.
     pub schedule_s: Option<Vec<i32>>,
+    /// The statuses after which nothing is tried again; `None` is after none.
+    pub give_up_on: Option<Vec<i16>>,
     /// Ranges of addresses that its account's endpoints may be in although they are private.
-    #[diesel(select_expression = schema::accounts::allowed_private)]
+    #[diesel(select_expression = accounts::allowed_private)]
     pub allowed_private: Vec<String>,
 }
 
@@ -189,8 +188,18 @@ pub struct Target {
 /// # Errors
 /// As any query.
 pub async fn target(conn: &AsyncPgConnection, id: &EndpointId) -> QueryResult<Option<Target>> {
-    let found = endpoints::table.inner_join(schema::accounts::table).filter(endpoints::id.eq(id.as_str()));
+    let found = endpoints::table.inner_join(accounts::table).filter(endpoints::id.eq(id.as_str()));
     found.select(Target::as_select()).first(&mut &*conn).await.optional()
+}
+
+/// Holds an endpoint to COMMIT, so that nobody changes what is decided by: how it stands, and where its deliveries go.
+///
+/// # Errors
+/// As any query. To be called in a transaction.
+pub async fn hold(conn: &AsyncPgConnection, id: &EndpointId) -> QueryResult<Option<(EndpointRow, Target)>> {
+    let held = endpoints::table.inner_join(accounts::table).filter(endpoints::id.eq(id.as_str()));
+    let held = held.select((EndpointRow::as_select(), Target::as_select()));
+    held.for_no_key_update().first(&mut &*conn).await.optional()
 }
 
 /// Replaces what else an endpoint's requests carry, or takes it away.

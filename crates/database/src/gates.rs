@@ -172,11 +172,14 @@ statement! {
 }
 
 statement! {
+    /// A gate that is there for limits alone, or is left from something that is over, holds nothing back.
     Gated { accounts: Vec<&'a str> => Array<Text> } -> Text,
-    "SELECT endpoint_id FROM gates WHERE account_id = ANY(?)"
+    "SELECT endpoint_id FROM gates WHERE account_id = ANY(?) \
+     AND (failures > 0 OR greatest(asked_until, rests_until) > now())"
 }
 
-/// Which endpoints of these accounts have a gate.
+/// Which endpoints of these accounts have failed, or are to be left alone: what they are owed is for a lease to decide. What
+/// limits ask for is not looked at.
 ///
 /// # Errors
 /// As any query.
@@ -228,6 +231,8 @@ pub struct GateRow {
     pub failures: i32,
     /// When the first of them was recorded.
     pub failing_since: Option<DateTime<Utc>>,
+    /// Whether a probe is under way, until `rests_until` at the latest.
+    pub is_probed: bool,
 }
 
 /// The gate of an endpoint, if it has one.

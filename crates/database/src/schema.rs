@@ -48,6 +48,7 @@ diesel::table! {
         max_per_second -> Nullable<Double>,
         ordered_by -> Nullable<Text>,
         disabled_told -> Nullable<Integer>,
+        give_up_on -> Nullable<Array<SmallInt>>,
     }
 }
 
@@ -108,6 +109,7 @@ diesel::table! {
         failing_since -> Nullable<Timestamptz>,
         is_open -> Bool,
         account_id -> Text,
+        is_probed -> Bool,
     }
 }
 

@@ -56,7 +56,8 @@ impl Attempter {
         now: DateTime<Utc>,
         duration: Duration,
     ) -> (Recorded, Outcome) {
-        let next = judge(&answer.outcome, leased.attempts, &self.schedule_of(&leased.target), rand::random());
+        let (schedule, give_up_on) = (self.schedule_of(&leased.target), leased.target.give_up_on.as_deref());
+        let next = judge(&answer.outcome, leased.attempts, &schedule, give_up_on.unwrap_or_default(), rand::random());
         let recorded = Recorded {
             event_id: leased.event_id,
             endpoint_id: leased.endpoint_id,

@@ -34,6 +34,7 @@ pub mod properties;
 mod put_off;
 mod recorder;
 mod resolver;
+mod retry_after;
 mod schedule;
 mod send;
 mod settings;

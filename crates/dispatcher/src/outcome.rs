@@ -4,13 +4,13 @@
 
 use std::{fmt, time::Duration};
 
-use chrono::{DateTime, NaiveDateTime, Utc};
+use chrono::{DateTime, Utc};
 use http::StatusCode;
 
 pub use database::attempts::Next;
 
 pub use crate::schedule::Schedule;
-use crate::schedule::with_jitter;
+use crate::{retry_after::wish, schedule::with_jitter};
 
 /// Retry-After is believed up to a day, jitter included: it is a customer's word, and a slip of the pen must not hold a
 /// delivery for a year.
@@ -151,32 +151,17 @@ fn speaks_of_overload(status: StatusCode) -> bool {
     matches!(status.as_u16(), 429 | 502 | 503 | 504)
 }
 
-/// Retry-After as RFC 9110 has it (10.2.3): seconds, or a date. More seconds than there are numbers for are many.
-fn wish(value: &str, now: DateTime<Utc>) -> Option<Duration> {
-    let value = value.trim();
-    if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
-    }
-    Some((date(value)? - now).to_std().unwrap_or(Duration::ZERO))
-}
-
-/// A date in one of the three forms that RFC 9110 has everybody accept (5.6.7).
-fn date(value: &str) -> Option<DateTime<Utc>> {
-    if let Ok(at) = DateTime::parse_from_rfc2822(value) {
-        return Some(at.to_utc());
-    }
-    let obsolete = ["%A, %d-%b-%y %H:%M:%S GMT", "%a %b %e %H:%M:%S %Y"];
-    obsolete.iter().find_map(|form| NaiveDateTime::parse_from_str(value, form).ok()).map(|at| at.and_utc())
-}
-
 /// Decides what follows from an attempt.
 ///
 /// `attempts` is how many requests were recorded before it, since the delivery was last made due; `random` is from 0 to 1.
-/// A retry comes up to a tenth of its pause later, at most ten minutes. A customer's wish only ever makes it later: it comes no
-/// sooner than asked, and with its jitter a day later at most, or when the schedule has it if that is later still.
-pub fn judge(outcome: &Outcome, attempts: u32, schedule: &Schedule, random: f64) -> Next {
+/// An answer with one of the statuses of `give_up_on` is the last, wherever in its schedule the delivery is. Else a retry
+/// comes up to a tenth of its pause later, at most ten minutes. A customer's wish only ever makes it later: it comes no sooner
+/// than asked, and with its jitter a day later at most, or when the schedule has it if that is later still.
+pub fn judge(outcome: &Outcome, attempts: u32, schedule: &Schedule, give_up_on: &[i16], random: f64) -> Next {
+    let is_last = |status: &StatusCode| give_up_on.iter().any(|last| u16::try_from(*last) == Ok(status.as_u16()));
     let wish = match outcome {
         Outcome::Delivered => return Next::Delivered,
+        Outcome::Declined { status, .. } if is_last(status) => return Next::Abandoned,
         Outcome::Declined { retry_after, .. } => retry_after.unwrap_or_default(),
         Outcome::Failed(_) => Duration::ZERO,
     };
@@ -201,7 +186,7 @@ mod tests {
     }
 
     fn after(outcome: &Outcome, attempts: u32, random: f64) -> Option<Duration> {
-        match judge(outcome, attempts, &Schedule::default(), random) {
+        match judge(outcome, attempts, &Schedule::default(), &[], random) {
             Next::Retry { after } => Some(after),
             Next::Delivered | Next::Abandoned => None,
         }
@@ -210,10 +195,10 @@ mod tests {
     #[test]
     fn two_hundred_and_something_is_delivered_and_nothing_else_is() {
         for status in [200, 201, 202, 204, 299] {
-            assert_eq!(judge(&answer(status, None), 9, &Schedule::default(), 0.0), Next::Delivered);
+            assert_eq!(judge(&answer(status, None), 9, &Schedule::default(), &[], 0.0), Next::Delivered);
         }
         for status in [100, 301, 302, 307, 304, 400, 401, 404, 410, 429, 500, 503] {
-            assert_ne!(judge(&answer(status, None), 0, &Schedule::default(), 0.0), Next::Delivered, "{status}");
+            assert_ne!(judge(&answer(status, None), 0, &Schedule::default(), &[], 0.0), Next::Delivered, "{status}");
         }
     }
 
@@ -225,8 +210,21 @@ mod tests {
 
         assert_eq!(pauses[0], Duration::from_secs(5));
         assert_eq!(pauses.iter().sum::<Duration>(), Duration::from_secs(75 * 3600 + 35 * 60 + 5));
-        assert_eq!(judge(&failed, 9, &Schedule::default(), 0.0), Next::Abandoned);
-        assert_eq!(judge(&failed, u32::MAX, &Schedule::default(), 0.0), Next::Abandoned);
+        assert_eq!(judge(&failed, 9, &Schedule::default(), &[], 0.0), Next::Abandoned);
+        assert_eq!(judge(&failed, u32::MAX, &Schedule::default(), &[], 0.0), Next::Abandoned);
+    }
+
+    /// Whatever it asks for, and wherever the delivery stands. What is no answer at all is none of them.
+    #[test]
+    fn only_an_answer_that_the_endpoint_gives_up_on_is_the_last_before_the_schedule_has_ended() {
+        let last = |outcome: &Outcome| judge(outcome, 0, &Schedule::default(), &[400, 422], 0.0) == Next::Abandoned;
+
+        assert!(last(&answer(400, None)) && last(&answer(422, Some("60"))));
+        for status in [300, 399, 401, 404, 421, 423, 429, 500] {
+            assert!(!last(&answer(status, None)), "{status}");
+        }
+        assert!(!last(&Outcome::Failed(Cause::Protocol)));
+        assert_eq!(judge(&answer(200, None), 0, &Schedule::default(), &[400], 0.0), Next::Delivered);
     }
 
     #[test]

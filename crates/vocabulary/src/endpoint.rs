@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr, time::Duration};
 
 use serde::Serialize;
 
-use crate::{Filter, SourceId};
+use crate::{Filter, GiveUpOn, SourceId};
 
 /// What an endpoint asks for, beside where it is.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,6 +19,8 @@ pub struct Terms {
     pub format: Format,
     /// The pauses between attempts; `None` is the dispatcher's schedule.
     pub schedule: Option<Vec<Duration>>,
+    /// After which answers nothing is tried again; `None` is after none.
+    pub give_up_on: Option<GiveUpOn>,
     /// Requests at the same time, of the whole fleet; `None` is what each dispatcher may.
     pub max_in_flight: Option<u32>,
     /// Requests per second, of the whole fleet; `None` is no limit.
@@ -30,9 +32,17 @@ pub struct Terms {
 impl Terms {
     /// An endpoint that wants these events of all sources, as they come.
     pub fn of(event_types: EventTypes) -> Self {
-        let (format, max_per_second) = (Format::Full, None);
-        let (sources, filter, schedule, max_in_flight, ordered_by) = Default::default();
-        Self { event_types, sources, filter, format, schedule, max_in_flight, max_per_second, ordered_by }
+        Self {
+            event_types,
+            sources: None,
+            filter: None,
+            format: Format::Full,
+            schedule: None,
+            give_up_on: None,
+            max_in_flight: None,
+            max_per_second: None,
+            ordered_by: None,
+        }
     }
 }
 

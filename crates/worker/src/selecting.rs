@@ -23,7 +23,7 @@ use crate::{book::Book, unpack::RawWork};
 #[derive(Default)]
 pub(crate) struct Subscriptions {
     by_account: HashMap<String, Arc<Page>>,
-    /// The endpoints that have a gate.
+    /// The endpoints whose gate holds something back.
     gated: HashSet<String>,
 }
 
@@ -48,7 +48,7 @@ impl Subscriptions {
         all.filter(|to| to.event_types.want(event_type) && hears_of(to) && says_what_it_must(to)).cloned().collect()
     }
 
-    /// Whether what an endpoint is owed may be handed over: where there is a gate it is for a lease to decide.
+    /// Whether what an endpoint is owed may be handed over: where a gate holds something back it is for a lease to decide.
     pub(crate) fn may_be_handed_over(&self, to: &Subscription) -> bool {
         to.may_be_handed_over && !self.gated.contains(to.endpoint_id.as_str())
     }

@@ -83,7 +83,8 @@ async fn the_status_says_who_needs_an_old_key_and_a_second_rotation_finds_nothin
         before,
         json!({
             "sources": 1, "sources_under_old_keys": 1, "endpoints": 1, "endpoints_under_old_keys": 1,
-            "under_unnamed_keys": 0, "deliveries_waiting_for_unnamed_keys": 0, "snapshot_under_old_key": true, "old_keys_may_go": false,
+            "under_unnamed_keys": 0, "deliveries_waiting_for_unnamed_keys": 0, "snapshot_under_old_key": true,
+            "snapshot_unknown": null, "old_keys_may_go": false,
         })
     );
     assert_eq!(again, json!({"resealed_sources": 0, "resealed_endpoints": 0, "old_keys_may_go": true}));
@@ -91,10 +92,34 @@ async fn the_status_says_who_needs_an_old_key_and_a_second_rotation_finds_nothin
         after,
         json!({
             "sources": 1, "sources_under_old_keys": 0, "endpoints": 1, "endpoints_under_old_keys": 0,
-            "under_unnamed_keys": 0, "deliveries_waiting_for_unnamed_keys": 0, "snapshot_under_old_key": false, "old_keys_may_go": true,
+            "under_unnamed_keys": 0, "deliveries_waiting_for_unnamed_keys": 0, "snapshot_under_old_key": false,
+            "snapshot_unknown": null, "old_keys_may_go": true,
         })
     );
     assert_eq!(deeds(&pipeline).await.len(), 2);
+}
+
+/// What Postgres knows is worth as much then, and nobody is told to take a key away that the snapshot may need.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_redis_the_status_says_all_but_the_snapshot_and_that_old_keys_may_not_go() {
+    let pipeline = Pipeline::new().await;
+    let (old, new) = (&pipeline.master_key, &MasterKey::generate());
+    let mut both = knowing(&pipeline, &[new, old]);
+    both.json("master-key rotate").await;
+    both.settings.retain(|flag| !flag.starts_with("--redis-url"));
+    both.settings.push("--redis-url=redis://127.0.0.1:1/".to_owned());
+
+    let status = both.json("master-key status").await;
+    let rotating = both.fails("master-key rotate").await;
+
+    assert_eq!(
+        (&status["sources"], &status["endpoints"], &status["under_unnamed_keys"]),
+        (&json!(1), &json!(1), &json!(0))
+    );
+    assert_eq!((&status["snapshot_under_old_key"], &status["old_keys_may_go"]), (&json!(null), &json!(false)));
+    let why = status["snapshot_unknown"].as_str().unwrap();
+    assert!(why.starts_with("Redis cannot be reached: check that it runs and that REDIS_URL is right"), "{why}");
+    assert!(rotating.contains("Redis cannot be reached"), "{rotating}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

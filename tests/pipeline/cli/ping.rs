@@ -84,5 +84,28 @@ async fn a_ping_goes_nowhere_that_a_delivery_may_not_go() {
 
     let said = latchhook.run("endpoint ping bot --json").await;
 
-    assert_eq!(said.ended.unwrap_err().to_string(), "latchhook: bot did not take the ping: guard");
+    let failure = said.ended.unwrap_err().to_string();
+    assert!(failure.starts_with("latchhook: nothing was sent to bot: guard: "), "{failure}");
+    assert!(failure.contains("127.0.0.1 is not public"), "{failure}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_nobody_was_asked_it_is_said_that_nothing_was_sent_and_why() {
+    let (database, _redis, latchhook) = stores().await;
+    let (url, _request) = customer("").await;
+    add(&latchhook, &url).await;
+    let (sql, connection) = tokio_postgres::connect(&database.url, tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    let sealed_by_nobody = r"UPDATE endpoints SET access = '\x00'";
+    let ended = "UPDATE endpoints SET access = NULL, secret_ends = ARRAY[now() - interval '1 hour']";
+
+    let mut said = Vec::new();
+    for broken in [sealed_by_nobody, ended] {
+        sql.batch_execute(broken).await.unwrap();
+        said.push(latchhook.run("endpoint ping bot --json").await.ended.unwrap_err().to_string());
+    }
+
+    assert!(said[0].starts_with("latchhook: nothing was sent to bot: access: "), "{}", said[0]);
+    assert!(said[1].starts_with("latchhook: nothing was sent to bot: secret: all signing secrets"), "{}", said[1]);
+    assert!(said[1].ends_with("(latchhook endpoint rotate)"), "{}", said[1]);
 }

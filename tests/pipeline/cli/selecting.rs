@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use latchhook::servers::ScratchDir;
 use serde_json::{Value, json};
 use tests::{Pipeline, a_text};
+use vocabulary::Terms;
 
 use super::{CommandLine, Said, stores};
 
@@ -150,21 +151,73 @@ async fn the_filter_of_an_endpoint_can_be_asked_of_an_event_that_was_recorded() 
     let id = latchhook.json("events show wamid.1").await["id"].as_str().unwrap().to_owned();
     let test = format!("endpoint test-filter --endpoint bot --event {id}");
 
-    let without = latchhook.run(&test).await;
+    let without = latchhook.json(&test).await;
     pipeline.execute(r#"UPDATE endpoints SET filter = '{"pointer": "/data/sequence", "equals": 1.0}'"#).await;
     let with = latchhook.json(&test).await;
     let nobody = latchhook.run(&test.replace("bot", "nobody")).await;
     let no_event = latchhook.run(&test.replace(&id, "00000000-0000-0000-0000-000000000000")).await;
 
     assert_eq!((&with[0]["wanted"], &with[0]["body"]), (&json!(true), &json!(id)));
-    for (said, what) in [
-        (without, "endpoint bot has no filter"),
-        (nobody, "there is no endpoint nobody"),
-        (no_event, "there is no event 00000000-0000-0000-0000-000000000000"),
-    ] {
+    let nothing_decides = json!(["its sources and types are wanted, and there is no filter"]);
+    assert_eq!((&without[0]["wanted"], &without[0]["because"]), (&json!(true), &nothing_decides));
+    for (said, what) in
+        [(nobody, "there is no endpoint nobody"), (no_event, "there is no event 00000000-0000-0000-0000-000000000000")]
+    {
         assert_eq!(status(&said), 2);
         assert!(said.ended.unwrap_err().to_string().contains(what), "{what}");
     }
+}
+
+/// As a worker decides: whose event it is, its source, its type, its body.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_endpoint_never_hears_of_is_not_wanted_and_what_decides_is_named() {
+    let pipeline = Pipeline::new().await;
+    let latchhook = CommandLine::of(&pipeline);
+    let of = |types: &str| Terms::of(types.parse().unwrap());
+    pipeline.add_account("other").await;
+    pipeline.add_endpoint("other", "foreign", "*").await;
+    let sources = Some(vec!["support".parse().unwrap(), "sales".parse().unwrap()]);
+    pipeline.add_endpoint_on("acme", "sales", &Terms { sources, ..of("whatsapp.*") }).await;
+    pipeline.add_endpoint_on("acme", "notices", &of("whatsapp.*,message_updated")).await;
+    let filter = Some(r#"{"pointer": "/data/message/kind", "equals": "image"}"#.parse().unwrap());
+    pipeline.add_endpoint_on("acme", "images", &Terms { filter, ..of("message_*") }).await;
+    pipeline.receive(a_text("wamid.1", "hello")).await;
+    let id = latchhook.json("events show wamid.1").await["id"].as_str().unwrap().to_owned();
+
+    for (endpoint, because) in [
+        ("foreign", "account acme: the endpoint is of account other"),
+        ("sales", "source wa: the endpoint wants support, sales"),
+        ("notices", "type message_created: the endpoint wants whatsapp.*,message_updated"),
+        ("images", r#"{"pointer":"/data/message/kind","equals":"image"} fails: "text""#),
+    ] {
+        let said = latchhook.run(&format!("endpoint test-filter --json --endpoint {endpoint} --event {id}")).await;
+        let verdict = serde_json::from_str::<Value>(&said.out).unwrap()[0].clone();
+        let expected = json!({"body": id, "wanted": false, "answer": "fails", "because": [because]});
+        assert_eq!((status(&said), verdict), (1, expected));
+    }
+    assert_eq!(pipeline.rows("SELECT endpoint_id FROM deliveries", &[]).await.len(), 1, "the worker told `bot` alone");
+}
+
+/// A piece of a body may be tried too, and what latchhook itself tells an account is wanted by its type alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_body_does_not_say_is_held_against_nobody_and_a_notice_is_of_no_source() {
+    let pipeline = Pipeline::new().await;
+    let (latchhook, files) = (CommandLine::of(&pipeline), Files::new());
+    pipeline.execute("UPDATE endpoints SET source_ids = '{sales}'").await;
+    pipeline.execute(&format!("UPDATE endpoints SET filter = '{TEXTS}'")).await;
+    let notice = |account| json!({"type": "latchhook.endpoint_disabled", "data": {"account_id": account, "source_id": "latchhook:x"}});
+    let piece = files.write("piece.json", body("text"));
+    let (own, others) = (notice("acme").to_string(), notice("other").to_string());
+    let (own, others) = (files.write("own.json", own), files.write("others.json", others));
+
+    let ask = |file: &PathBuf| format!("endpoint test-filter --json --endpoint bot {}", file.display());
+    let said = [latchhook.run(&ask(&piece)).await, latchhook.run(&ask(&own)).await, latchhook.run(&ask(&others)).await];
+
+    assert_eq!(said.each_ref().map(status), [0, 0, 1]);
+    let because = said.map(|said| serde_json::from_str::<Value>(&said.out).unwrap()[0]["because"][0].clone());
+    assert_eq!(because[0], format!(r#"{TEXTS} holds: "text""#));
+    assert_eq!(because[1], "a notice is wanted by its type alone");
+    assert_eq!(because[2], "account other: the endpoint is of account acme");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -135,3 +135,19 @@ async fn what_would_be_refused_again_is_not_asked_again() {
         assert_eq!(process.ends().await.code(), Some(1), "{}", process.log());
     }
 }
+
+/// What speaks HTTP there, and knows of no stream, is most likely the producer.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_asks_the_producer_for_a_stream_is_told_where_to_ask() {
+    let pipeline = Pipeline::new().await;
+    let producer = Process::start(&pipeline, "producer", None, &[]).await;
+
+    let mut listening = listen(producer.address(), TOKEN, &["--forward=http://127.0.0.1:9/"], "refuses").await;
+
+    assert_eq!(listening.ends().await.code(), Some(1));
+    let said = listening.log();
+    assert!(
+        said.contains("refuses (404 Not Found): it does not say why: is --api the console, and not the producer?"),
+        "{said}"
+    );
+}

@@ -79,6 +79,21 @@ async fn what_is_given_up_makes_way_for_the_next_of_its_lane() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_lane_goes_on_after_an_answer_that_its_endpoint_gives_up_on() {
+    let customer = Customer::answering(&[422, 200]).await;
+    let setting = Setting::with_endpoint(&customer.url).await;
+    setting.execute("UPDATE endpoints SET give_up_on = '{422}'").await;
+    owe(&setting, "anna", &["1", "2", "3"]).await;
+
+    dispatch_all(&mut setting.dispatcher()).await;
+
+    assert_eq!(keys(&customer.received()), ["1", "2", "3"]);
+    assert_eq!(setting.number("SELECT count(*) FROM deliveries WHERE state = 'abandoned' AND attempts = 1").await, 1);
+    assert_eq!(setting.number("SELECT count(*) FROM due").await, 0);
+    assert!(setting.breaches().await.iter().all(|check| !check.contains("lane")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_lane_that_is_stuck_holds_up_no_other_and_neither_do_a_thousand() {
     let customer = Customer::content().await;
     let setting = Setting::with_endpoint(&customer.url).await;

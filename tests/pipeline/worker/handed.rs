@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use database::due::Leased;
+use database::due::{self, Leased};
 use dispatcher::{Client, Dispatcher, Guard};
 use futures::future::{BoxFuture, ready};
 use tests::{Pipeline, a_text};
@@ -70,6 +70,26 @@ async fn what_is_handed_over_is_what_would_have_been_leased() {
     let row = pipeline.rows(query, &[]).await.pop().unwrap();
     assert_eq!((taken.webhook_id.as_str(), taken.lease), (row.get(0), row.get(1)));
     assert_eq!((&taken.body[..], taken.target.url.as_str()), (row.get(2), row.get(3)));
+}
+
+/// All of it: by which schedule it is tried again, and after which answers it is not, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_handed_over_is_sent_as_its_lease_would_have_it_sent() {
+    let pipeline = Pipeline::new().await;
+    pipeline
+        .execute("UPDATE endpoints SET schedule_s = '{7,70}', give_up_on = '{404,422}', secret_ends = '{2999-01-01}'")
+        .await;
+    let desk = Arc::new(Grave::default());
+
+    work_over(&pipeline, desk.clone(), a_text("wamid.1", "hello")).await;
+    pipeline.execute("UPDATE due SET due_at = now()").await;
+    let room = due::Room { all: 1, retries: 1 };
+    let request = due::LeaseRequest { room, per_endpoint: room, busy: &[], lease: Duration::from_secs(60) };
+    let leased = due::lease(&pipeline.database.connection().await.unwrap(), &request).await.unwrap().remove(0);
+
+    let taken = desk.taken.lock().unwrap().pop().unwrap();
+    assert_eq!((&taken.target.schedule_s, &taken.target.give_up_on), (&Some(vec![7, 70]), &Some(vec![404, 422])));
+    assert_eq!(taken.target, leased.target);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -182,15 +202,38 @@ async fn an_attempt_that_was_handed_over_is_recorded_as_any_other() {
 
 /// They are sent one after the other, or not before a pause is over: for a lease to decide, which all dispatchers share.
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_handed_over_for_an_endpoint_that_has_a_gate_or_asked_for_order() {
+async fn nothing_is_handed_over_for_an_endpoint_that_fails_or_rests_or_asked_for_limits_or_order() {
     let pipeline = Pipeline::new().await;
     let desk = Arc::new(Grave::default());
-
     pipeline.execute("INSERT INTO gates (endpoint_id) VALUES ('bot')").await;
-    work_over(&pipeline, desk.clone(), a_text("wamid.1", "hello")).await;
-    pipeline.execute("DELETE FROM gates; UPDATE endpoints SET ordered_by = 'source'").await;
-    work_over(&pipeline, desk.clone(), a_text("wamid.2", "hello")).await;
 
-    assert!(desk.taken.lock().unwrap().is_empty());
-    assert_eq!(pipeline.number("SELECT count(*) FROM due WHERE lease IS NULL AND due_at <= now()").await, 2);
+    for stands in [
+        "UPDATE gates SET failures = 1",
+        "UPDATE gates SET failures = 0, asked_until = now() + interval '1 hour'",
+        "UPDATE gates SET asked_until = 'epoch', rests_until = now() + interval '1 hour'",
+        "UPDATE gates SET rests_until = 'epoch'; UPDATE endpoints SET max_in_flight = 1",
+        "DELETE FROM gates; UPDATE endpoints SET max_in_flight = NULL, ordered_by = 'source'",
+    ] {
+        pipeline.execute(stands).await;
+        let wamid = format!("wamid.{}", stands.len());
+        work_over(&pipeline, desk.clone(), a_text(&wamid, "hello")).await;
+        assert!(desk.taken.lock().unwrap().is_empty(), "{stands}");
+    }
+
+    assert_eq!(pipeline.number("SELECT count(*) FROM due WHERE lease IS NULL").await, 5);
+}
+
+/// It is left from limits that were taken away, or from a trouble that a person has ended.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gate_that_holds_nothing_back_keeps_nothing_from_being_handed_over() {
+    let pipeline = Pipeline::new().await;
+    let desk = Arc::new(Grave::default());
+    let past = "now() - interval '1 second'";
+    pipeline
+        .execute(&format!("INSERT INTO gates (endpoint_id, asked_until, rests_until) VALUES ('bot', {past}, {past})"))
+        .await;
+
+    work_over(&pipeline, desk.clone(), a_text("wamid.1", "hello")).await;
+
+    assert_eq!(desk.taken.lock().unwrap().len(), 1);
 }

@@ -35,7 +35,7 @@ statement! {
      LEFT JOIN LATERAL ( \
          SELECT id, event_types, source_ids, filter, format, \
              enabled AND ordered_by IS NULL AND max_in_flight IS NULL AND max_per_second IS NULL, ordered_by, \
-             account_id, url, secrets, secret_ends, access, schedule_s, a.allowed_private \
+             account_id, url, secrets, secret_ends, access, schedule_s, give_up_on, a.allowed_private \
          FROM endpoints WHERE account_id = a.id AND a.endpoints_revision IS DISTINCT FROM asked.known OFFSET 0) e ON true"
 }
 
@@ -61,8 +61,8 @@ pub struct Subscription {
     pub filter: Option<Filter>,
     /// Which body it is told.
     pub format: Format,
-    /// Whether what it is owed may be handed over, as long as it has no gate: what a disabled one is owed is held, and under
-    /// limits or an order it is for a lease to decide.
+    /// Whether what it is owed may be handed over, as long as its gate holds nothing back: what a disabled one is owed is
+    /// held, and under limits or an order it is for a lease to decide.
     pub may_be_handed_over: bool,
     /// What its deliveries are ordered by.
     pub ordered_by: Option<OrderedBy>,

@@ -73,6 +73,7 @@ async fn add(postgres: &database::Connection, master: &MasterKey, id: &str, acco
         provider: "github",
         secrets: &[format!("secret of {id}").into()],
         verify_token: None,
+        body_limit: None,
         settings: &Map::new(),
     };
     sources::put(postgres, master, &source).await?;

@@ -5,12 +5,12 @@
 
 use anyhow::{Context as _, ensure};
 use clap::Subcommand;
-use database::{OpenError, audit_log, endpoints, sealed::SealedRow, sources};
+use database::{AsyncPgConnection, OpenError, audit_log, endpoints, sealed::SealedRow, sources};
 use diesel_async::AsyncConnection;
 use queue::Snapshots;
 use serde::Serialize;
 use serde_json::json;
-use vocabulary::SealedUnder;
+use vocabulary::{MasterKey, SealedUnder};
 
 use super::{
     context::{Context, actor},
@@ -43,18 +43,23 @@ pub(super) enum Command {
 
 /// Runs it.
 pub(super) async fn run(command: Command, context: &mut Context<'_>) -> anyhow::Result<()> {
-    let change = Change::begin(context).await?;
     match command {
-        Command::Rotate => rotate(change, context).await,
+        Command::Rotate => rotate(Change::begin(context).await?, context).await,
         Command::Status => {
-            let census = Census::take(&change).await?;
+            let (master, postgres) = (context.master_key()?, context.postgres().await?);
+            let census = Census::take(&postgres, &master, snapshot(context, &master).await).await?;
             context.out.object(&census)
         }
     }
 }
 
+/// Which key the snapshot is sealed under that producers read; `None` where there is none.
+async fn snapshot(context: &Context<'_>, master: &MasterKey) -> anyhow::Result<Option<SealedUnder>> {
+    Ok(Snapshots::new(&context.redis().await?).sealed_under(master).await?)
+}
+
 async fn rotate(mut change: Change, context: &mut Context<'_>) -> anyhow::Result<()> {
-    let holders = holders(&change).await?;
+    let holders = holders(&change.postgres, &change.master).await?;
     must_open(&holders)?;
     let (mut sources, mut endpoints) = (0, 0);
     for holder in holders.iter().filter(|holder| holder.needs == SealedUnder::Old) {
@@ -65,7 +70,8 @@ async fn rotate(mut change: Change, context: &mut Context<'_>) -> anyhow::Result
         }
     }
     change.publish(context).await?;
-    let old_keys_may_go = Census::take(&change).await?.old_keys_may_go;
+    let snapshot = snapshot(context, &change.master).await?;
+    let old_keys_may_go = Census::take(&change.postgres, &change.master, Ok(snapshot)).await?.old_keys_may_go;
     if !old_keys_may_go {
         context.note("somebody seals under an old key: is the new one the first in LATCHHOOK_MASTER_KEY everywhere?");
     }
@@ -124,10 +130,10 @@ impl Holder {
     }
 }
 
-async fn holders(change: &Change) -> anyhow::Result<Vec<Holder>> {
-    let of = |table| move |row: SealedRow| Holder { table, needs: row.needs(&change.master), id: row.id };
-    let sources = sources::sealed(&change.postgres).await?.into_iter().map(of(Table::Sources));
-    let endpoints = endpoints::secrets::sealed(&change.postgres).await?.into_iter().map(of(Table::Endpoints));
+async fn holders(conn: &AsyncPgConnection, master: &MasterKey) -> anyhow::Result<Vec<Holder>> {
+    let of = |table| move |row: SealedRow| Holder { table, needs: row.needs(master), id: row.id };
+    let sources = sources::sealed(conn).await?.into_iter().map(of(Table::Sources));
+    let endpoints = endpoints::secrets::sealed(conn).await?.into_iter().map(of(Table::Endpoints));
     Ok(sources.chain(endpoints).collect())
 }
 
@@ -142,17 +148,23 @@ struct Census {
     under_unnamed_keys: usize,
     /// Deliveries to such endpoints: they stay due until a dispatcher has the key.
     deliveries_waiting_for_unnamed_keys: i64,
-    /// What producers read in Redis is not sealed under the first key.
-    snapshot_under_old_key: bool,
+    /// What producers read in Redis is not sealed under the first key; `None` where it cannot be read.
+    snapshot_under_old_key: Option<bool>,
+    /// Why it cannot.
+    snapshot_unknown: Option<String>,
+    /// Never as long as the snapshot is unknown.
     old_keys_may_go: bool,
 }
 
 impl Census {
-    async fn take(change: &Change) -> anyhow::Result<Self> {
-        let holders = holders(change).await?;
-        let snapshot = Snapshots::new(&change.redis).sealed_under(&change.master).await?;
-        let snapshot_under_old_key = snapshot.is_some_and(|under| under != SealedUnder::First);
-        let waiting = endpoints::secrets::waiting_for_a_key(&change.postgres, &change.master).await?;
+    async fn take(
+        conn: &AsyncPgConnection,
+        master: &MasterKey,
+        snapshot: anyhow::Result<Option<SealedUnder>>,
+    ) -> anyhow::Result<Self> {
+        let holders = holders(conn, master).await?;
+        let snapshot = snapshot.map(|snapshot| snapshot.is_some_and(|under| under != SealedUnder::First));
+        let waiting = endpoints::secrets::waiting_for_a_key(conn, master).await?;
         let count = |is_one: &dyn Fn(&Holder) -> bool| holders.iter().filter(|holder| is_one(holder)).count();
         let of = |table| count(&move |holder| holder.table == table);
         let old = |table| count(&move |holder| holder.table == table && holder.needs == SealedUnder::Old);
@@ -163,8 +175,9 @@ impl Census {
             endpoints_under_old_keys: old(Table::Endpoints),
             under_unnamed_keys: count(&|holder| holder.needs == SealedUnder::Unnamed),
             deliveries_waiting_for_unnamed_keys: waiting.iter().map(|(_, owed)| owed).sum(),
-            snapshot_under_old_key,
-            old_keys_may_go: !snapshot_under_old_key && count(&|holder| holder.needs != SealedUnder::First) == 0,
+            snapshot_under_old_key: snapshot.as_ref().ok().copied(),
+            old_keys_may_go: matches!(snapshot, Ok(false)) && count(&|holder| holder.needs != SealedUnder::First) == 0,
+            snapshot_unknown: snapshot.err().map(|away| format!("{away:#}")),
         })
     }
 }

@@ -84,7 +84,7 @@ async fn an_account_all_of_whose_names_are_silent_has_a_quarter_of_the_places_an
     let bounds = Bounds { place_within: Duration::ZERO, ..Bounds::default() };
     let dead = dead_names(&dns, bounds.places);
     dns.say("shop.example", &["93.184.216.34"]);
-    let guard = Guard { allowed: Arc::default(), resolver: dns.resolver_within(bounds) };
+    let guard = Guard { allowed: Arc::default(), granted: Arc::default(), resolver: dns.resolver_within(bounds) };
     let asks = async |name: &str| of("crowd").asks(guard.look_up(name, 443)).await;
     let (first, others) = dead.split_at(16);
 

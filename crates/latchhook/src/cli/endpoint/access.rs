@@ -1,18 +1,21 @@
-//! What an endpoint's requests carry beside the signature, as `endpoint add` is told it.
+//! What an endpoint's requests carry beside the signature, as `endpoint add` and `set` are told it.
 
 use std::{fs, path::PathBuf};
 
-use anyhow::{Context as _, ensure};
-use chrono::Utc;
+use anyhow::{Context as _, anyhow, ensure};
+use chrono::{DateTime, Utc};
 use clap::Args;
-use database::endpoints::{self, Target};
-use dispatcher::{Access, AccessShown, ClientCertificate};
+use database::{
+    AsyncPgConnection,
+    endpoints::{self, Target},
+};
+use dispatcher::{Access, ClientCertificate};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use url::Url;
 use vocabulary::{EndpointId, MasterKey};
 
-use crate::cli::secret::from_file;
+use crate::cli::{context::Context, secret::from_file};
 
 /// What a customer's server asks of whoever calls it.
 #[derive(Debug, Args)]
@@ -41,42 +44,67 @@ pub(super) struct WantedAccess {
     no_access: bool,
 }
 
-/// What becomes of an endpoint's access.
-pub(super) enum Wanted {
-    /// As it was.
-    Kept(Option<Access>),
-    /// This one; an empty one is none.
-    Given(Access),
+/// What is given of an access, and what it takes to keep it. Whether it fits is known once the endpoint is held.
+pub(super) struct GivenAccess {
+    /// `None` keeps what is there; an empty one is none.
+    access: Option<Access>,
+    /// Needed only where one is opened or sealed.
+    master: anyhow::Result<MasterKey>,
+    now: DateTime<Utc>,
 }
 
-impl WantedAccess {
-    /// What becomes of the access of an endpoint that is to have this URL. `there` is what it was, if it was.
+impl GivenAccess {
+    /// Whether it changes anything.
+    pub(super) fn is_given(&self) -> bool {
+        self.access.is_some()
+    }
+
+    /// Keeps what is given for an endpoint that has this URL from here on, or sees that what it carried still fits. `there` is
+    /// where its deliveries went, if it was there. In the transaction that changes the rest.
     ///
     /// # Errors
     /// When requests to this URL cannot carry it, or when what was made for one server would go to another.
-    pub(super) fn read(
-        self,
+    pub(super) async fn put(
+        &self,
+        conn: &AsyncPgConnection,
         id: &EndpointId,
         url: &str,
         there: Option<&Target>,
-        master: &MasterKey,
-    ) -> anyhow::Result<Wanted> {
-        let is_removed = self.no_access;
-        let given = self.given()?;
-        if is_removed || !given.is_empty() {
-            given.check_given(url, Utc::now())?;
-            return Ok(Wanted::Given(given));
-        }
-        let Some((there, sealed)) = there.and_then(|there| Some((there, there.access.as_deref()?))) else {
-            return Ok(Wanted::Kept(None));
+    ) -> anyhow::Result<()> {
+        let Some(given) = &self.access else { return self.must_fit(id, url, there) };
+        given.check_given(url, self.now)?;
+        let json = (!given.is_empty()).then(|| given.to_json());
+        Ok(endpoints::set_access(conn, self.master()?, id, json.as_ref()).await?)
+    }
+
+    fn must_fit(&self, id: &EndpointId, url: &str, there: Option<&Target>) -> anyhow::Result<()> {
+        let moved = there.filter(|there| there.url != url);
+        let Some((there, sealed)) = moved.and_then(|there| Some((there, there.access.as_deref()?))) else {
+            return Ok(());
         };
         ensure!(
             origin(&there.url) == origin(url),
             "the access of {id} was given for another server: give it again, or --no-access"
         );
-        let kept = Access::from_json(&endpoints::open_sealed(master, id.as_str(), sealed)?)?;
-        kept.check(url)?;
-        Ok(Wanted::Kept(Some(kept)))
+        let kept = Access::from_json(&endpoints::open_sealed(self.master()?, id.as_str(), sealed)?)?;
+        Ok(kept.check(url)?)
+    }
+
+    fn master(&self) -> anyhow::Result<&MasterKey> {
+        self.master.as_ref().map_err(|closed| anyhow!("{closed:#}"))
+    }
+}
+
+impl WantedAccess {
+    /// What is given, from wherever it stands.
+    ///
+    /// # Errors
+    /// When something of it cannot be read, or is no access.
+    pub(super) fn read(self, context: &Context<'_>) -> anyhow::Result<GivenAccess> {
+        let is_removed = self.no_access;
+        let given = self.given()?;
+        let access = (is_removed || !given.is_empty()).then_some(given);
+        Ok(GivenAccess { access, master: context.master_key(), now: context.now })
     }
 
     fn given(self) -> anyhow::Result<Access> {
@@ -93,17 +121,6 @@ impl WantedAccess {
             access.client_certificate = Some(ClientCertificate { chain: pem(&chain)?, key: pem(&key)? });
         }
         Ok(access)
-    }
-}
-
-impl Wanted {
-    /// What people may see of it.
-    pub(super) fn shown(&self) -> Option<AccessShown> {
-        let access = match self {
-            Self::Kept(kept) => kept.as_ref()?,
-            Self::Given(given) => given,
-        };
-        (!access.is_empty()).then(|| access.shown())
     }
 }
 

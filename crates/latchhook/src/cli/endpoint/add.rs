@@ -1,20 +1,24 @@
 //! `latchhook endpoint add`.
 
-use anyhow::{Context as _, anyhow, ensure};
+use anyhow::ensure;
 use clap::Args;
-use database::{AsyncPgConnection, accounts, endpoints};
+use database::{
+    AsyncPgConnection, audit_log,
+    endpoints::{self, EndpointRow, NewEndpoint},
+};
 use diesel_async::AsyncConnection;
-use dispatcher::{Granted, Guard};
 use serde_json::json;
-use vocabulary::{AccountId, EndpointId, MasterKey};
+use vocabulary::{AccountId, EndpointId, Format, MasterKey, Terms};
 
 use super::{
     super::{
         account,
-        context::{Context, fresh_id},
+        context::{Context, actor, fresh_id},
         secret::NewSecret,
     },
-    access::{Wanted, WantedAccess},
+    access::{GivenAccess, WantedAccess},
+    must_be_allowed,
+    show::print,
     terms::WantedTerms,
 };
 
@@ -43,74 +47,84 @@ impl Add {
         let (mut conn, master) = (context.postgres().await?, context.master_key()?);
         let id = self.id.map_or_else(fresh_id, Ok)?;
         account::must_exist(&conn, &self.account).await?;
-        must_be_same(&conn, &id, &self.account).await?;
         must_be_allowed(&conn, &self.account, &self.url, context).await?;
         let terms = self.terms.read(&conn, &self.account).await?;
-        let there = endpoints::target(&conn, &id).await?;
-        let access = self.access.read(&id, &self.url, there.as_ref(), &master)?;
+        let access = self.access.read(context)?;
         let wants_secret = self.secret.is_asked_for();
         let secret = self.secret.read()?;
-        let new = endpoints::NewEndpoint {
+        let new = NewEndpoint {
             id: &id,
             account_id: &self.account,
             url: &self.url,
             secrets: std::slice::from_ref(&secret.text),
             terms: &terms,
         };
-        let is_new = put(&mut conn, &master, &new, &access).await?;
-        if wants_secret && !is_new {
-            context
-                .note(&format!("{id} was there already, and its secrets stay: latchhook endpoint rotate changes them"));
+        let before = put(&mut conn, &master, &new, &access).await?;
+        if let Some(before) = &before {
+            note_what_was_there(context, &id, wants_secret, &taken_away(before, &terms));
         }
-        context.out.object(&json!({
-            "id": id, "account_id": self.account, "url": self.url, "event_types": terms.event_types,
-            "access": access.shown(),
-            "secret": secret.printed().filter(|_| is_new),
-            "public_key": secret.public_key.filter(|_| is_new).map(|key| key.to_string()),
-        }))
+        let secret = if before.is_none() { (secret.printed(), secret.public_key) } else { (None, None) };
+        let printed = [("secret", json!(secret.0)), ("public_key", json!(secret.1.map(|key| key.to_string())))];
+        print(context, &conn, &id, &printed).await
     }
 }
 
-/// The one transaction, so that nothing is sent to a new endpoint without its access. Says whether it is new.
+/// The one transaction, so that nothing is sent to a new endpoint without its access. Gives what was there before.
 async fn put(
     conn: &mut AsyncPgConnection,
     master: &MasterKey,
-    new: &endpoints::NewEndpoint<'_>,
-    access: &Wanted,
-) -> anyhow::Result<bool> {
-    let put = conn.transaction(async |conn| {
+    new: &NewEndpoint<'_>,
+    access: &GivenAccess,
+) -> anyhow::Result<Option<EndpointRow>> {
+    let actor = actor();
+    let putting = conn.transaction(async |conn| {
+        let (before, there) = endpoints::hold(conn, new.id).await?.unzip();
+        must_be_same(before.as_ref(), new)?;
         let is_new = endpoints::put(conn, master, new).await?;
-        if let Wanted::Given(access) = access {
-            let json = (!access.is_empty()).then(|| access.to_json());
-            endpoints::set_access(conn, master, new.id, json.as_ref()).await?;
-        }
-        database::QueryResult::Ok(is_new)
+        ensure!(is_new == before.is_none(), "somebody else adds {} at this very moment: repeat it", new.id);
+        access.put(conn, new.id, new.url, there.as_ref()).await?;
+        let detail = if is_new { "new" } else { "given anew" };
+        let deed = audit_log::Deed { actor: &actor, action: "endpoint add", target: new.id.as_str(), detail };
+        audit_log::record(conn, &deed).await?;
+        Ok(before)
     });
-    Ok(put.await?)
-}
-
-/// The reason is not for a customer's eyes, but an operator is who types this.
-async fn must_be_allowed(
-    conn: &AsyncPgConnection,
-    account: &AccountId,
-    url: &str,
-    context: &Context<'_>,
-) -> anyhow::Result<()> {
-    let ranges = accounts::find(conn, account).await?.map(|account| account.allowed_private).unwrap_or_default();
-    let granted = Granted::of(&ranges)
-        .with_context(|| format!("the ranges of {account} cannot be read: give them again (latchhook account set)"))?;
-    let guard = Guard::new(context.settings.allow_private_endpoints.clone().unwrap_or_default()).granting(granted);
-    guard.check_url(url).await.map_err(|refused| anyhow!("{refused}: {}", refused.detail()))
+    putting.await
 }
 
 /// Nothing crosses accounts: an endpoint stays with its own.
-async fn must_be_same(conn: &AsyncPgConnection, id: &EndpointId, account: &AccountId) -> anyhow::Result<()> {
-    let there = endpoints::list(conn).await?.into_iter().find(|endpoint| endpoint.id == id.as_str());
-    if let Some(owner) = there.map(|there| there.account_id) {
+fn must_be_same(there: Option<&EndpointRow>, new: &NewEndpoint<'_>) -> anyhow::Result<()> {
+    if let Some(owner) = there.map(|there| &there.account_id) {
         ensure!(
-            owner == account.as_str(),
-            "there is an endpoint {id} already, of account {owner}: choose another --id"
+            owner == new.account_id.as_str(),
+            "there is an endpoint {} already, of account {owner}: choose another --id",
+            new.id
         );
     }
     Ok(())
+}
+
+fn note_what_was_there(context: &Context<'_>, id: &EndpointId, wants_secret: bool, lost: &[&str]) {
+    if wants_secret {
+        context.note(&format!("{id} was there already, and its secrets stay: latchhook endpoint rotate changes them"));
+    }
+    if !lost.is_empty() {
+        let lost = lost.join(", ");
+        context.note(&format!("{id} has no longer: {lost}. latchhook endpoint set changes a term and keeps the rest"));
+    }
+}
+
+/// The terms that an endpoint had, and has no longer.
+fn taken_away(before: &EndpointRow, terms: &Terms) -> Vec<&'static str> {
+    let was_thin = before.format == Format::Thin.as_str();
+    let terms = [
+        ("sources", before.source_ids.is_some() && terms.sources.is_none()),
+        ("filter", before.filter.is_some() && terms.filter.is_none()),
+        ("format thin", was_thin && terms.format == Format::Full),
+        ("schedule", before.schedule_s.is_some() && terms.schedule.is_none()),
+        ("give-up-on", before.give_up_on.is_some() && terms.give_up_on.is_none()),
+        ("max-in-flight", before.max_in_flight.is_some() && terms.max_in_flight.is_none()),
+        ("max-per-second", before.max_per_second.is_some() && terms.max_per_second.is_none()),
+        ("ordered-by", before.ordered_by.is_some() && terms.ordered_by.is_none()),
+    ];
+    terms.into_iter().filter_map(|(name, is_lost)| is_lost.then_some(name)).collect()
 }

@@ -6,26 +6,31 @@ mod filter;
 mod ping;
 mod rotate;
 mod secrets;
+mod set;
 mod show;
+mod standing;
 mod terms;
 mod test_filter;
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, anyhow, ensure};
 use clap::{Args, Subcommand};
-use database::{AsyncPgConnection, endpoints};
+use database::{AsyncPgConnection, QueryResult, accounts, audit_log, endpoints};
 use diesel_async::AsyncConnection;
+use dispatcher::{Granted, Guard};
 use serde_json::json;
-use vocabulary::EndpointId;
+use vocabulary::{AccountId, EndpointId};
 
 pub(super) use self::terms::rate;
-use self::{add::Add, rotate::Rotate, show::Show, test_filter::TestFilter};
-use super::context::Context;
+use self::{add::Add, rotate::Rotate, set::Set, show::Show, test_filter::TestFilter};
+use super::context::{Context, actor};
 
 /// Customers' URLs: where deliveries go
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Add one, or give the one of that id this URL and these terms
+    /// Add one, or give the one of that id this URL and these terms, and no others
     Add(Box<Add>),
+    /// Change what is given of one; what is not named stays as it is
+    Set(Box<Set>),
     /// List them, without their secrets
     List,
     /// Show one, what it is owed, and when a delivery to it would be given up
@@ -55,14 +60,21 @@ pub(super) struct Disable {
     /// Which endpoint
     id: EndpointId,
     /// Why, for whoever looks at it later
-    #[arg(long, value_name = "WHY", default_value = "disabled by hand")]
+    #[arg(long, value_name = "WHY", default_value = "disabled by hand", value_parser = reason)]
     reason: String,
+}
+
+/// An empty one would tell whoever looks at it later nothing.
+fn reason(text: &str) -> anyhow::Result<String> {
+    ensure!(!text.trim().is_empty(), "the reason is empty: write why, or leave --reason out");
+    Ok(text.to_owned())
 }
 
 /// Runs it.
 pub(super) async fn run(command: Command, context: &mut Context<'_>) -> anyhow::Result<()> {
     match command {
         Command::Add(add) => add.run(context).await,
+        Command::Set(set) => set.run(context).await,
         Command::List => show::list(context).await,
         Command::Show(show) => show.run(context).await,
         Command::Enable(Which { id }) => enable(context, &id).await,
@@ -75,26 +87,53 @@ pub(super) async fn run(command: Command, context: &mut Context<'_>) -> anyhow::
 
 async fn enable(context: &mut Context<'_>, id: &EndpointId) -> anyhow::Result<()> {
     let mut conn = context.postgres().await?;
-    let enabled = conn.transaction(async |conn| endpoints::enable(conn, id).await).await?;
-    let owed = enabled.with_context(|| unknown(id))?;
+    let actor = actor();
+    let deed = audit_log::Deed { actor: &actor, action: "endpoint enable", target: id.as_str(), detail: "" };
+    let enabling = conn.transaction(async |conn| {
+        let owed = endpoints::enable(conn, id).await?;
+        if owed.is_some() {
+            audit_log::record(conn, &deed).await?;
+        }
+        QueryResult::Ok(owed)
+    });
+    let owed = enabling.await?.with_context(|| unknown(id))?;
     context.out.object(&json!({"id": id, "enabled": true, "due_now": owed}))
 }
 
 async fn disable(context: &mut Context<'_>, id: &EndpointId, reason: &str) -> anyhow::Result<()> {
-    let conn = context.postgres().await?;
+    let mut conn = context.postgres().await?;
     must_exist(&conn, id).await?;
-    endpoints::disable(&conn, id, reason).await?;
+    let actor = actor();
+    let deed = audit_log::Deed { actor: &actor, action: "endpoint disable", target: id.as_str(), detail: reason };
+    let disabling = conn.transaction(async |conn| {
+        if endpoints::disable(conn, id, reason).await?.is_some() {
+            audit_log::record(conn, &deed).await?;
+        }
+        QueryResult::Ok(())
+    });
+    disabling.await?;
     // Of one that was disabled before, the reason stays.
-    let reason = endpoints::list(&conn).await?.into_iter().find(|row| row.id == id.as_str());
-    let reason = reason.and_then(|row| row.disabled_reason);
+    let reason = endpoints::find(&conn, id).await?.and_then(|row| row.disabled_reason);
     context.out.object(&json!({"id": id, "enabled": false, "disabled_reason": reason}))
+}
+
+/// Refuses a URL that may not be sent to. The reason is not for a customer's eyes, but an operator is who types this.
+async fn must_be_allowed(
+    conn: &AsyncPgConnection,
+    account: &AccountId,
+    url: &str,
+    context: &Context<'_>,
+) -> anyhow::Result<()> {
+    let ranges = accounts::find(conn, account).await?.map(|account| account.allowed_private).unwrap_or_default();
+    let granted = Granted::of(&ranges)
+        .with_context(|| format!("the ranges of {account} cannot be read: give them again (latchhook account set)"))?;
+    let guard = Guard::new(context.settings.allow_private_endpoints.clone().unwrap_or_default()).granting(granted);
+    guard.check_url(url).await.map_err(|refused| anyhow!("{refused}: {}", refused.detail()))
 }
 
 /// Refuses an endpoint that is not there, where one is only looked for by its name.
 pub(super) async fn must_exist(conn: &AsyncPgConnection, id: &EndpointId) -> anyhow::Result<()> {
-    let is_there = endpoints::list(conn).await?.iter().any(|endpoint| endpoint.id == id.as_str());
-    ensure!(is_there, unknown(id));
-    Ok(())
+    endpoints::find(conn, id).await?.map(drop).with_context(|| unknown(id))
 }
 
 fn unknown(id: &EndpointId) -> String {

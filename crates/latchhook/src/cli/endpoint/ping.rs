@@ -16,7 +16,11 @@ pub(super) async fn run(context: &mut Context<'_>, id: &EndpointId) -> anyhow::R
     let client = Client::new(Guard::new(context.settings.allow_private_endpoints.clone().unwrap_or_default()));
     let attempt = dispatcher::ping(client, master, id, target, context.now).await;
     context.out.object(&shown(id, &attempt))?;
-    ensure!(attempt.outcome == "delivered", "{id} did not take the ping: {}", attempt.outcome);
+    let outcome = attempt.outcome;
+    let detail = attempt.detail.map(|detail| format!(": {detail}")).unwrap_or_default();
+    // Nobody was asked, so it is not the endpoint that did not take it.
+    ensure!(!matches!(outcome, "secret" | "access" | "guard"), "nothing was sent to {id}: {outcome}{detail}");
+    ensure!(outcome == "delivered", "{id} did not take the ping: {outcome}");
     Ok(())
 }
 

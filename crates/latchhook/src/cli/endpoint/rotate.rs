@@ -29,7 +29,8 @@ pub(in crate::cli) struct Rotate {
     /// Which endpoint
     id: EndpointId,
     /// How long the other secrets go on signing beside the new one; 0s: not at all, for all that is leased from now on
-    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = overlap)]
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = overlap,
+          allow_hyphen_values = true)]
     overlap: Duration,
     #[command(flatten)]
     secret: NewSecret,
@@ -58,7 +59,8 @@ impl Rotate {
 }
 
 fn overlap(text: &str) -> anyhow::Result<Duration> {
-    let overlap = humantime::parse_duration(text)?;
+    let advice = "an overlap is a time: 24h, or 0s for none";
+    let overlap = humantime::parse_duration(text).with_context(|| format!("{text:?} is no time: {advice}"))?;
     ensure!(overlap <= LONGEST_OVERLAP, "an overlap is a year at most");
     Ok(overlap)
 }

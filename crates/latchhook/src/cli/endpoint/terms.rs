@@ -1,15 +1,16 @@
-//! The terms of an endpoint, as `endpoint add` is told them.
+//! The terms of an endpoint, as `endpoint add` and `set` are told them.
 
 use std::{ops::RangeInclusive, time::Duration};
 
 use anyhow::{Context as _, bail, ensure};
 use clap::Args;
-use database::{AsyncPgConnection, sources};
+use database::{AsyncPgConnection, endpoints::Change, sources};
 use dispatcher::notice::ENDPOINT_DISABLED;
 use providers::Provider;
-use vocabulary::{AccountId, EventTypes, Format, OrderedBy, SourceId, Terms};
+use vocabulary::{AccountId, EventTypes, Format, GiveUpOn, OrderedBy, SourceId, Terms};
 
 use super::filter::GivenFilter;
+
 /// Attempts that fail are recorded one by one; nobody is told of an event a year later.
 const PAUSES: RangeInclusive<usize> = 1..=50;
 const PAUSE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(7 * 24 * 3600);
@@ -20,18 +21,29 @@ pub(super) struct WantedTerms {
     /// What it wants to hear of: event types with commas, message_* for all that begin so, or * for all
     #[arg(long, value_name = "E", value_parser = event_types)]
     events: EventTypes,
+    #[command(flatten)]
+    given: GivenTerms,
+}
+
+/// The terms that an endpoint can do without.
+#[derive(Debug, Args)]
+pub(super) struct GivenTerms {
     /// Only what these sources hear, with commas; all of the account's if not given
     #[arg(long, value_name = "IDS", value_delimiter = ',')]
     sources: Vec<SourceId>,
     #[command(flatten)]
     filter: GivenFilter,
-    /// Which body it is told: full, or thin (ids only)
-    #[arg(long, value_name = "F", default_value = "full")]
-    format: Format,
+    /// Which body it is told: full, or thin (ids only); full if `add` is not given it
+    #[arg(long, value_name = "F")]
+    format: Option<Format>,
     /// The pauses between attempts, with commas: 5s,5m,30m,2h; none for a single attempt. What `run` is told by
     /// --retry-after if not given: Standard Webhooks' schedule
     #[arg(long, value_name = "PAUSES", value_parser = pauses)]
     schedule: Option<Pauses>,
+    /// Statuses that are a last word, with commas: 400,404,422, or 4xx for all that can be one. A delivery that is answered
+    /// so is given up at once, for a person to retry; after none of them if not given
+    #[arg(long, value_name = "STATUSES")]
+    give_up_on: Option<GiveUpOn>,
     /// Requests at the same time, of the whole fleet, at most
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     max_in_flight: Option<u32>,
@@ -43,28 +55,97 @@ pub(super) struct WantedTerms {
     ordered_by: Option<OrderedBy>,
 }
 
+/// Terms that change, and those that are taken away; what is not named stays.
+#[derive(Debug, Args)]
+pub(super) struct ChangedTerms {
+    /// What it wants to hear of: event types with commas, message_* for all that begin so, or * for all
+    #[arg(long, value_name = "E", value_parser = event_types)]
+    events: Option<EventTypes>,
+    #[command(flatten)]
+    given: GivenTerms,
+    /// What all of its account's sources hear
+    #[arg(long, conflicts_with = "sources")]
+    no_sources: bool,
+    /// Whatever the body says
+    #[arg(long, conflicts_with = "GivenFilter")]
+    no_filter: bool,
+    /// The schedule that `run` is told
+    #[arg(long, conflicts_with = "schedule")]
+    no_schedule: bool,
+    /// Whatever is answered, it is tried again
+    #[arg(long, conflicts_with = "give_up_on")]
+    no_give_up_on: bool,
+    /// As many requests at the same time as each dispatcher makes
+    #[arg(long, conflicts_with = "max_in_flight")]
+    no_max_in_flight: bool,
+    /// As many requests per second as there are
+    #[arg(long, conflicts_with = "max_per_second")]
+    no_max_per_second: bool,
+    /// In no order
+    #[arg(long, conflicts_with = "ordered_by")]
+    no_ordered_by: bool,
+}
+
+impl ChangedTerms {
+    /// What changes, of an endpoint of this account.
+    ///
+    /// # Errors
+    /// When a source is not there, or is another account's.
+    pub(super) async fn read(self, conn: &AsyncPgConnection, account: &AccountId) -> anyhow::Result<Change> {
+        let given = self.given;
+        must_be_of(conn, &given.sources, account).await?;
+        let sources = (!given.sources.is_empty()).then_some(given.sources);
+        Ok(Change {
+            url: None,
+            event_types: self.events,
+            sources: given_or_none(sources, self.no_sources),
+            filter: given_or_none(given.filter.read()?, self.no_filter),
+            format: given.format,
+            schedule: given_or_none(given.schedule.map(|Pauses(pauses)| pauses), self.no_schedule),
+            give_up_on: given_or_none(given.give_up_on, self.no_give_up_on),
+            max_in_flight: given_or_none(given.max_in_flight, self.no_max_in_flight),
+            max_per_second: given_or_none(given.max_per_second, self.no_max_per_second),
+            ordered_by: given_or_none(given.ordered_by, self.no_ordered_by),
+        })
+    }
+}
+
+/// `None` is as it was, and `Some(None)` none any more.
+#[expect(clippy::option_option, reason = "a change of what there may be none of has three forms")]
+fn given_or_none<T>(given: Option<T>, is_removed: bool) -> Option<Option<T>> {
+    if is_removed { Some(None) } else { given.map(Some) }
+}
+
 impl WantedTerms {
     /// The terms, of an endpoint of this account.
     ///
     /// # Errors
-    /// When a source is not there, or is another account's: it would be heard of never, and nothing would say so.
+    /// When a source is not there, or is another account's.
     pub(super) async fn read(self, conn: &AsyncPgConnection, account: &AccountId) -> anyhow::Result<Terms> {
-        let known = sources::list(conn).await?;
-        for id in &self.sources {
-            let is_there = known.iter().any(|known| known.id == id.as_str() && known.account_id == account.as_str());
-            ensure!(is_there, "there is no source {id} of account {account}: latchhook source list names them");
-        }
+        let given = self.given;
+        must_be_of(conn, &given.sources, account).await?;
         Ok(Terms {
             event_types: self.events,
-            sources: (!self.sources.is_empty()).then_some(self.sources),
-            filter: self.filter.read()?,
-            format: self.format,
-            schedule: self.schedule.map(|Pauses(pauses)| pauses),
-            max_in_flight: self.max_in_flight,
-            max_per_second: self.max_per_second,
-            ordered_by: self.ordered_by,
+            sources: (!given.sources.is_empty()).then_some(given.sources),
+            filter: given.filter.read()?,
+            format: given.format.unwrap_or_default(),
+            schedule: given.schedule.map(|Pauses(pauses)| pauses),
+            give_up_on: given.give_up_on,
+            max_in_flight: given.max_in_flight,
+            max_per_second: given.max_per_second,
+            ordered_by: given.ordered_by,
         })
     }
+}
+
+/// What a source of another account hears would be heard of never, and nothing would say so.
+async fn must_be_of(conn: &AsyncPgConnection, ids: &[SourceId], account: &AccountId) -> anyhow::Result<()> {
+    let known = sources::list(conn).await?;
+    for id in ids {
+        let is_there = known.iter().any(|known| known.id == id.as_str() && known.account_id == account.as_str());
+        ensure!(is_there, "there is no source {id} of account {account}: latchhook source list names them");
+    }
+    Ok(())
 }
 
 /// The pauses of a schedule: a type of its own, because clap takes a list for several arguments.
@@ -90,7 +171,8 @@ fn pause(text: &str) -> anyhow::Result<Duration> {
 
 /// Requests per second.
 pub(in crate::cli) fn rate(text: &str) -> anyhow::Result<f64> {
-    let rate: f64 = text.parse()?;
+    let advice = "a rate is requests a second, as a number: 50, or 0.1 for one in ten seconds";
+    let rate: f64 = text.parse().with_context(|| format!("{text:?} is no rate: {advice}"))?;
     ensure!((0.001..=100_000.0).contains(&rate), "a rate is from 0.001 to 100000 requests a second");
     Ok(rate)
 }

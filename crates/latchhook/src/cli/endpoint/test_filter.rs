@@ -1,13 +1,17 @@
 //! `latchhook endpoint test-filter`: what a filter says of bodies that are at hand. Offline, unless it is told to look.
+//!
+//! Of an endpoint all is asked that decides whether it hears of an event, in the order in which a worker asks: whose event it
+//! is, its source, its type, and then the filter.
 
 use std::path::PathBuf;
 
 use anyhow::{Context as _, ensure};
 use clap::Args;
 use database::{bodies, endpoints};
-use serde::Serialize;
+use dispatcher::notice::ENDPOINT_DISABLED;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
-use vocabulary::{Answer, Condition, EndpointId, Filter, Format, View};
+use vocabulary::{Answer, Condition, EndpointId, EventTypes, Filter, Format, View};
 
 use super::{
     Context,
@@ -23,7 +27,8 @@ const SHOWN: usize = 60;
 pub(in crate::cli) struct TestFilter {
     #[command(flatten)]
     filter: GivenFilter,
-    /// The filter of this endpoint, as Postgres has it
+    /// What this endpoint hears of, as Postgres has it: its account, sources and event types are asked first, as far as a body
+    /// says them
     #[arg(long, value_name = "ID", conflicts_with = "GivenFilter", required_unless_present = "GivenFilter")]
     endpoint: Option<EndpointId>,
     /// The body of this event, as Postgres has it; again for more of them
@@ -47,11 +52,11 @@ impl TestFilter {
     /// Runs it. Every body is read before anything is said.
     pub(super) async fn run(self, context: &mut Context<'_>) -> anyhow::Result<()> {
         let bodies = self.bodies(context).await?;
-        let filter = match &self.endpoint {
-            Some(endpoint) => filter_of(context, endpoint).await?,
-            None => self.filter.read()?.context("clap asks for a filter where there is no endpoint")?,
+        let asked = match &self.endpoint {
+            Some(endpoint) => Asked::Endpoint(Hearer::find(context, endpoint).await?),
+            None => Asked::Filter(self.filter.read()?.context("clap asks for a filter where there is no endpoint")?),
         };
-        let verdicts = bodies.iter().map(|(name, body)| Verdict::of(&filter, name, body));
+        let verdicts = bodies.iter().map(|(name, body)| asked.verdict(name, body));
         let verdicts = verdicts.collect::<anyhow::Result<Vec<_>>>()?;
         context.out.list(&["body", "wanted", "because"], &verdicts)?;
         let unwanted = verdicts.iter().filter(|verdict| !verdict.wanted).count();
@@ -81,21 +86,99 @@ async fn body_of(context: &Context<'_>, event: Uuid) -> anyhow::Result<Vec<u8>> 
     body.ok_or_else(|| wrong(format!("there is no event {event}: latchhook events list names them")))
 }
 
-async fn filter_of(context: &Context<'_>, id: &EndpointId) -> anyhow::Result<Filter> {
-    let all = endpoints::list(&*context.postgres().await?).await?;
-    let endpoint = all.into_iter().find(|endpoint| endpoint.id == id.as_str()).ok_or_else(|| wrong(unknown(id)))?;
-    let filter =
-        endpoint.filter.ok_or_else(|| wrong(format!("endpoint {id} has no filter: it wants whatever comes")))?;
-    Ok(filter.parse()?)
+/// Who says whether a body is wanted.
+enum Asked {
+    Filter(Filter),
+    Endpoint(Hearer),
 }
 
-impl Verdict {
-    fn of(filter: &Filter, name: &str, body: &[u8]) -> anyhow::Result<Self> {
-        let body = View::of(body).map_err(|error| wrong(format!("{name} is no JSON: {error}")))?;
-        let answer = filter.answer(&body);
-        let because = filter.deciding(&body).into_iter().map(|condition| told(condition, &body)).collect();
-        Ok(Self { body: name.to_owned(), wanted: filter.wants(&body), answer, because })
+impl Asked {
+    fn verdict(&self, name: &str, body: &[u8]) -> anyhow::Result<Verdict> {
+        let view = View::of(body).map_err(|error| wrong(format!("{name} is no JSON: {error}")))?;
+        let (answer, because) = match self {
+            Self::Filter(filter) => said_by(filter, &view),
+            Self::Endpoint(endpoint) => endpoint.says(&Told::by(body), &view),
+        };
+        Ok(Verdict { body: name.to_owned(), wanted: answer != Answer::Fails, answer, because })
     }
+}
+
+/// What decides what an endpoint hears of.
+struct Hearer {
+    account_id: String,
+    source_ids: Option<Vec<String>>,
+    event_types: EventTypes,
+    filter: Option<Filter>,
+}
+
+impl Hearer {
+    async fn find(context: &Context<'_>, id: &EndpointId) -> anyhow::Result<Self> {
+        let endpoint = endpoints::find(&*context.postgres().await?, id).await?.ok_or_else(|| wrong(unknown(id)))?;
+        Ok(Self {
+            account_id: endpoint.account_id,
+            source_ids: endpoint.source_ids,
+            event_types: EventTypes::from_names(endpoint.event_types)?,
+            filter: endpoint.filter.map(|filter| filter.parse()).transpose()?,
+        })
+    }
+
+    /// The first that decides, and only that. What latchhook itself tells an account is of no source, and asked for by its type
+    /// alone.
+    fn says(&self, told: &Told, body: &View<'_>) -> (Answer, Vec<String>) {
+        let is_notice = told.event_type.as_deref() == Some(ENDPOINT_DISABLED);
+        let refusal = self.of_account(told).or_else(|| self.of_source(told, is_notice)).or_else(|| self.of_type(told));
+        match (refusal, &self.filter) {
+            (Some(refusal), _) => (Answer::Fails, vec![refusal]),
+            (None, _) if is_notice => (Answer::Holds, vec!["a notice is wanted by its type alone".to_owned()]),
+            (None, Some(filter)) => said_by(filter, body),
+            (None, None) => {
+                (Answer::Holds, vec!["its sources and types are wanted, and there is no filter".to_owned()])
+            }
+        }
+    }
+
+    fn of_account(&self, told: &Told) -> Option<String> {
+        let account = told.data.account_id.as_deref().filter(|account| *account != self.account_id)?;
+        Some(format!("account {account}: the endpoint is of account {}", self.account_id))
+    }
+
+    fn of_source(&self, told: &Told, is_notice: bool) -> Option<String> {
+        let wanted = self.source_ids.as_ref().filter(|_| !is_notice)?;
+        let source = told.data.source_id.as_deref().filter(|source| wanted.iter().all(|wanted| wanted != source))?;
+        Some(format!("source {source}: the endpoint wants {}", wanted.join(", ")))
+    }
+
+    fn of_type(&self, told: &Told) -> Option<String> {
+        let event_type = told.event_type.as_deref().filter(|event_type| !self.event_types.want(event_type))?;
+        Some(format!("type {event_type}: the endpoint wants {}", self.event_types))
+    }
+}
+
+/// What a full body says of its event. What it does not say, as a piece of one may not, is held against nobody.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Told {
+    #[serde(rename = "type")]
+    event_type: Option<String>,
+    data: Whose,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Whose {
+    account_id: Option<String>,
+    source_id: Option<String>,
+}
+
+impl Told {
+    fn by(body: &[u8]) -> Self {
+        serde_json::from_slice(body).unwrap_or_default()
+    }
+}
+
+fn said_by(filter: &Filter, body: &View<'_>) -> (Answer, Vec<String>) {
+    let because = filter.deciding(body).into_iter().map(|condition| told(condition, body)).collect();
+    (filter.answer(body), because)
 }
 
 /// A condition, what it says, and what it says it of.

@@ -117,7 +117,8 @@ async fn refusal(response: Response<Incoming>) -> StreamError {
     let body = timeout(ANSWER_WITHIN, Limited::new(response.into_body(), LONGEST_REFUSAL).collect()).await;
     let body = body.ok().and_then(Result::ok).map(|body| body.to_bytes()).unwrap_or_default();
     let json: Option<Value> = serde_json::from_slice(&body).ok();
-    let said = json.as_ref().and_then(|json| json["error"].as_str()).unwrap_or("it does not say why").to_owned();
+    let silent = "it does not say why: is --api the console, and not the producer?";
+    let said = json.as_ref().and_then(|json| json["error"].as_str()).unwrap_or(silent).to_owned();
     if status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS {
         StreamError::Refused { status, said }
     } else {

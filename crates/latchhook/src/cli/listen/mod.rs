@@ -30,6 +30,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 const IN_FLIGHT: usize = 8;
 
 /// Copy what an endpoint is owed from now on to a server of your own; Ctrl-C ends it
+///
+/// The copy has the headers of a delivery and its body. What the endpoint was given by --header, --basic-auth and
+/// --client-cert-file is left out: it was given for another server.
 #[derive(Debug, Args)]
 pub(super) struct Listen {
     /// Whose deliveries
