@@ -2,6 +2,7 @@
 
 use std::process::Stdio;
 
+use chrono::{TimeDelta, Utc};
 use database::{
     Connection, Database,
     deliveries::{self, LOOKED_AT, Place, Wanted},
@@ -42,6 +43,18 @@ async fn begin(pipeline: &Pipeline) -> Connection {
     let mut connection = Database::new(&pipeline.test_database.url, 1).unwrap().connection().await.unwrap();
     connection.batch_execute("BEGIN").await.unwrap();
     connection
+}
+
+/// A delivery a minute over the last `minutes`, which `bot` has; an id begins with when its event was committed.
+async fn one_a_minute(pipeline: &Pipeline, minutes: usize) {
+    pipeline
+        .execute(&format!(
+            "INSERT INTO deliveries (event_id, endpoint_id, webhook_id, state, created_at, finished_at) \
+             SELECT (regexp_replace(lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0'), '(.{{8}})', '\\1-') \
+                 || '-7000-8000-' || lpad(n::text, 12, '0'))::uuid, 'bot', 'msg_' || n, 'delivered', at, at \
+             FROM generate_series(1, {minutes}) n, LATERAL (SELECT now() - n * interval '1 minute' AS at) t"
+        ))
+        .await;
 }
 
 /// How many rows a page read, of the table that has most of it.
@@ -121,6 +134,39 @@ async fn what_an_event_owes_is_found_by_its_key_among_all_others() {
     assert_eq!((page.rows.len(), named.len()), (1, 1));
     let read = most_read(&connection).await;
     assert!(read < 20, "{read} rows of a table were read for two");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_window_of_time_is_found_without_reading_what_is_older_or_newer() {
+    let pipeline = Pipeline::new().await;
+    one_a_minute(&pipeline, 20_000).await;
+    let ago = |minutes| Some(Utc::now() - TimeDelta::minutes(minutes));
+    let window = Wanted { since: ago(10_100), until: ago(10_000), ..in_state("delivered") };
+
+    let connection = begin(&pipeline).await;
+    let listed = deliveries::list(&connection, &window, 1_000, |_| ()).await.unwrap();
+    let page = deliveries::page(&connection, &window, None, 1_000).await.unwrap();
+
+    assert_eq!((listed.len(), page.rows.len(), page.next), (100, 100, None));
+    let read = most_read(&connection).await;
+    assert!(read < 2 * 3 * 300, "{read} rows of a table were read for a window of 100 and an hour on either side");
+}
+
+/// As the clocks of workers and of Postgres may be: half an hour apart.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_worker_with_another_time_has_committed_is_in_the_window_by_the_clock_of_postgres() {
+    let pipeline = Pipeline::new().await;
+    let latchhook = CommandLine::of(&pipeline);
+    one_a_minute(&pipeline, 200).await;
+    pipeline.execute("UPDATE deliveries SET created_at = created_at - interval '30 minutes'").await;
+    let count =
+        async |window: &str| latchhook.json(&format!("deliveries list {window}")).await.as_array().unwrap().len();
+
+    let fast = count("--limit 500 --until 100m").await;
+    pipeline.execute("UPDATE deliveries SET created_at = created_at + interval '60 minutes'").await;
+    let slow = count("--limit 500 --since 100m").await;
+
+    assert_eq!((fast, slow), (131, 129));
 }
 
 #[tokio::test(flavor = "multi_thread")]
