@@ -42,7 +42,14 @@ pub(in crate::cli) struct List {
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Which {
     /// Its number
+    #[arg(value_parser = number)]
     id: i64,
+}
+
+fn number(text: &str) -> anyhow::Result<i64> {
+    text.parse()
+        .ok()
+        .context("no number of a retry: write it as latchhook deliveries retries list prints it, such as 17")
 }
 
 /// Runs it.

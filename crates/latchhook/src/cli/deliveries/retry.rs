@@ -51,7 +51,9 @@ pub(in crate::cli) struct Retry {
 }
 
 fn rate(text: &str) -> anyhow::Result<f64> {
-    endpoint::rate(text.strip_suffix("/s").unwrap_or(text))
+    let rate = text.strip_suffix("/s").unwrap_or(text);
+    ensure!(rate.parse::<f64>().is_ok(), "no rate: write how many a second, as 50 or 50/s; 0.5 is one in two seconds");
+    endpoint::rate(rate)
 }
 
 impl Retry {
