@@ -40,10 +40,12 @@ mod selecting;
 mod setup;
 #[path = "cli/tokens.rs"]
 mod tokens;
+#[path = "cli/waiting.rs"]
+mod waiting;
 
 use latchhook::cli::Failure;
 use secrecy::ExposeSecret;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tests::{Pipeline, TestDatabase, TestRedis};
 use vocabulary::MasterKey;
 
@@ -106,6 +108,11 @@ impl CommandLine {
         assert_eq!((said.out.as_str(), failure.lines().count()), ("", 1), "{failure}");
         failure
     }
+}
+
+/// What the first retry of many prints at its end, where nothing waits for anything.
+fn came_to(state: &str, wanted: i64, due: i64) -> Value {
+    json!({"retry": 1, "state": state, "wanted": wanted, "due": due, "waiting_in_lane": 0, "held": 0})
 }
 
 async fn stores() -> (TestDatabase, TestRedis, CommandLine) {

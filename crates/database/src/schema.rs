@@ -221,5 +221,7 @@ diesel::table! {
         next_at -> Timestamptz,
         state -> Text,
         ended_at -> Nullable<Timestamptz>,
+        waiting_in_lane -> BigInt,
+        held -> BigInt,
     }
 }

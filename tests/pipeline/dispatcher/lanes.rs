@@ -164,7 +164,7 @@ async fn what_is_retried_by_hand_waits_for_its_turn_in_its_lane() {
     setting.pauses_are_over().await;
     dispatch_all(&mut setting.dispatcher()).await;
 
-    assert_eq!(due, 1);
+    assert_eq!((due.due, due.waiting_in_lane, due.held), (0, 1, 0));
     assert_eq!(keys(&customer.received()), ["1", "2", "2", "1", "3"]);
 }
 

@@ -14,7 +14,7 @@ use super::{
 };
 
 /// What is shown of each, to people.
-const COLUMNS: [&str; 11] = [
+const COLUMNS: [&str; 12] = [
     "webhook_id",
     "event_id",
     "endpoint_id",
@@ -24,6 +24,7 @@ const COLUMNS: [&str; 11] = [
     "outcome",
     "http_status",
     "due_at",
+    "behind",
     "gives_up_at",
     "finished_at",
 ];
@@ -81,4 +82,9 @@ pub(super) async fn count(
 ) -> anyhow::Result<Vec<Cause>> {
     let mut progress = Progress::default();
     Ok(deliveries::causes(conn, wanted, |more| progress.note(context, more)).await?)
+}
+
+/// How many there are of all causes.
+pub(super) fn sum(causes: &[Cause]) -> u64 {
+    causes.iter().map(|cause| cause.count).sum()
 }
