@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test says what went wrong by its panic")]
 
+#[path = "cli/abandoning.rs"]
+mod abandoning;
 #[path = "cli/accept.rs"]
 mod accept;
 #[path = "cli/access.rs"]

@@ -2,13 +2,14 @@
 //!
 //! ```text
 //!   COMMIT ──▶ pending ──2xx, however late──▶ delivered
-//!                │  ▲                            ▲
-//!    schedule ends  a person's retry             │ late success
-//!                ▼  │                            │
-//!             abandoned ─────────────────────────┘
+//!               │   ▲                          │  ▲
+//!  schedule ends,   a person's retry ◀─────────┘  │ late success
+//! a person's word   │                             │
+//!               ▼   │                             │
+//!             abandoned ──────────────────────────┘
 //! ```
-//! Each pending delivery has its row in `due`; `due.rs` leases it, `attempts.rs` records what came of it. A person's word is
-//! in `again.rs`; `retries.rs` keeps what a person has asked for of many.
+//! Each pending delivery has its row in `due`; `due.rs` leases it, `attempts.rs` records what came of it. A person's words
+//! are `again.rs` and `abandon.rs`; `retries.rs` keeps what a person has asked for of many.
 
 use std::{collections::BTreeSet, future::Future, time::Duration};
 
@@ -23,12 +24,14 @@ use crate::{
     lanes::{self, Lane},
 };
 
+mod abandon;
 mod again;
 mod causes;
 mod pages;
 mod told;
 mod wanted;
 
+pub use abandon::{Abandoned, abandon};
 pub use again::{MadeDue, make_due};
 pub use causes::{Cause, causes};
 pub use pages::{LOOKED_AT, Page, Place, list, page};
@@ -101,7 +104,7 @@ async fn write(conn: &AsyncPgConnection, deliveries: &[NewDelivery], lease: Dura
     statement.execute(&mut &*conn).await.map(drop)
 }
 
-/// What adds to these lanes: behind their locks, and with the first of each due at the end.
+/// What adds to these lanes, or takes from them: behind their locks, and with the first of each due at the end.
 async fn in_lanes<T>(
     conn: &AsyncPgConnection,
     lanes: &BTreeSet<Lane<'_>>,

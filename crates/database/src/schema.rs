@@ -76,6 +76,7 @@ diesel::table! {
         format -> Text,
         lane -> Nullable<Text>,
         abandoned_at -> Nullable<Timestamptz>,
+        abandoned_reason -> Nullable<Text>,
     }
 }
 

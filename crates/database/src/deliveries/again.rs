@@ -23,7 +23,7 @@ statement! {
          ORDER BY u.event_id, u.endpoint_id FOR UPDATE OF u), \
      ordered AS MATERIALIZED (SELECT d.event_id FROM deliveries d JOIN wanted USING (event_id, endpoint_id) \
          WHERE (SELECT count(*) FROM locked) >= 0 ORDER BY d.event_id, d.endpoint_id FOR UPDATE OF d), \
-     again AS (UPDATE deliveries d SET state = 'pending', finished_at = NULL FROM wanted w \
+     again AS (UPDATE deliveries d SET state = 'pending', finished_at = NULL, abandoned_reason = NULL FROM wanted w \
          WHERE d.event_id = w.event_id AND d.endpoint_id = w.endpoint_id AND d.state = ANY(?) \
          AND (SELECT count(*) FROM ordered) >= 0 RETURNING d.event_id, d.endpoint_id, d.lane) \
      INSERT INTO due AS u (event_id, endpoint_id, due_at, lane, sequence) \

@@ -42,6 +42,8 @@ pub struct DeliveryRow {
     pub created_at: DateTime<Utc>,
     /// When it was delivered or abandoned.
     pub finished_at: Option<DateTime<Utc>>,
+    /// Why a person gave it up; `None` where nobody did. Stays if its customer turns out to have it.
+    pub abandoned_reason: Option<String>,
     /// While pending: when it is tried next, or when the lease on it ends.
     #[diesel(select_expression = its_due_at())]
     #[diesel(select_expression_type = its_due_at)]

@@ -1,8 +1,8 @@
 //! `latchhook deliveries`: what is owed to endpoints, and making it due again.
 //!
 //! The cast: [`look`] shows it, [`filter`] says which of it, and [`selection`] to which something is done: [`retry`] makes
-//! some due again, [`job`] many of them, chunk by chunk, and [`retries`] is where a person looks after that.
-//! [`progress`] is said where there are millions to look at.
+//! some due again, [`job`] many of them, chunk by chunk, and [`retries`] is where a person looks after that; [`abandon`] gives
+//! some up. [`progress`] is said where there are millions to look at.
 
 use clap::Subcommand;
 use database::{
@@ -10,6 +10,7 @@ use database::{
     deliveries::{self, MadeDue},
 };
 
+mod abandon;
 mod filter;
 mod job;
 mod look;
@@ -20,12 +21,13 @@ mod selection;
 
 pub(super) use self::retry::{MadeDueOf, make_due, say_what_waits};
 use self::{
+    abandon::Abandon,
     look::{List, Summary},
     retry::Retry,
 };
 use super::context::Context;
 
-/// So many are made due in one transaction, so that dispatchers are not held up.
+/// So many are made due, or given up, in one transaction, so that dispatchers are not held up.
 const TOGETHER: u16 = 1_000;
 
 /// What is owed to endpoints
@@ -37,6 +39,8 @@ pub(super) enum Command {
     Summary(Summary),
     /// Try abandoned ones again, or pending ones at once, under the same webhook ids
     Retry(Retry),
+    /// Give up pending ones, for a reason that is kept with them
+    Abandon(Abandon),
     /// Look after retries of many
     #[command(subcommand)]
     Retries(retries::Command),
@@ -48,6 +52,7 @@ pub(super) async fn run(command: Command, context: &mut Context<'_>) -> anyhow::
         Command::List(list) => list.run(context).await,
         Command::Summary(summary) => summary.run(context).await,
         Command::Retry(retry) => retry.run(context).await,
+        Command::Abandon(abandon) => abandon.run(context).await,
         Command::Retries(command) => retries::run(command, context).await,
     }
 }

@@ -241,7 +241,12 @@ impl Moment {
         let behind = delivery.behind.as_ref().map(|head| format!("; waits in its lane behind {head}"));
         let what = format!("recorded, and owed to {endpoint} as {id}, with the {} body", delivery.format);
         let owed = Self { at: delivery.created_at, what: what + &behind.unwrap_or_default() };
-        let ended = delivery.finished_at.map(|at| Self { at, what: format!("{} for {endpoint}", delivery.state) });
+        let why = match (&delivery.abandoned_reason, delivery.state.as_str()) {
+            (Some(reason), "abandoned") => format!(", on a person's word: {reason}"),
+            (Some(reason), _) => format!(", though a person had given it up: {reason}"),
+            (None, _) => String::new(),
+        };
+        let ended = delivery.finished_at.map(|at| Self { at, what: format!("{} for {endpoint}{why}", delivery.state) });
         let next = delivery.due_at.map(|at| {
             let what = match (delivery.held, delivery.lease) {
                 (true, _) => format!("held: {endpoint} is disabled"),

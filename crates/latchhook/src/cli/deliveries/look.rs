@@ -14,7 +14,7 @@ use super::{
 };
 
 /// What is shown of each, to people.
-const COLUMNS: [&str; 12] = [
+const COLUMNS: [&str; 13] = [
     "webhook_id",
     "event_id",
     "endpoint_id",
@@ -27,9 +27,11 @@ const COLUMNS: [&str; 12] = [
     "behind",
     "gives_up_at",
     "finished_at",
+    "abandoned_reason",
 ];
 /// What is shown of each group.
-pub(super) const CAUSE: [&str; 6] = ["endpoint_id", "outcome", "http_status", "count", "oldest", "newest"];
+pub(super) const CAUSE: [&str; 7] =
+    ["endpoint_id", "outcome", "http_status", "abandoned_reason", "count", "oldest", "newest"];
 
 /// Which deliveries, and how many of them.
 #[derive(Debug, Args)]
