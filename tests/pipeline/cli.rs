@@ -8,6 +8,8 @@ mod abandoning;
 mod accept;
 #[path = "cli/access.rs"]
 mod access;
+#[path = "cli/again.rs"]
+mod again;
 #[path = "cli/audit.rs"]
 mod audit;
 #[path = "cli/bench.rs"]

@@ -68,7 +68,7 @@ async fn a_pending_delivery_is_tried_at_once_unless_it_is_being_sent() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_delivered_is_sent_again_only_when_its_event_is_replayed() {
+async fn an_event_that_was_delivered_is_sent_again_when_it_is_replayed() {
     let pipeline = Pipeline::new().await;
     let latchhook = CommandLine::of(&pipeline);
     pipeline.receive(a_text("wamid.1", "hello")).await;

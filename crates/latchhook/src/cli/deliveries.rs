@@ -37,7 +37,7 @@ pub(super) enum Command {
     List(List),
     /// Count what is abandoned, or pending, by endpoint and cause
     Summary(Summary),
-    /// Try abandoned ones again, or pending ones at once, under the same webhook ids
+    /// Try abandoned ones again, pending ones at once, or send delivered ones once more, under the same webhook ids
     Retry(Retry),
     /// Give up pending ones, for a reason that is kept with them
     Abandon(Abandon),

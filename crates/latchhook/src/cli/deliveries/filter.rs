@@ -74,6 +74,11 @@ fn http_status(text: &str) -> anyhow::Result<i16> {
 }
 
 impl Filter {
+    /// Whether it is about one endpoint, and about no more than what was committed since a moment.
+    pub(super) fn names_endpoint_and_since(&self) -> bool {
+        self.endpoint.is_some() && self.since.is_some()
+    }
+
     /// What it means now.
     ///
     /// # Errors

@@ -64,10 +64,14 @@ impl Retry {
     }
 }
 
-/// Abandoned ones, where nothing else is said: a pending one is tried again by itself.
+/// Abandoned ones, where nothing else is said: a pending one is tried again by itself, and who has a delivered one wants it
+/// again only if he says so, of a stretch that somebody has thought about.
 fn states(filter: &Filter, webhook_ids: &[String]) -> anyhow::Result<Vec<String>> {
-    let advice = "what is delivered is not retried: latchhook events replay sends an event once more";
-    ensure!(filter.state != Some(State::Delivered), advice);
+    ensure!(
+        filter.state != Some(State::Delivered) || filter.names_endpoint_and_since(),
+        "what is delivered is sent again to one --endpoint, --since when: name both; or send one event again, by \
+         latchhook events replay EVENT"
+    );
     let states = match filter.state {
         Some(state) => vec![state],
         None if webhook_ids.is_empty() => vec![State::Abandoned],
