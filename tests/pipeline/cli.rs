@@ -2,10 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test says what went wrong by its panic")]
 
+#[path = "cli/abandoning.rs"]
+mod abandoning;
 #[path = "cli/accept.rs"]
 mod accept;
 #[path = "cli/access.rs"]
 mod access;
+#[path = "cli/again.rs"]
+mod again;
 #[path = "cli/audit.rs"]
 mod audit;
 #[path = "cli/bench.rs"]
@@ -48,10 +52,12 @@ mod setup;
 mod standing;
 #[path = "cli/tokens.rs"]
 mod tokens;
+#[path = "cli/waiting.rs"]
+mod waiting;
 
 use latchhook::cli::Failure;
 use secrecy::ExposeSecret;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tests::{Pipeline, TestDatabase, TestRedis};
 use vocabulary::MasterKey;
 
@@ -114,6 +120,11 @@ impl CommandLine {
         assert_eq!((said.out.as_str(), failure.lines().count()), ("", 1), "{failure}");
         failure
     }
+}
+
+/// What the first retry of many prints at its end, where nothing waits for anything.
+fn came_to(state: &str, wanted: i64, due: i64) -> Value {
+    json!({"retry": 1, "state": state, "wanted": wanted, "due": due, "waiting_in_lane": 0, "held": 0})
 }
 
 async fn stores() -> (TestDatabase, TestRedis, CommandLine) {

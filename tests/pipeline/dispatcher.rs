@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test says what went wrong by its panic")]
 
+#[path = "dispatcher/abandoning.rs"]
+mod abandoning;
 #[path = "dispatcher/access.rs"]
 mod access;
 #[path = "dispatcher/answers.rs"]

@@ -2,13 +2,14 @@
 //!
 //! ```text
 //!   COMMIT ──▶ pending ──2xx, however late──▶ delivered
-//!                │  ▲                            ▲
-//!    schedule ends  a person's retry             │ late success
-//!                ▼  │                            │
-//!             abandoned ─────────────────────────┘
+//!               │   ▲                          │  ▲
+//!  schedule ends,   a person's retry ◀─────────┘  │ late success
+//! a person's word   │                             │
+//!               ▼   │                             │
+//!             abandoned ──────────────────────────┘
 //! ```
-//! Each pending delivery has its row in `due`; `due.rs` leases it, `attempts.rs` records what came of it. `retries.rs` keeps
-//! what a person has asked for of many.
+//! Each pending delivery has its row in `due`; `due.rs` leases it, `attempts.rs` records what came of it. A person's words
+//! are `again.rs` and `abandon.rs`; `retries.rs` keeps what a person has asked for of many.
 
 use std::{collections::BTreeSet, future::Future, time::Duration};
 
@@ -23,11 +24,15 @@ use crate::{
     lanes::{self, Lane},
 };
 
+mod abandon;
+mod again;
 mod causes;
 mod pages;
 mod told;
 mod wanted;
 
+pub use abandon::{Abandoned, abandon};
+pub use again::{MadeDue, make_due};
 pub use causes::{Cause, causes};
 pub use pages::{LOOKED_AT, Page, Place, list, page};
 pub use told::{Told, told};
@@ -99,50 +104,7 @@ async fn write(conn: &AsyncPgConnection, deliveries: &[NewDelivery], lease: Dura
     statement.execute(&mut &*conn).await.map(drop)
 }
 
-statement! {
-    /// A lease that somebody holds is left to end: a second request beside the one under way would help nobody. Rows of `due`
-    /// are locked before those of `deliveries`, as `attempts::record` does, so that the two never wait for each other.
-    Again {
-        events: Vec<Uuid> => Array<SqlUuid>,
-        endpoints: Vec<&'a str> => Array<Text>,
-        states: &'a [&'a str] => Array<Text>,
-    } -> (SqlUuid, Text),
-    "WITH wanted AS MATERIALIZED (SELECT * FROM unnest(?, ?) AS w (event_id, endpoint_id)), \
-     locked AS MATERIALIZED (SELECT u.event_id FROM due u JOIN wanted w ON u.event_id = w.event_id AND u.endpoint_id || '' = w.endpoint_id \
-         ORDER BY u.event_id, u.endpoint_id FOR UPDATE OF u), \
-     ordered AS MATERIALIZED (SELECT d.event_id FROM deliveries d JOIN wanted USING (event_id, endpoint_id) \
-         WHERE (SELECT count(*) FROM locked) >= 0 ORDER BY d.event_id, d.endpoint_id FOR UPDATE OF d), \
-     again AS (UPDATE deliveries d SET state = 'pending', finished_at = NULL FROM wanted w \
-         WHERE d.event_id = w.event_id AND d.endpoint_id = w.endpoint_id AND d.state = ANY(?) \
-         AND (SELECT count(*) FROM ordered) >= 0 RETURNING d.event_id, d.endpoint_id, d.lane) \
-     INSERT INTO due AS u (event_id, endpoint_id, due_at, lane, sequence) \
-     SELECT event_id, endpoint_id, CASE WHEN lane IS NULL THEN now() END, lane, CASE WHEN lane IS NOT NULL THEN \
-         (SELECT sequence FROM events WHERE id = event_id) END FROM again ORDER BY 1, 2 \
-     ON CONFLICT (event_id, endpoint_id) DO UPDATE SET due_at = CASE WHEN u.due_at IS NOT NULL THEN now() END, \
-         attempts = 0, lease = NULL \
-     WHERE u.lease IS NULL OR u.due_at <= now() RETURNING event_id, endpoint_id"
-}
-
-/// Makes deliveries due again from the start of their schedule, under the same ids, if they are still in one of `states`.
-/// A late success of an earlier attempt ends them as ever. Says how many: those that are being sent right now are not.
-/// What has a lane waits for its turn there.
-///
-/// # Errors
-/// As any query.
-pub async fn make_due(conn: &AsyncPgConnection, rows: &[DeliveryRow], states: &[&str]) -> QueryResult<usize> {
-    let statement = Again {
-        events: rows.iter().map(|row| row.event_id).collect(),
-        endpoints: rows.iter().map(|row| row.endpoint_id.as_str()).collect(),
-        states,
-        lifetime: std::marker::PhantomData,
-    };
-    let lanes = lanes::of(rows.iter().map(|row| (row.endpoint_id.as_str(), row.lane.as_deref())));
-    let again = async { RunQueryDsl::load::<(Uuid, String)>(statement, &mut &*conn).await };
-    let again = in_lanes(conn, &lanes, again).await?;
-    Ok(again.len())
-}
-
-/// What adds to these lanes: behind their locks, and with the first of each due at the end.
+/// What adds to these lanes, or takes from them: behind their locks, and with the first of each due at the end.
 async fn in_lanes<T>(
     conn: &AsyncPgConnection,
     lanes: &BTreeSet<Lane<'_>>,

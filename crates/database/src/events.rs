@@ -187,3 +187,8 @@ pub async fn list(conn: &AsyncPgConnection, wanted: &Wanted<'_>, limit: i64) -> 
 pub async fn find(conn: &AsyncPgConnection, id: Uuid) -> QueryResult<Option<EventRow>> {
     events::table.find(id).select(EventRow::as_select()).first(&mut &*conn).await.optional()
 }
+
+/// No id that is made from `time` on is less: a UUID v7 begins with its 48 bits of milliseconds (RFC 9562, 5.7).
+pub(crate) fn first_id_at(time: DateTime<Utc>) -> Uuid {
+    Uuid::from_u128(u128::try_from(time.timestamp_millis()).unwrap_or_default() << 80)
+}

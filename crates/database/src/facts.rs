@@ -2,11 +2,12 @@
 
 use std::collections::HashSet;
 
+use chrono::{DateTime, Utc};
 use diesel::{
-    QueryableByName,
+    IntoSql, QueryableByName,
     migration::{Migration, MigrationSource},
     pg::Pg,
-    sql_types::{Array, Integer, Text},
+    sql_types::{Array, Integer, Text, Timestamptz},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
@@ -64,6 +65,14 @@ pub async fn read(conn: &AsyncPgConnection) -> QueryResult<Facts> {
         synchronous_commit: server.synchronous_commit,
         pending_migrations: versions.filter(|version| !applied.contains(version)).collect(),
     })
+}
+
+/// What time it is, by Postgres's clock.
+///
+/// # Errors
+/// As any query.
+pub async fn now(conn: &AsyncPgConnection) -> QueryResult<DateTime<Utc>> {
+    diesel::select(diesel::dsl::now.into_sql::<Timestamptz>()).get_result(&mut &*conn).await
 }
 
 async fn applied(conn: &AsyncPgConnection) -> QueryResult<HashSet<String>> {

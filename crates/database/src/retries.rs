@@ -7,7 +7,7 @@
 //! ```
 //! A chunk is a transaction that holds the row ([`hold`]), makes the next deliveries due, and says so here ([`advance`]):
 //! whoever dies leaves what was committed, and others go on after it. The place only moves forward, and nothing is taken that
-//! was abandoned after the row was written, so no delivery is made due twice, however soon it fails again.
+//! ended after the row was written, so no delivery is made due twice, however soon it fails or is delivered again.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ use serde_json::Value;
 
 use crate::{
     QueryResult,
-    deliveries::{Place, Wanted},
+    deliveries::{MadeDue, Place, Wanted},
     due::microseconds,
     schema::retries,
 };
@@ -46,9 +46,13 @@ pub struct RetryRow {
     pub wanted: i64,
     /// How many were dealt with so far.
     pub taken: i64,
-    /// How many of these were made due; the others were just being sent.
+    /// How many of these were made due at once. What is in none of the three was just being sent.
     pub due: i64,
-    /// When it was asked for, by Postgres's clock: what was abandoned later is not part of it.
+    /// How many of these are due once what is before them in their lanes has ended.
+    pub waiting_in_lane: i64,
+    /// How many of these wait for their endpoint to be enabled.
+    pub held: i64,
+    /// When it was asked for, by Postgres's clock: what ended later is not part of it.
     pub created_at: DateTime<Utc>,
     /// When the next chunk may be taken, by the same clock.
     pub next_at: DateTime<Utc>,
@@ -78,8 +82,8 @@ pub struct NewRetry<'a> {
 pub struct Chunk {
     /// So many deliveries, which came next of those wanted, were dealt with.
     pub taken: usize,
-    /// So many of them were made due.
-    pub due: usize,
+    /// What became of them.
+    pub made_due: MadeDue,
     /// After which place the next chunk begins: what stands before it is dealt with, or not wanted. `None`: nothing is left.
     pub last: Option<Place>,
     /// How long the next chunk has to wait.
@@ -87,6 +91,11 @@ pub struct Chunk {
 }
 
 impl RetryRow {
+    /// What became of those that were dealt with.
+    pub fn made_due(&self) -> MadeDue {
+        MadeDue { due: self.due, waiting_in_lane: self.waiting_in_lane, held: self.held }
+    }
+
     /// Whether there may be more to do.
     pub fn is_running(&self) -> bool {
         self.state == "running"
@@ -160,13 +169,15 @@ pub async fn hold(conn: &AsyncPgConnection, id: i64) -> QueryResult<(RetryRow, D
 /// # Errors
 /// As any query.
 pub async fn advance(conn: &AsyncPgConnection, id: i64, chunk: Chunk) -> QueryResult<RetryRow> {
-    let Chunk { taken, due, last, pause } = chunk;
+    let Chunk { taken, made_due, last, pause } = chunk;
     let next_at = sql::<Timestamptz>("greatest(next_at, now()) + interval '1 microsecond' * ")
         .bind::<Double, _>(microseconds(pause) as f64);
     diesel::update(retries::table.find(id))
         .set((
             retries::taken.eq(retries::taken + i64::try_from(taken).unwrap_or(i64::MAX)),
-            retries::due.eq(retries::due + i64::try_from(due).unwrap_or(i64::MAX)),
+            retries::due.eq(retries::due + made_due.due),
+            retries::waiting_in_lane.eq(retries::waiting_in_lane + made_due.waiting_in_lane),
+            retries::held.eq(retries::held + made_due.held),
             last.map(|last| (retries::last_event_id.eq(last.event_id), retries::last_endpoint_id.eq(last.endpoint_id))),
             retries::next_at.eq(next_at),
         ))

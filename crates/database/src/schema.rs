@@ -85,6 +85,7 @@ diesel::table! {
         format -> Text,
         lane -> Nullable<Text>,
         abandoned_at -> Nullable<Timestamptz>,
+        abandoned_reason -> Nullable<Text>,
     }
 }
 
@@ -232,5 +233,7 @@ diesel::table! {
         next_at -> Timestamptz,
         state -> Text,
         ended_at -> Nullable<Timestamptz>,
+        waiting_in_lane -> BigInt,
+        held -> BigInt,
     }
 }

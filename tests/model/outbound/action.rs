@@ -36,6 +36,8 @@ pub(crate) enum Action {
     Crash(usize),
     /// A person wants it sent again.
     AskAgain,
+    /// A person gives it up.
+    GiveUp,
     /// The message is edited after the commit.
     Edit,
     /// Postgres comes back without the commit.
@@ -77,6 +79,9 @@ impl Outbound {
         }
         if state.delivery == Delivery::Abandoned || state.delivery == Delivery::Pending && is_free {
             actions.push(Action::AskAgain);
+        }
+        if state.delivery == Delivery::Pending && is_free {
+            actions.push(Action::GiveUp);
         }
         if state.delivery != Delivery::Absent {
             actions.extend((!state.edited).then_some(Action::Edit));

@@ -10,6 +10,7 @@
 //! | `Send`, `GiveBack` | `send` and `Dispatcher::release` in `dispatcher` |
 //! | `Record` | `database::attempts::record`, insisted on by the recorder |
 //! | `AskAgain` | `database::deliveries::make_due` |
+//! | `GiveUp` | `database::deliveries::abandon` |
 
 mod action;
 mod flaw;

@@ -23,6 +23,7 @@ impl Outbound {
             Action::LeaseOfTheDeadEnds => state.due = Some(Lease::None),
             Action::Crash(dispatcher) => state.crash(dispatcher),
             Action::AskAgain => state.owe(),
+            Action::GiveUp => (state.delivery, state.due) = (Delivery::Abandoned, None),
             Action::Edit => state.edited = true,
             Action::Forget => state.forget(),
         }

@@ -116,6 +116,30 @@ async fn a_filter_that_nothing_can_fit_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_read_is_answered_by_what_to_write() {
+    let nothing = CommandLine { settings: Vec::new() };
+    let refused = [
+        (
+            "deliveries list --event nope",
+            "--event <ID>': no id of an event: write it as latchhook events list prints it",
+        ),
+        ("deliveries list --status abc", "--status <N>': no HTTP status: write a number from 100 to 999, such as 503"),
+        ("deliveries summary --status 1000", "--status <N>': no HTTP status"),
+        ("deliveries retries show nope", "<ID>': no number of a retry: write it as latchhook deliveries retries list"),
+        ("deliveries retries cancel 1.5", "<ID>': no number of a retry"),
+        (
+            "deliveries retry --state pending --rate 50/m",
+            "--rate <N/S>': no rate: write how many a second, as 50 or 50/s",
+        ),
+    ];
+
+    for (line, what) in refused {
+        let failure = nothing.fails(line).await;
+        assert!(failure.contains(what), "{failure}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn to_deliver_touches_no_index_though_what_is_abandoned_is_found_by_one() {
     let pipeline = Pipeline::new().await;
     pipeline.receive(a_text("wamid.1", "hello")).await;

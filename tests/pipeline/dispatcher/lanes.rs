@@ -179,8 +179,39 @@ async fn what_is_retried_by_hand_waits_for_its_turn_in_its_lane() {
     setting.pauses_are_over().await;
     dispatch_all(&mut setting.dispatcher()).await;
 
-    assert_eq!(due, 1);
+    assert_eq!((due.due, due.waiting_in_lane, due.held), (0, 1, 0));
     assert_eq!(keys(&customer.received()), ["1", "2", "2", "1", "3"]);
+}
+
+/// Made due two at a time, and sent before the next two are.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_lane_was_delivered_is_sent_again_in_its_order_with_the_same_ids_and_bytes() {
+    let customer = Customer::content().await;
+    let setting = Setting::with_endpoint(&customer.url).await;
+    owe(&setting, "anna", &["1", "2", "3", "4", "5"]).await;
+    dispatch_all(&mut setting.dispatcher()).await;
+    let breaches = setting.breaches().await;
+    let wanted = database::deliveries::Wanted { states: vec!["delivered".to_owned()], ..Default::default() };
+    let connection = setting.database.connection().await.unwrap();
+
+    let mut after = None;
+    loop {
+        let page = database::deliveries::page(&connection, &wanted, after.as_ref(), 2).await.unwrap();
+        let due = database::deliveries::make_due(&connection, &page.rows, &["delivered"]).await.unwrap();
+        assert_eq!((due.due, due.sum()), (1, page.rows.len() as i64));
+        dispatch_all(&mut setting.dispatcher()).await;
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+
+    let received = customer.received();
+    let sent = |received: &Received| (received.id().to_owned(), received.body.clone());
+    let [first, again] = [&received[..5], &received[5..]].map(|it| it.iter().map(sent).collect::<Vec<_>>());
+    assert_eq!((first, keys(&received[5..])), (again, ["1", "2", "3", "4", "5"].map(str::to_owned).to_vec()));
+    assert_eq!(setting.number("SELECT count(*) FROM deliveries WHERE state = 'delivered' AND attempts = 2").await, 5);
+    assert_eq!(setting.breaches().await, breaches);
 }
 
 /// The lease that its dispatcher took with it ends, and somebody else sends: still before the next.

@@ -19,7 +19,7 @@ use crate::{
 
 const RETRY: Next = Next::Retry { after: Duration::from_secs(60) };
 
-fn ended(leased: &Leased, next: Next) -> Recorded {
+pub(crate) fn ended(leased: &Leased, next: Next) -> Recorded {
     Recorded {
         event_id: leased.event_id,
         endpoint_id: leased.endpoint_id.clone(),

@@ -1,4 +1,4 @@
-//! Deliveries grouped by what their last attempts came to.
+//! Deliveries grouped by what their last attempts came to, and by why a person gave them up.
 
 use std::{cmp::Reverse, collections::BTreeMap};
 
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{QueryResult, schema::deliveries};
 
-/// Deliveries to one endpoint whose last attempts came to the same.
+/// Deliveries to one endpoint whose last attempts came to the same, and that were given up for the same reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Cause {
     /// To whom.
@@ -22,6 +22,8 @@ pub struct Cause {
     pub outcome: Option<String>,
     /// What the customer answered to them.
     pub http_status: Option<i16>,
+    /// Why a person gave them up; `None` where nobody did.
+    pub abandoned_reason: Option<String>,
     /// How many.
     pub count: u64,
     /// When the first of their events was committed.
@@ -30,12 +32,13 @@ pub struct Cause {
     pub newest: DateTime<Utc>,
 }
 
-/// What the last attempt of a delivery to an endpoint came to: a word, and what was answered.
-type Same = (String, Option<String>, Option<i16>);
+/// What the last attempt of a delivery to an endpoint came to: a word, and what was answered. And what a person said of it.
+type Same = (String, Option<String>, Option<i16>, Option<String>);
 
 impl Cause {
-    fn of((endpoint_id, outcome, http_status): Same, created_at: DateTime<Utc>) -> Self {
-        Self { endpoint_id, outcome, http_status, count: 0, oldest: created_at, newest: created_at }
+    fn of((endpoint_id, outcome, http_status, abandoned_reason): Same, created_at: DateTime<Utc>) -> Self {
+        let (oldest, newest) = (created_at, created_at);
+        Self { endpoint_id, outcome, http_status, abandoned_reason, count: 0, oldest, newest }
     }
 
     fn add(&mut self, created_at: DateTime<Utc>) {
@@ -60,7 +63,7 @@ pub async fn causes(
     let (mut causes, mut after) = (BTreeMap::<Same, Cause>::new(), None);
     loop {
         let look = Look::at(conn, wanted, Order::Forwards, after.as_ref()).await?;
-        let same = (deliveries::endpoint_id, last_outcome(), last_status());
+        let same = (deliveries::endpoint_id, last_outcome(), last_status(), deliveries::abandoned_reason);
         let rows = look.matching().select((same, deliveries::created_at)).load(&mut &*conn).await?;
         for (same, created_at) in rows {
             let cause = causes.entry(same).or_insert_with_key(|same| Cause::of(same.clone(), created_at));

@@ -1,12 +1,17 @@
 //! Looking deliveries through page by page.
 //!
-//! No index knows what last attempts came to, or when events were committed. A statement that is to find so many that fit
-//! reads everything when hardly any do, for longer than the server lets it. So a page is so many deliveries *looked at*:
+//! No index knows what last attempts came to, or just when events were committed. A statement that is to find so many that
+//! fit reads everything when hardly any do, for longer than the server lets it. So a page is so many deliveries *looked at*:
 //! their places come from the index that has those of a state in their order, they are looked up by key, and whoever looks
 //! goes on after the last place, though nothing before it was wanted.
 //!
+//! A window of time is a stretch of that order, because the ids of events begin with when they were made; only not to the
+//! moment, because a worker made them by its own clock, and `created_at` is Postgres's. So the stretch is longer than the
+//! window by [`CLOCKS_DIFFER`] at either end, and which of its deliveries are in the window `created_at` says.
+//!
 //! Each page is as of the moment in which it is read. What changes meanwhile is seen as it is when its page comes.
 
+use chrono::TimeDelta;
 use diesel::{
     dsl::{IntoBoxed, sql},
     pg::Pg,
@@ -17,11 +22,15 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
 use super::wanted::{DeliveryRow, Wanted, matching};
-use crate::{QueryResult, schema::deliveries};
+use crate::{QueryResult, events::first_id_at, schema::deliveries};
 
 /// So many deliveries are looked at by one statement, for some milliseconds; it would take seconds only from the slowest of
 /// disks, and `statement_timeout` is 30.
 pub const LOOKED_AT: usize = 2_000;
+
+/// So far the clocks of workers and of Postgres may be apart before `since` and `until` miss something. Whoever keeps time at
+/// all is seconds away, and to look an hour further costs a page for each two thousand deliveries of that hour.
+const CLOCKS_DIFFER: TimeDelta = TimeDelta::hours(1);
 
 /// Where a delivery stands among all.
 #[derive(Debug, Clone, PartialEq, Eq, QueryableByName)]
@@ -77,10 +86,10 @@ impl<'a> Look<'a> {
             Order::Forwards => (">", "ASC"),
             Order::Backwards => ("<", "DESC"),
         };
-        let of_event = wanted.event_id.map(|event_id| format!("AND event_id = '{event_id}'")).unwrap_or_default();
+        let events = stretch(wanted);
         let beyond = after.map(|_| format!("AND (event_id, endpoint_id) {beyond} ($1, $2)")).unwrap_or_default();
         let query = format!(
-            "SELECT event_id, endpoint_id FROM {} {of_event} {beyond} \
+            "SELECT event_id, endpoint_id FROM {} {events} {beyond} \
              ORDER BY event_id {direction}, endpoint_id {direction} LIMIT {LOOKED_AT}",
             found_in(&wanted.states)
         );
@@ -114,6 +123,15 @@ impl<'a> Look<'a> {
     pub(super) fn next(&self) -> Option<Place> {
         self.places.get(LOOKED_AT - 1).cloned()
     }
+}
+
+/// Which events may be those: the one that is named, or all that were made at about the time.
+fn stretch(wanted: &Wanted) -> String {
+    let first = wanted.since.map(|since| (">=", first_id_at(since.checked_sub_signed(CLOCKS_DIFFER).unwrap_or(since))));
+    let last = wanted.until.map(|until| ("<", first_id_at(until.checked_add_signed(CLOCKS_DIFFER).unwrap_or(until))));
+    let event = wanted.event_id.map(|event_id| ("=", event_id));
+    let bounds = [event, first, last].into_iter().flatten();
+    bounds.map(|(compared, id)| format!("AND event_id {compared} '{id}' ")).collect()
 }
 
 /// Where those of these states stand in their order, and hardly any others.
@@ -151,7 +169,7 @@ pub async fn page(conn: &AsyncPgConnection, wanted: &Wanted, after: Option<&Plac
 /// The newest `limit` deliveries of those wanted, the newest first. `looked` hears of each page how many it held.
 ///
 /// Abandoned and pending ones are found without reading the others. Anything else reads deliveries from the newest on until
-/// there are enough.
+/// there are enough, or those of the window are read.
 ///
 /// # Errors
 /// As any query.

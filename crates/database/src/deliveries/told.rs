@@ -10,6 +10,7 @@ use vocabulary::EndpointId;
 
 use crate::{
     QueryResult,
+    events::first_id_at,
     schema::{deliveries, events},
 };
 
@@ -50,9 +51,4 @@ pub async fn told(
         .select((events::id, events::sequence, deliveries::webhook_id.nullable(), deliveries::format.nullable()))
         .load(&mut &*conn)
         .await
-}
-
-/// No id that is made from `time` on is less: a UUID v7 begins with its 48 bits of milliseconds (RFC 9562, 5.7).
-fn first_id_at(time: DateTime<Utc>) -> Uuid {
-    Uuid::from_u128(u128::try_from(time.timestamp_millis()).unwrap_or_default() << 80)
 }

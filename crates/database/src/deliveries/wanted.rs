@@ -5,9 +5,11 @@
 
 use chrono::{DateTime, Utc};
 use diesel::{
-    dsl::{IntoBoxed, auto_type, exists},
+    dsl::{IntoBoxed, auto_type, exists, sql},
+    expression::SqlLiteral,
     pg::Pg,
     prelude::*,
+    sql_types::{Nullable, Text},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde::{Deserialize, Serialize};
@@ -40,10 +42,16 @@ pub struct DeliveryRow {
     pub created_at: DateTime<Utc>,
     /// When it was delivered or abandoned.
     pub finished_at: Option<DateTime<Utc>>,
+    /// Why a person gave it up; `None` where nobody did. Stays if its customer turns out to have it.
+    pub abandoned_reason: Option<String>,
     /// While pending: when it is tried next, or when the lease on it ends.
     #[diesel(select_expression = its_due_at())]
     #[diesel(select_expression_type = its_due_at)]
     pub due_at: Option<DateTime<Utc>>,
+    /// While it waits in its lane: the webhook id of the one whose turn it is there.
+    #[diesel(select_expression = its_head())]
+    #[diesel(select_expression_type = SqlLiteral<Nullable<Text>>)]
+    pub behind: Option<String>,
     /// The lease that a dispatcher has on it.
     #[diesel(select_expression = its_lease())]
     #[diesel(select_expression_type = its_lease)]
@@ -148,6 +156,15 @@ fn its_lease() -> _ {
 #[auto_type]
 fn its_place() -> _ {
     its_due().select(due::attempts).single_value()
+}
+
+/// As `lanes::promote` finds it.
+fn its_head() -> SqlLiteral<Nullable<Text>> {
+    sql("(SELECT first.webhook_id FROM due w CROSS JOIN LATERAL ( \
+             SELECT h.event_id FROM due h WHERE h.endpoint_id = w.endpoint_id AND h.lane = w.lane \
+             ORDER BY (h.due_at IS NULL), h.sequence LIMIT 1) head \
+         JOIN deliveries first ON first.event_id = head.event_id AND first.endpoint_id = w.endpoint_id \
+         WHERE w.event_id = deliveries.event_id AND w.endpoint_id || '' = deliveries.endpoint_id AND w.due_at IS NULL)")
 }
 
 #[auto_type]

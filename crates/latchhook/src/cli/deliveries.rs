@@ -1,26 +1,33 @@
 //! `latchhook deliveries`: what is owed to endpoints, and making it due again.
 //!
-//! The cast: [`look`] shows it, [`filter`] says which of it, [`retry`] makes some due again, [`job`] many of them, chunk by
-//! chunk, and [`retries`] is where a person looks after that. [`progress`] is said where there are millions to look at.
+//! The cast: [`look`] shows it, [`filter`] says which of it, and [`selection`] to which something is done: [`retry`] makes
+//! some due again, [`job`] many of them, chunk by chunk, and [`retries`] is where a person looks after that; [`abandon`] gives
+//! some up. [`progress`] is said where there are millions to look at.
 
 use clap::Subcommand;
-use database::{AsyncPgConnection, audit_log, deliveries};
+use database::{
+    AsyncPgConnection, QueryResult, audit_log,
+    deliveries::{self, MadeDue},
+};
 
+mod abandon;
 mod filter;
 mod job;
 mod look;
 mod progress;
 mod retries;
 mod retry;
+mod selection;
 
-pub(super) use self::retry::make_due;
+pub(super) use self::retry::{MadeDueOf, make_due, say_what_waits};
 use self::{
+    abandon::Abandon,
     look::{List, Summary},
     retry::Retry,
 };
 use super::context::Context;
 
-/// So many are made due in one transaction, so that dispatchers are not held up.
+/// So many are made due, or given up, in one transaction, so that dispatchers are not held up.
 const TOGETHER: u16 = 1_000;
 
 /// What is owed to endpoints
@@ -30,8 +37,10 @@ pub(super) enum Command {
     List(List),
     /// Count what is abandoned, or pending, by endpoint and cause
     Summary(Summary),
-    /// Try abandoned ones again, or pending ones at once, under the same webhook ids
+    /// Try abandoned ones again, pending ones at once, or send delivered ones once more, under the same webhook ids
     Retry(Retry),
+    /// Give up pending ones, for a reason that is kept with them
+    Abandon(Abandon),
     /// Look after retries of many
     #[command(subcommand)]
     Retries(retries::Command),
@@ -43,30 +52,37 @@ pub(super) async fn run(command: Command, context: &mut Context<'_>) -> anyhow::
         Command::List(list) => list.run(context).await,
         Command::Summary(summary) => summary.run(context).await,
         Command::Retry(retry) => retry.run(context).await,
+        Command::Abandon(abandon) => abandon.run(context).await,
         Command::Retries(command) => retries::run(command, context).await,
     }
 }
 
-/// On whose word deliveries are made due, and as what it is written down.
+/// On whose word something is done to deliveries, and as what it is written down.
 struct Word<'a> {
     actor: &'a str,
     action: &'a str,
     detail: &'a str,
 }
 
-/// Makes deliveries due again and writes down who did, in the transaction of the caller. Says how many: what is being sent
-/// at this moment is left alone.
+impl Word<'_> {
+    async fn write_down<'i>(&self, conn: &AsyncPgConnection, ids: impl Iterator<Item = &'i str>) -> QueryResult<()> {
+        let target = ids.collect::<Vec<_>>().join(" ");
+        let Word { actor, action, detail } = *self;
+        audit_log::record(conn, &audit_log::Deed { actor, action, target: &target, detail }).await
+    }
+}
+
+/// Makes deliveries due again and writes down who did, in the transaction of the caller. What is being sent at this moment is
+/// left alone.
 async fn make_due_together(
     conn: &AsyncPgConnection,
     word: &Word<'_>,
     rows: &[deliveries::DeliveryRow],
     states: &[&str],
-) -> database::QueryResult<usize> {
+) -> QueryResult<MadeDue> {
     if rows.is_empty() {
-        return Ok(0);
+        return Ok(MadeDue::default());
     }
-    let target = rows.iter().map(|row| row.webhook_id.as_str()).collect::<Vec<_>>().join(" ");
-    let Word { actor, action, detail } = *word;
-    audit_log::record(conn, &audit_log::Deed { actor, action, target: &target, detail }).await?;
+    word.write_down(conn, rows.iter().map(|row| row.webhook_id.as_str())).await?;
     deliveries::make_due(conn, rows, states).await
 }

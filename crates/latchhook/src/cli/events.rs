@@ -5,12 +5,13 @@ use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
 use database::{AsyncPgConnection, bodies, deliveries, events, listing};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use uuid::Uuid;
 use vocabulary::{EndpointId, Format, SourceId};
 
 use super::{
     context::Context,
+    deliveries::{MadeDueOf, make_due, say_what_waits},
     schedule::{FleetSchedule, Foreseen},
     since::Since,
 };
@@ -152,9 +153,18 @@ impl Replay {
             return context.out.list(&["webhook_id", "endpoint_id", "state", "held", "attempts"], &rows);
         }
         let every = ["pending", "delivered", "abandoned"];
-        let due = super::deliveries::make_due(context, "events replay", &rows, &every).await?;
-        context.out.object(&json!({"event_id": event.id, "wanted": rows.len(), "due": due}))
+        let made_due = make_due(context, "events replay", &rows, &every).await?;
+        say_what_waits(context, rows.len(), made_due);
+        context.out.object(&Replayed { event_id: event.id, of: MadeDueOf { wanted: rows.len(), made_due } })
     }
+}
+
+/// What a replay came to.
+#[derive(Debug, Serialize)]
+struct Replayed {
+    event_id: Uuid,
+    #[serde(flatten)]
+    of: MadeDueOf,
 }
 
 /// Everything that is known of one event.
@@ -228,9 +238,15 @@ impl Story {
 impl Moment {
     fn of_delivery(Foreseen { row: delivery, gives_up_at }: &Foreseen) -> Vec<Self> {
         let (endpoint, id) = (&delivery.endpoint_id, &delivery.webhook_id);
+        let behind = delivery.behind.as_ref().map(|head| format!("; waits in its lane behind {head}"));
         let what = format!("recorded, and owed to {endpoint} as {id}, with the {} body", delivery.format);
-        let owed = Self { at: delivery.created_at, what };
-        let ended = delivery.finished_at.map(|at| Self { at, what: format!("{} for {endpoint}", delivery.state) });
+        let owed = Self { at: delivery.created_at, what: what + &behind.unwrap_or_default() };
+        let why = match (&delivery.abandoned_reason, delivery.state.as_str()) {
+            (Some(reason), "abandoned") => format!(", on a person's word: {reason}"),
+            (Some(reason), _) => format!(", though a person had given it up: {reason}"),
+            (None, _) => String::new(),
+        };
+        let ended = delivery.finished_at.map(|at| Self { at, what: format!("{} for {endpoint}{why}", delivery.state) });
         let next = delivery.due_at.map(|at| {
             let what = match (delivery.held, delivery.lease) {
                 (true, _) => format!("held: {endpoint} is disabled"),

@@ -1,6 +1,6 @@
 //! Which deliveries.
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use clap::{Args, ValueEnum, builder::PossibleValuesParser};
 use database::{AsyncPgConnection, deliveries::Wanted, events};
 use dispatcher::Outcome;
@@ -40,7 +40,7 @@ pub(super) struct Filter {
     #[arg(long, value_name = "ID")]
     endpoint: Option<EndpointId>,
     /// Only those of this event
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = event_id)]
     event: Option<Uuid>,
     /// Only those committed since (2026-11-23T20:00:00Z, or 15m, 6h, 2d ago)
     #[arg(long, value_name = "WHEN")]
@@ -52,7 +52,7 @@ pub(super) struct Filter {
     #[arg(long, value_name = "CAUSE", value_parser = PossibleValuesParser::new(causes()))]
     cause: Option<String>,
     /// Only those whose last attempt was answered so
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i16).range(100..=999))]
+    #[arg(long, value_name = "N", value_parser = http_status)]
     status: Option<i16>,
 }
 
@@ -61,7 +61,24 @@ fn causes() -> impl Iterator<Item = &'static str> {
     Outcome::LABELS.into_iter().filter(|label| *label != "delivered")
 }
 
+fn event_id(text: &str) -> anyhow::Result<Uuid> {
+    text.parse().ok().context(
+        "no id of an event: write it as latchhook events list prints it, 36 letters and dashes; events show finds an event \
+         by its key",
+    )
+}
+
+fn http_status(text: &str) -> anyhow::Result<i16> {
+    let status = text.parse().ok().filter(|status| (100..=999).contains(status));
+    status.context("no HTTP status: write a number from 100 to 999, such as 503")
+}
+
 impl Filter {
+    /// Whether it is about one endpoint, and about no more than what was committed since a moment.
+    pub(super) fn names_endpoint_and_since(&self) -> bool {
+        self.endpoint.is_some() && self.since.is_some()
+    }
+
     /// What it means now.
     ///
     /// # Errors

@@ -17,6 +17,7 @@ use super::{
     super::context::{Context, actor},
     TOGETHER, Word, make_due_together,
     progress::Progress,
+    retry::say_what_waits,
 };
 
 /// How often somebody who waits for the next chunk looks whether the retry was cancelled.
@@ -56,7 +57,16 @@ pub(super) async fn work(
             Step::Ended(retry) => break retry,
         }
     };
-    context.out.object(&json!({"retry": id, "state": ended.state, "wanted": ended.wanted, "due": ended.due}))
+    say_what_waits(context, usize::try_from(ended.taken)?, ended.made_due());
+    print(context, &ended)
+}
+
+/// What it came to.
+pub(super) fn print(context: &mut Context<'_>, retry: &RetryRow) -> anyhow::Result<()> {
+    let RetryRow { id, state, wanted, due, waiting_in_lane, held, .. } = retry;
+    context.out.object(&json!({
+        "retry": id, "state": state, "wanted": wanted, "due": due, "waiting_in_lane": waiting_in_lane, "held": held,
+    }))
 }
 
 /// Again, for as long as others hold what it needs: somebody who takes a chunk, or dispatchers.
@@ -92,10 +102,10 @@ async fn take_chunk(conn: &AsyncPgConnection, retry: &RetryRow, wanted: &Wanted,
     let page = deliveries::page(conn, wanted, retry.last().as_ref(), chunk(retry.per_second).into()).await?;
     let states: Vec<_> = wanted.states.iter().map(String::as_str).collect();
     let word = Word { actor, action: "deliveries retry", detail: &format!("retry {}", retry.id) };
-    let due = make_due_together(conn, &word, &page.rows, &states).await?;
+    let made_due = make_due_together(conn, &word, &page.rows, &states).await?;
     let (taken, is_last) = (page.rows.len(), page.next.is_none());
     let pause = retry.per_second.map_or(Duration::ZERO, |rate| Duration::from_secs_f64(taken as f64 / rate));
-    let retry = retries::advance(conn, retry.id, retries::Chunk { taken, due, last: page.next, pause }).await?;
+    let retry = retries::advance(conn, retry.id, retries::Chunk { taken, made_due, last: page.next, pause }).await?;
     Ok(match is_last {
         true => Step::Ended(retries::end(conn, retry.id, "done").await?.unwrap_or(retry)),
         false => Step::Took(retry, page.looked_at),
@@ -112,8 +122,11 @@ fn report(context: &Context<'_>, retry: &RetryRow, percent: &mut i64, looked_at:
     let before = std::mem::replace(percent, percent_of(retry));
     if before != *percent || looked_at.is_some() {
         let looked_at = looked_at.map(|deliveries| format!(", {deliveries} looked at")).unwrap_or_default();
-        let RetryRow { taken, wanted, due, .. } = retry;
-        context.note(&format!("{percent} %: {taken} of {wanted} taken, {due} made due{looked_at}"));
+        let RetryRow { taken, wanted, due, waiting_in_lane, held, .. } = retry;
+        let waiting = [(waiting_in_lane, "waiting in their lanes"), (held, "held")];
+        let waiting = waiting.into_iter().filter(|(count, _)| **count > 0);
+        let waiting: String = waiting.map(|(count, what)| format!(", {count} {what}")).collect();
+        context.note(&format!("{percent} %: {taken} of {wanted} taken, {due} made due{waiting}{looked_at}"));
     }
 }
 

@@ -14,7 +14,7 @@ use super::{
 };
 
 /// What is shown of each, to people.
-const COLUMNS: [&str; 11] = [
+const COLUMNS: [&str; 13] = [
     "webhook_id",
     "event_id",
     "endpoint_id",
@@ -24,11 +24,14 @@ const COLUMNS: [&str; 11] = [
     "outcome",
     "http_status",
     "due_at",
+    "behind",
     "gives_up_at",
     "finished_at",
+    "abandoned_reason",
 ];
 /// What is shown of each group.
-pub(super) const CAUSE: [&str; 6] = ["endpoint_id", "outcome", "http_status", "count", "oldest", "newest"];
+pub(super) const CAUSE: [&str; 7] =
+    ["endpoint_id", "outcome", "http_status", "abandoned_reason", "count", "oldest", "newest"];
 
 /// Which deliveries, and how many of them.
 #[derive(Debug, Args)]
@@ -81,4 +84,9 @@ pub(super) async fn count(
 ) -> anyhow::Result<Vec<Cause>> {
     let mut progress = Progress::default();
     Ok(deliveries::causes(conn, wanted, |more| progress.note(context, more)).await?)
+}
+
+/// How many there are of all causes.
+pub(super) fn sum(causes: &[Cause]) -> u64 {
+    causes.iter().map(|cause| cause.count).sum()
 }

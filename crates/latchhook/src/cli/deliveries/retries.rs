@@ -7,7 +7,6 @@ use database::{
     retries::{self, RetryRow},
 };
 use diesel_async::AsyncConnection;
-use serde_json::json;
 
 use super::{
     super::context::{Context, actor},
@@ -15,7 +14,19 @@ use super::{
 };
 
 /// What is shown of each, to people.
-const COLUMNS: [&str; 9] = ["id", "state", "wanted", "taken", "due", "per_second", "actor", "created_at", "ended_at"];
+const COLUMNS: [&str; 11] = [
+    "id",
+    "state",
+    "wanted",
+    "taken",
+    "due",
+    "waiting_in_lane",
+    "held",
+    "per_second",
+    "actor",
+    "created_at",
+    "ended_at",
+];
 
 /// Retries of many deliveries
 #[derive(Debug, Subcommand)]
@@ -42,7 +53,14 @@ pub(in crate::cli) struct List {
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Which {
     /// Its number
+    #[arg(value_parser = number)]
     id: i64,
+}
+
+fn number(text: &str) -> anyhow::Result<i64> {
+    text.parse()
+        .ok()
+        .context("no number of a retry: write it as latchhook deliveries retries list prints it, such as 17")
 }
 
 /// Runs it.
@@ -83,9 +101,7 @@ async fn cancel(context: &mut Context<'_>, conn: &mut AsyncPgConnection, id: i64
         cancelled.await
     };
     match job::patiently(conn, cancel).await? {
-        Some(RetryRow { state, wanted, due, .. }) => {
-            context.out.object(&json!({"retry": id, "state": state, "wanted": wanted, "due": due}))
-        }
+        Some(retry) => job::print(context, &retry),
         None => bail!("retry {id} is {} already", find(conn, id).await?.state),
     }
 }

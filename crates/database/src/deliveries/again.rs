@@ -1,0 +1,93 @@
+//! Deliveries that are made due again on a person's word, whatever became of them.
+
+use std::ops::AddAssign;
+
+use diesel::sql_types::{Array, BigInt, Text, Uuid as SqlUuid};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::{in_lanes, wanted::DeliveryRow};
+use crate::{QueryResult, lanes};
+
+statement! {
+    /// A lease that somebody holds is left to end: a second request beside the one under way would help nobody. Rows of `due`
+    /// are locked before those of `deliveries`, as `attempts::record` does, so that the two never wait for each other.
+    Again {
+        events: Vec<Uuid> => Array<SqlUuid>,
+        endpoints: Vec<&'a str> => Array<Text>,
+        states: &'a [&'a str] => Array<Text>,
+    } -> (SqlUuid, Text),
+    "WITH wanted AS MATERIALIZED (SELECT * FROM unnest(?, ?) AS w (event_id, endpoint_id)), \
+     locked AS MATERIALIZED (SELECT u.event_id FROM due u JOIN wanted w ON u.event_id = w.event_id AND u.endpoint_id || '' = w.endpoint_id \
+         ORDER BY u.event_id, u.endpoint_id FOR UPDATE OF u), \
+     ordered AS MATERIALIZED (SELECT d.event_id FROM deliveries d JOIN wanted USING (event_id, endpoint_id) \
+         WHERE (SELECT count(*) FROM locked) >= 0 ORDER BY d.event_id, d.endpoint_id FOR UPDATE OF d), \
+     again AS (UPDATE deliveries d SET state = 'pending', finished_at = NULL, abandoned_reason = NULL FROM wanted w \
+         WHERE d.event_id = w.event_id AND d.endpoint_id = w.endpoint_id AND d.state = ANY(?) \
+         AND (SELECT count(*) FROM ordered) >= 0 RETURNING d.event_id, d.endpoint_id, d.lane) \
+     INSERT INTO due AS u (event_id, endpoint_id, due_at, lane, sequence) \
+     SELECT event_id, endpoint_id, CASE WHEN lane IS NULL THEN now() END, lane, CASE WHEN lane IS NOT NULL THEN \
+         (SELECT sequence FROM events WHERE id = event_id) END FROM again ORDER BY 1, 2 \
+     ON CONFLICT (event_id, endpoint_id) DO UPDATE SET due_at = CASE WHEN u.due_at IS NOT NULL THEN now() END, \
+         attempts = 0, lease = NULL \
+     WHERE u.lease IS NULL OR u.due_at <= now() RETURNING event_id, endpoint_id"
+}
+
+statement! {
+    /// Once their lanes are promoted.
+    Standing { events: Vec<Uuid> => Array<SqlUuid>, endpoints: Vec<&'a str> => Array<Text> } -> (BigInt, BigInt, BigInt),
+    "SELECT count(*) FILTER (WHERE NOT held AND due_at IS NOT NULL), count(*) FILTER (WHERE NOT held AND due_at IS NULL), \
+         count(*) FILTER (WHERE held) \
+     FROM (SELECT (SELECT u.due_at FROM due u WHERE u.event_id = a.event_id AND u.endpoint_id || '' = a.endpoint_id) AS due_at, \
+         EXISTS (SELECT FROM endpoints e WHERE e.id = a.endpoint_id AND NOT e.enabled) AS held \
+         FROM unnest(?, ?) AS a (event_id, endpoint_id)) again"
+}
+
+/// What became of deliveries that a person wants tried again. What is counted nowhere here is being sent at this moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct MadeDue {
+    /// Due at once.
+    pub due: i64,
+    /// Due once what is before them in their lanes has ended.
+    pub waiting_in_lane: i64,
+    /// Due once their endpoints are enabled, in a lane or not.
+    pub held: i64,
+}
+
+impl MadeDue {
+    /// All of them.
+    pub fn sum(self) -> i64 {
+        self.due + self.waiting_in_lane + self.held
+    }
+}
+
+impl AddAssign for MadeDue {
+    fn add_assign(&mut self, more: Self) {
+        self.due += more.due;
+        self.waiting_in_lane += more.waiting_in_lane;
+        self.held += more.held;
+    }
+}
+
+/// Makes deliveries due again from the start of their schedule, under the same ids, if they are still in one of `states`.
+/// A late success of an earlier attempt ends them as ever. Says how many, and what they wait for: those that are being sent
+/// right now are left alone. What has a lane waits for its turn there.
+///
+/// # Errors
+/// As any query.
+pub async fn make_due(conn: &AsyncPgConnection, rows: &[DeliveryRow], states: &[&str]) -> QueryResult<MadeDue> {
+    let statement = Again {
+        events: rows.iter().map(|row| row.event_id).collect(),
+        endpoints: rows.iter().map(|row| row.endpoint_id.as_str()).collect(),
+        states,
+        lifetime: std::marker::PhantomData,
+    };
+    let lanes = lanes::of(rows.iter().map(|row| (row.endpoint_id.as_str(), row.lane.as_deref())));
+    let again = async { RunQueryDsl::load::<(Uuid, String)>(statement, &mut &*conn).await };
+    let again = in_lanes(conn, &lanes, again).await?;
+    let (events, endpoints) = again.iter().map(|(event_id, endpoint_id)| (*event_id, endpoint_id.as_str())).unzip();
+    let standing = Standing { events, endpoints, lifetime: std::marker::PhantomData };
+    let (due, waiting_in_lane, held) = standing.get_result(&mut &*conn).await?;
+    Ok(MadeDue { due, waiting_in_lane, held })
+}
