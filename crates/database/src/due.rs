@@ -92,7 +92,7 @@ statement! {
     ///
     /// `held` locks the gates of those that have one; what somebody else has locked, or has changed since this statement
     /// began (`turn`), is left to the next call: what others have in flight is counted as of the beginning, as far as their
-    /// leases end within ten minutes. Of what a gate lets pass retries get half at most, while a first attempt is due; and a
+    /// leases end within ten minutes, or within one like this. Of what a gate lets pass retries get half at most, while a first attempt is due; and a
     /// probe is a first attempt then: what has failed before may fail for reasons of its own.
     Lease {
         room: i64 => BigInt,
@@ -136,7 +136,7 @@ statement! {
                  CASE WHEN h.is_open THEN 1 END, floor(h.tokens)::bigint, \
                  w.max_in_flight - CASE WHEN w.max_in_flight IS NOT NULL THEN (SELECT count(*) FROM due d \
                      WHERE d.endpoint_id = w.id AND d.retry IN (false, true) AND d.lease IS NOT NULL \
-                     AND d.due_at > now() AND d.due_at <= now() + interval '10 minutes') END) AS room \
+                     AND d.due_at > now() AND d.due_at <= now() + greatest(w.lease, interval '10 minutes')) END) AS room \
              FROM willing w LEFT JOIN held h ON h.id = w.id \
              WHERE h.id IS NOT NULL OR NOT EXISTS (SELECT FROM gates g WHERE g.endpoint_id = w.id)) r \
          WHERE room > 0 ORDER BY idle DESC, random()), \

@@ -180,3 +180,19 @@ async fn an_endpoint_that_one_dispatcher_leaves_to_another_is_sent_what_its_limi
 
     assert_eq!((leased, sent, customer.received().len()), ((0, 1), 1, 1));
 }
+
+/// A dispatcher that waits for answers for twenty minutes (`--request-deadline`).
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_holds_for_as_long_as_leases_last_however_long_that_is() {
+    let setting = Setting::new().await;
+    setting.add_endpoint_with("bot", "http://127.0.0.1:9/", &Terms { max_in_flight: Some(1), ..terms() }).await;
+    setting.owe_many("bot", 3).await;
+    let connection = setting.database.connection().await.unwrap();
+    let lease = Duration::from_secs(20 * 60);
+    let request = LeaseRequest { room: room(10), per_endpoint: room(10), busy: &[], lease };
+
+    let first = due::lease(&connection, &request).await.unwrap().len();
+    let second = due::lease(&connection, &request).await.unwrap().len();
+
+    assert_eq!((first, second), (1, 0));
+}
