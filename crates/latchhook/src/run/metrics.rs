@@ -104,7 +104,7 @@ impl Page {
                 "Endpoints of the fleet that nothing is sent to just now: asked to pause, or their circuit is open.",
             ),
             ("circuit_open", open, "Endpoints of the fleet whose circuit is open."),
-            ("failing", failing, "Endpoints of the fleet whose last attempt failed."),
+            ("failing", failing, "Endpoints of the fleet that have failed since they last took something."),
             ("disabled", disabled, "Endpoints of the fleet that latchhook has disabled by itself."),
         ];
         for (name, count, help) in gauges {
