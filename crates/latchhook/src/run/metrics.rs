@@ -1,8 +1,8 @@
 //! `/metrics`: what the dispatcher of this process has done, and how the fleet's endpoints stand, in the text format that
 //! Prometheus reads ([version 0.0.4](https://prometheus.io/docs/instrumenting/exposition_formats/)).
 //!
-//! It asks for no token. So it is where no provider comes: with the console, where the process has one, and else beside
-//! `/healthz` of a process that takes nothing in.
+//! It asks for no token. So it is where no provider comes: with the console, and beside `/healthz` of a process
+//! that takes nothing in.
 
 use std::{
     fmt::Display,
