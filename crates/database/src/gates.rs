@@ -197,7 +197,7 @@ pub struct Census {
     /// Enabled ones whose circuit is open.
     #[diesel(sql_type = BigInt)]
     pub open: i64,
-    /// Enabled ones whose last attempt failed.
+    /// Enabled ones that have failed since their last success.
     #[diesel(sql_type = BigInt)]
     pub failing: i64,
     /// Those that latchhook has disabled by itself.

@@ -3,7 +3,9 @@
 use std::{fs, net::SocketAddr, path::Path, time::Duration};
 
 use bytes::Bytes;
+use http::Response;
 use http_body_util::{BodyExt, Empty};
+use hyper::body::Incoming;
 use hyper_util::{client::legacy, rt::TokioExecutor};
 use tests::{Pipeline, Process, a_text};
 use tokio::time::{Instant, sleep};
@@ -14,9 +16,13 @@ use crate::customer::Customer;
 const PATIENCE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(50);
 
-async fn scrape(address: SocketAddr) -> String {
+async fn get(address: SocketAddr) -> Response<Incoming> {
     let client = legacy::Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
-    let answer = client.get(format!("http://{address}/metrics").parse().unwrap()).await.unwrap();
+    client.get(format!("http://{address}/metrics").parse().unwrap()).await.unwrap()
+}
+
+async fn scrape(address: SocketAddr) -> String {
+    let answer = get(address).await;
     assert_eq!(answer.status(), 200);
     assert_eq!(answer.headers()["content-type"], "text/plain; version=0.0.4; charset=utf-8");
     String::from_utf8(answer.into_body().collect().await.unwrap().to_bytes().into()).unwrap()
@@ -81,6 +87,19 @@ async fn a_scrape_says_how_endpoints_stand_what_circuits_did_and_whose_wishes_we
     ];
     tells(&pipeline, process.address(), &format!("{moved}; {is_due}"), &recovered).await;
 
+    process.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_are_told_beside_the_console_and_not_where_providers_come() {
+    let pipeline = Pipeline::new().await;
+    let arguments = ["--console-listen=127.0.0.1:0", "--api-token=the-token-of-the-tests"];
+
+    let process = Process::start(&pipeline, "producer,dispatcher,console", None, &arguments).await;
+
+    let console = process.address_behind("the console is on http://");
+    tells(&pipeline, console, "", &["latchhook_endpoints_disabled 0"]).await;
+    assert_eq!(get(process.address()).await.status(), 404);
     process.stop().await;
 }
 

@@ -29,11 +29,11 @@ pub(super) struct Run {
 /// Where HTTP is served.
 #[derive(Debug, Clone, Args)]
 pub(super) struct Listen {
-    /// Where /hooks (producer) and /healthz (every role) are served
+    /// Where /hooks (producer) and /healthz (every role) are served, and /metrics where no producer runs
     #[arg(long, env = "LATCHHOOK_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     pub(super) listen: SocketAddr,
 
-    /// Where the operator's API (console) is served
+    /// Where the operator's API (console) is served, and /metrics
     #[arg(long, env = "LATCHHOOK_CONSOLE_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:8081")]
     console_listen: SocketAddr,
 

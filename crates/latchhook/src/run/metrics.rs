@@ -1,8 +1,8 @@
 //! `/metrics`: what the dispatcher of this process has done, and how the fleet's endpoints stand, in the text format that
 //! Prometheus reads ([version 0.0.4](https://prometheus.io/docs/instrumenting/exposition_formats/)).
 //!
-//! It asks for no token. So it is where no provider comes: with the console, where the process has one, and else beside
-//! `/healthz` of a process that takes nothing in.
+//! It asks for no token. So it is where no provider comes: with the console, and beside `/healthz` of a process
+//! that takes nothing in.
 
 use std::{
     fmt::Display,
@@ -104,7 +104,7 @@ impl Page {
                 "Endpoints of the fleet that nothing is sent to just now: asked to pause, or their circuit is open.",
             ),
             ("circuit_open", open, "Endpoints of the fleet whose circuit is open."),
-            ("failing", failing, "Endpoints of the fleet whose last attempt failed."),
+            ("failing", failing, "Endpoints of the fleet that have failed since they last took something."),
             ("disabled", disabled, "Endpoints of the fleet that latchhook has disabled by itself."),
         ];
         for (name, count, help) in gauges {
