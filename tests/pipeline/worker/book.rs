@@ -124,7 +124,7 @@ async fn whether_an_endpoint_is_disabled_or_has_a_gate_is_seen_by_the_next_trans
     let changes = [
         "UPDATE endpoints SET enabled = false",
         "UPDATE endpoints SET enabled = true",
-        "INSERT INTO gates (endpoint_id) VALUES ('bot')",
+        "INSERT INTO gates (endpoint_id, failures) VALUES ('bot', 1)",
         "DELETE FROM gates",
         "UPDATE endpoints SET max_in_flight = 1",
     ];
