@@ -116,10 +116,7 @@ async fn what_cannot_be_set_up_is_refused_in_a_line_that_says_what_to_do_and_lea
         (ADD_ENDPOINT.replace("acme", "other"), "there is an endpoint bot already, of account acme"),
         (ADD_ENDPOINT.replace("message_created", "message-created"), "\"message-created\" is no event type"),
         (ADD_ENDPOINT.replace("message_created", "mesage_created"), "there is no event type mesage_created"),
-        (
-            ADD_ENDPOINT.replace("message_created", "fax.system"),
-            "latchhook.endpoint_disabled, whatsapp.KIND",
-        ),
+        (ADD_ENDPOINT.replace("message_created", "fax.system"), "latchhook.endpoint_disabled, whatsapp.KIND"),
         (ADD_ENDPOINT.replace("message_created", "whatsapp."), "there is no event type whatsapp."),
         (
             ADD_ENDPOINT.replace("http://127.0.0.1:9000", "https://10.0.0.1").replace("bot", "b"),

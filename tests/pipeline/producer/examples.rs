@@ -32,12 +32,10 @@ fn stamps(said: &str) -> Vec<u64> {
     said.lines().map(|line| line.parse::<Stamp>().unwrap().number).collect()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_axum_app_answers_with_the_name_of_what_it_enqueued_and_stops_in_order() {
-    let redis = private_redis();
-    let process = Process::spawn(example("axum_app", &redis), "listening on").await;
+/// What an app with a server of its own answers to three orders, one after the other.
+async fn answers_of_three_orders(redis: &PrivateRedis, app: &str) -> Vec<u64> {
+    let process = Process::spawn(example(app, redis), "listening on").await;
     let address = process.address_behind("listening on http://");
-
     let mut said = Vec::new();
     for _ in 0..3 {
         let mut connection = TcpStream::connect(address).unwrap();
@@ -49,6 +47,23 @@ async fn an_axum_app_answers_with_the_name_of_what_it_enqueued_and_stops_in_orde
         said.extend(stamps(answer.split_once("\r\n\r\n").unwrap().1));
     }
     process.stop().await;
+    said
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_axum_app_answers_with_the_name_of_what_it_enqueued_and_stops_in_order() {
+    let redis = private_redis();
+
+    let said = answers_of_three_orders(&redis, "axum_app").await;
+
+    assert_eq!((said, numbers(&redis).await), (vec![1, 2, 3], vec![1, 2, 3]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_actix_app_answers_with_the_name_of_what_it_enqueued_and_stops_in_order() {
+    let redis = private_redis();
+
+    let said = answers_of_three_orders(&redis, "actix_app").await;
 
     assert_eq!((said, numbers(&redis).await), (vec![1, 2, 3], vec![1, 2, 3]));
 }
