@@ -9,6 +9,7 @@
 
 use std::time::Duration;
 
+use form_urlencoded::Serializer;
 use secrecy::ExposeSecret;
 use serde_json::Value;
 use vocabulary::{Item, RawEvent, Source};
@@ -76,12 +77,18 @@ impl Rules for Dialog360 {
         whatsapp::split(source, raw_event, Shape::FlatOrEntries)
     }
 
-    /// None with the secret in the URL: the URL of a sample is shown.
     fn sample(&self, source: &Source, sample: &Sample<'_>) -> Option<Signed> {
-        let body = whatsapp::sample_value(source, sample).to_string();
+        let (body, secret) =
+            (whatsapp::sample_value(source, sample).to_string(), source.secrets.first()?.expose_secret());
         let mut signed = Signed::json(body, &[])?;
-        let name: http::HeaderName = header(source)?.parse().ok()?;
-        signed.headers.insert(name, source.secrets.first()?.expose_secret().parse().ok()?);
+        match header(source) {
+            Some(name) => {
+                signed.headers.insert(name.parse::<http::HeaderName>().ok()?, secret.parse().ok()?);
+            }
+            None => {
+                signed.query = format!("?{}", Serializer::new(String::new()).append_pair(PARAMETER, secret).finish())
+            }
+        }
         Some(signed)
     }
 }
@@ -151,14 +158,16 @@ mod tests {
     }
 
     #[test]
-    fn the_secret_is_kept_with_no_raw_event_and_stands_in_no_url_that_is_shown() {
+    fn the_secret_is_kept_with_no_raw_event_and_a_sample_has_it_where_it_is_asked_for_alone() {
         let source = with_settings(source(), &json!({"header": "x-secret"}));
         assert_eq!(Provider::Dialog360.kept_headers(&source), Vec::<&str>::new());
 
         let stamp = Sample { id: "abc123", now: at(1_800_000_000) };
+        let in_url = Provider::Dialog360.sample(&self::source(), &stamp).unwrap();
+        let in_header = Provider::Dialog360.sample(&source, &stamp).unwrap();
 
-        assert!(Provider::Dialog360.sample(&self::source(), &stamp).is_none());
-        assert_eq!(Provider::Dialog360.sample(&source, &stamp).unwrap().query, "");
+        assert_eq!((in_url.query.as_str(), in_url.headers.get("x-secret")), ("?secret=a+word+of+our+own", None));
+        assert_eq!((in_header.query.as_str(), in_header.headers["x-secret"].to_str().unwrap()), ("", SECRET));
     }
 
     /// Every fixture twice: as Meta sends it, and each of its values alone.

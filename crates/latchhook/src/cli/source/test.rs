@@ -45,11 +45,10 @@ impl Test {
         let sample = sample.with_context(|| {
             format!("no sample of {provider} can be made here: only {} itself can sign", provider.about().title)
         })?;
-        let url: Uri =
-            format!("{}{}{}", self.to.to_string().trim_end_matches('/'), path(self.id.as_str()), sample.query)
-                .parse()
-                .context("no URL can be made of --to")?;
-        let mut request = Request::post(url.clone()).body(Full::new(sample.body))?;
+        let url = format!("{}{}", self.to.to_string().trim_end_matches('/'), path(self.id.as_str()));
+        // Its query may be the secret: it is sent, and shown nowhere.
+        let whole: Uri = format!("{url}{}", sample.query).parse().context("no URL can be made of --to")?;
+        let mut request = Request::post(whole).body(Full::new(sample.body))?;
         request.headers_mut().extend(sample.headers);
         let (status, answer) = timeout(DEADLINE, post(request))
             .await
@@ -60,9 +59,7 @@ impl Test {
             "Taken. latchhook events list --source {} shows it once a worker has committed it",
             self.id
         ));
-        context
-            .out
-            .object(&json!({"id": self.id, "provider": provider.as_str(), "url": url.to_string(), "status": status}))
+        context.out.object(&json!({"id": self.id, "provider": provider.as_str(), "url": url, "status": status}))
     }
 }
 
