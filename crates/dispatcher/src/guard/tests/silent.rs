@@ -131,7 +131,7 @@ async fn whoever_finds_no_place_knows_so_before_his_deadline() {
 #[tokio::test]
 async fn a_place_is_kept_until_its_look_up_has_really_ended_and_who_finds_none_is_told_so() {
     let answering = Arc::new(Notify::new());
-    let bounds = Bounds { places: 1, place_within: Duration::ZERO, ..Bounds::default() };
+    let bounds = Bounds { places: 1, place_within: Duration::ZERO };
     let (guard, mut asked) = guard_with(bounds, &answering);
     asks_in_vain(&guard, "dead.example");
     assert_eq!(asked.recv().await.unwrap(), "dead.example");
