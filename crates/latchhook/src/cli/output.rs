@@ -2,9 +2,12 @@
 
 use std::io::{self, Write};
 
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde::Serialize;
 use serde_json::Value;
+
+/// Columns of a terminal that most have, or can have.
+const SENTENCES_WIDTH: u16 = 150;
 
 /// Where data goes, and in which form.
 pub(crate) struct Output<'a> {
@@ -25,10 +28,20 @@ impl<'a> Output<'a> {
 
     /// Several things: one JSON array, or a table of these fields of theirs.
     pub(crate) fn list<T: Serialize>(&mut self, columns: &[&str], rows: &[T]) -> anyhow::Result<()> {
+        self.listed(table(), columns, rows)
+    }
+
+    /// The same of fields that are sentences: their lines are broken. Whoever looks for one word in a line has JSON.
+    pub(crate) fn sentences<T: Serialize>(&mut self, columns: &[&str], rows: &[T]) -> anyhow::Result<()> {
+        let mut table = table();
+        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(SENTENCES_WIDTH);
+        self.listed(table, columns, rows)
+    }
+
+    fn listed<T: Serialize>(&mut self, mut table: Table, columns: &[&str], rows: &[T]) -> anyhow::Result<()> {
         if self.json {
             return self.json(&rows);
         }
-        let mut table = table();
         table.set_header(columns.iter().map(|column| column.replace('_', " ").to_uppercase()));
         for row in rows {
             let row = serde_json::to_value(row)?;
@@ -120,6 +133,16 @@ mod tests {
 
         assert_eq!(table, " ID  EVENT TYPES\n a   x, y\n");
         assert_eq!(serde_json::from_str::<Value>(&array).unwrap(), json!(rows));
+    }
+
+    #[test]
+    fn sentences_are_broken_into_lines_that_a_terminal_holds() {
+        let rows = [json!({"id": "a", "says": "a word ".repeat(60)}), json!({"id": "b", "says": "short"})];
+
+        let table = printed(false, |out| out.sentences(&["id", "says"], &rows));
+
+        assert!(table.lines().all(|line| line.len() <= usize::from(SENTENCES_WIDTH)), "{table}");
+        assert_eq!(table.matches("word").count(), 60);
     }
 
     #[test]

@@ -16,6 +16,9 @@ pub(super) struct Providers {
     provider: Option<Provider>,
 }
 
+/// What is to be said of the memory for keys beside the time for which providers repeat themselves.
+const MEMORY: &str = "The ledger forgets no key, so nobody repeats himself for longer than it remembers.";
+
 impl Providers {
     /// Runs it.
     pub(super) fn run(&self, context: &mut Context<'_>) -> anyhow::Result<()> {
@@ -23,7 +26,9 @@ impl Providers {
             Some(provider) => context.out.object(&told(provider.about())),
             None => {
                 let rows: Vec<_> = Provider::ALL.iter().map(|provider| told(provider.about())).collect();
-                context.out.list(&["name", "title", "key", "repeats_for", "body_limit"], &rows)
+                context.out.sentences(&["name", "key", "signature", "repeats_for", "body_limit"], &rows)?;
+                context.note(MEMORY);
+                Ok(())
             }
         }
     }
