@@ -196,7 +196,7 @@ async fn waiting_for_a_key(conn: &AsyncPgConnection, context: &Context<'_>) -> O
     let master = context.master_key().ok()?;
     let check = "no delivery waits for a master key";
     let remedy = "give a dispatcher the key that sealed them, behind its first one; if it is lost, give them new secrets \
-                  (endpoint rotate --overlap 0s) and access (endpoint add)";
+                  (endpoint rotate --overlap 0s) and access (endpoint set)";
     Some(match endpoints::secrets::waiting_for_a_key(conn, &master).await {
         Ok(waiting) if waiting.is_empty() => Checkup::must(check, true, "none does", remedy),
         Ok(waiting) => {

@@ -86,7 +86,7 @@ fn must_open(holders: &[Holder]) -> anyhow::Result<()> {
     ensure!(
         lost.is_empty(),
         "sealed under a key that LATCHHOOK_MASTER_KEY does not name: {}; add that key behind the others, or give them new \
-         secrets (source add --id, endpoint rotate --overlap 0s, endpoint add --id … --no-access)",
+         secrets (source add --id, endpoint rotate --overlap 0s, endpoint set --no-access)",
         lost.join(", ")
     );
     Ok(())
