@@ -35,6 +35,10 @@ pub const FIRST_REST: Duration = Duration::from_secs(5);
 /// So long at most: within this time after it has recovered an endpoint is sent to again.
 pub const LONGEST_REST: Duration = Duration::from_secs(60);
 
+/// Of an endpoint with lanes: nothing has been taken for so long, and something failed for the first time. Then it is not one
+/// lane that is stuck.
+const UNMOVED: Duration = Duration::from_secs(60);
+
 /// Failures further apart than this belong to two troubles: the longest pause of the default schedule, and as long again.
 /// Who was sent nothing in between has not failed in between.
 pub const QUIET: Duration = Duration::from_hours(48);
@@ -48,6 +52,9 @@ pub struct Shown {
     pub succeeded: bool,
     /// How many failed.
     pub failures: i32,
+    /// How many others failed that had failed before and hold up their lanes: they count once nothing has been taken for a
+    /// while.
+    pub failed_again: i32,
     /// Whether the probe of its open circuit is one of them.
     pub probed: bool,
     /// For how long it asked to be left alone; zero if it did not.
@@ -84,28 +91,35 @@ statement! {
 
 statement! {
     /// A success closes the circuit, but does not shorten a pause that was asked for. Only the probe's own failure is one of a
-    /// probe: what was sent before the circuit opened fails for a while after it. Rows are locked in the order of their
-    /// endpoints.
+    /// probe: what was sent before the circuit opened fails for a while after it. What fails again in its lane begins no
+    /// failing, and is part of one that has lasted: with a lane that is dead an endpoint is well, without one that moves it is
+    /// not. Rows are locked in the order of their endpoints.
     Note {
         endpoints: Vec<&'a str> => Array<Text>,
         succeeded: Vec<bool> => Array<Bool>,
         failures: Vec<i32> => Array<Integer>,
+        failed_again: Vec<i32> => Array<Integer>,
         probed: Vec<bool> => Array<Bool>,
         rests: Vec<i64> => Array<BigInt>,
+        unmoved: i64 => BigInt,
         opens_after: i32 => Integer,
         first_rest: i64 => BigInt,
         longest_rest: i64 => BigInt,
         quiet: i64 => BigInt,
     } -> (Text, Bool, Bool, Bool, BigInt),
-    "WITH shown AS MATERIALIZED ( \
-         SELECT * FROM unnest(?, ?, ?, ?, ?) AS s (endpoint_id, succeeded, failures, probed, rest_us)), \
-     bounds (opens_after, first_us, longest_us, quiet_us) AS (SELECT ?, ?, ?, ?), \
-     locked AS MATERIALIZED (SELECT g.* FROM gates g JOIN shown s USING (endpoint_id) ORDER BY g.endpoint_id FOR UPDATE OF g), \
+    "WITH given AS MATERIALIZED ( \
+         SELECT * FROM unnest(?, ?, ?, ?, ?, ?) AS s (endpoint_id, succeeded, failures, failed_again, probed, rest_us)), \
+     bounds (unmoved_us, opens_after, first_us, longest_us, quiet_us) AS (SELECT ?, ?, ?, ?, ?), \
+     locked AS MATERIALIZED (SELECT g.* FROM gates g JOIN given s USING (endpoint_id) ORDER BY g.endpoint_id FOR UPDATE OF g), \
+     shown AS MATERIALIZED (SELECT s.endpoint_id, s.succeeded, s.probed, s.rest_us, s.failures + CASE WHEN l.failures > 0 \
+             AND l.failing_since < now() - b.unmoved_us * interval '1 microsecond' THEN s.failed_again ELSE 0 END AS failures \
+         FROM given s JOIN locked l USING (endpoint_id) CROSS JOIN bounds b), \
      moved AS MATERIALIZED (SELECT l.endpoint_id, s.probed, l.is_open AS was_open, l.rests_until, \
              CASE WHEN s.succeeded THEN 0 ELSE l.failures + s.failures END AS failures, \
-             CASE WHEN s.succeeded THEN NULL WHEN l.failed_at < now() - b.quiet_us * interval '1 microsecond' THEN now() \
+             CASE WHEN s.succeeded OR l.failures + s.failures = 0 THEN NULL \
+                 WHEN l.failed_at < now() - b.quiet_us * interval '1 microsecond' THEN now() \
                  ELSE coalesce(l.failing_since, now()) END AS failing_since, \
-             CASE WHEN s.succeeded THEN NULL ELSE now() END AS failed_at, \
+             CASE WHEN s.succeeded OR l.failures + s.failures = 0 THEN NULL ELSE now() END AS failed_at, \
              NOT s.succeeded AND l.failures + s.failures >= b.opens_after AS is_open, \
              l.is_probed AND NOT s.probed AND NOT s.succeeded AS is_probed, \
              CASE WHEN s.succeeded THEN 0 WHEN s.probed THEN l.openings + 1 ELSE l.openings END AS openings, \
@@ -138,8 +152,10 @@ pub async fn note(conn: &AsyncPgConnection, shown: &[Shown]) -> QueryResult<Vec<
         endpoints: shown.iter().map(|shown| shown.endpoint_id.as_str()).collect(),
         succeeded: shown.iter().map(|shown| shown.succeeded).collect(),
         failures: shown.iter().map(|shown| shown.failures).collect(),
+        failed_again: shown.iter().map(|shown| shown.failed_again).collect(),
         probed: shown.iter().map(|shown| shown.probed).collect(),
         rests: shown.iter().map(|shown| microseconds(shown.rest)).collect(),
+        unmoved: microseconds(UNMOVED),
         opens_after: OPENS_AFTER,
         first_rest: microseconds(FIRST_REST),
         longest_rest: microseconds(LONGEST_REST),

@@ -43,8 +43,7 @@ pub(crate) async fn note(
             counters.circuits_opened.add(usize::from(turned == Some(Turned::Open)));
             counters.circuits_closed.add(usize::from(turned == Some(Turned::Closed)));
             if failing_for >= disable_after {
-                let hours = failing_for.as_secs() / 3600;
-                hopeless.insert(endpoint_id.clone(), format!("every attempt has failed for {hours} hours"));
+                hopeless.insert(endpoint_id.clone(), format!("every attempt has failed for {}", in_words(failing_for)));
             }
             followed.left_alone.extend(rests.then_some(endpoint_id));
         }
@@ -61,6 +60,12 @@ pub(crate) async fn note(
     Ok(followed)
 }
 
+/// In hours, or what is less in minutes.
+fn in_words(span: Duration) -> String {
+    let minutes = span.as_secs() / 60;
+    if minutes < 60 { format!("{minutes} minutes") } else { format!("{} hours", minutes / 60) }
+}
+
 /// Whether a batch may show anything that is to be noted.
 pub(crate) fn is_news(ended: &[Ended]) -> bool {
     ended.iter().any(|ended| ended.outcome != Outcome::Delivered || ended.is_known_to_fail())
@@ -71,10 +76,15 @@ impl Ended {
         self.gate.is_some_and(|gate| gate.has_failed)
     }
 
-    /// Whether a failure speaks against the endpoint. That the head of a lane fails again says only that its lane is stuck:
-    /// with some dozens of those the circuit would open again and again, and hold up all other lanes.
+    /// Whether the head of a lane has failed again. That says only that its lane is stuck: with some dozens of those the circuit
+    /// would open again and again, and hold up all other lanes.
+    fn is_stuck(&self) -> bool {
+        self.outcome != Outcome::Delivered && self.recorded.lane.is_some() && self.is_retry
+    }
+
+    /// Whether it is a failure that speaks against the endpoint by itself.
     fn speaks_against_it(&self) -> bool {
-        self.outcome != Outcome::Delivered && !(self.recorded.lane.is_some() && self.is_retry)
+        self.outcome != Outcome::Delivered && !self.is_stuck()
     }
 
     /// What does not open, or cannot be carried, says nothing of the endpoint: nobody has asked it.
@@ -88,11 +98,13 @@ fn shown(ended: &[Ended]) -> Vec<Shown> {
     let mut by_endpoint: BTreeMap<&EndpointId, (Shown, bool)> = BTreeMap::new();
     for ended in ended.iter().filter(|ended| !ended.is_our_fault()) {
         let endpoint_id = ended.recorded.endpoint_id.clone();
-        let nothing = Shown { endpoint_id, succeeded: false, failures: 0, probed: false, rest: Duration::ZERO };
+        let (failures, failed_again, rest) = (0, 0, Duration::ZERO);
+        let nothing = Shown { endpoint_id, succeeded: false, failures, failed_again, probed: false, rest };
         let (shown, is_known) = by_endpoint.entry(&ended.recorded.endpoint_id).or_insert((nothing, false));
         let succeeded = ended.outcome == Outcome::Delivered;
         shown.succeeded |= succeeded;
         shown.failures += i32::from(ended.speaks_against_it());
+        shown.failed_again += i32::from(ended.is_stuck());
         shown.probed |= !succeeded && ended.gate.is_some_and(|gate| gate.is_probe);
         shown.rest = shown.rest.max(ended.outcome.rest());
         *is_known |= ended.is_known_to_fail();

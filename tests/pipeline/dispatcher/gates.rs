@@ -271,7 +271,7 @@ async fn a_dispatcher_is_told_when_an_endpoint_that_rests_or_is_limited_may_be_s
 
 fn shown(failures: i32, succeeded: bool, rest: u64) -> Shown {
     let (endpoint_id, rest) = ("bot".parse().unwrap(), Duration::from_secs(rest));
-    Shown { endpoint_id, succeeded, failures, probed: false, rest }
+    Shown { endpoint_id, succeeded, failures, failed_again: 0, probed: false, rest }
 }
 
 async fn note(setting: &Setting, shown: Shown) {

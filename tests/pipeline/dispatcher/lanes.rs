@@ -136,6 +136,49 @@ async fn lanes_that_fail_and_fail_again_hold_up_no_lane_that_does_not() {
     assert_eq!(keys.iter().filter(|key| *key == "stuck-7-1").count(), 5, "it is tried as its schedule says");
 }
 
+/// It has a gate for its limit, so that nothing that is left in there goes by itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_with_a_dead_lane_that_takes_others_is_not_failing() {
+    let customer = Customer::failing_for("stuck").await;
+    let setting = Setting::with_endpoint(&customer.url).await;
+    setting.execute("UPDATE endpoints SET max_in_flight = 10; INSERT INTO gates (endpoint_id) VALUES ('bot')").await;
+    owe(&setting, "anna", &["stuck"]).await;
+    dispatch_all(&mut setting.dispatcher()).await;
+
+    owe(&setting, "ben", &["taken"]).await;
+    dispatch_all(&mut setting.dispatcher()).await;
+    setting.pauses_are_over().await;
+    dispatch_all(&mut setting.dispatcher()).await;
+
+    assert_eq!(keys(&customer.received()), ["stuck", "taken", "stuck"]);
+    let failing = "SELECT count(*) FROM gates WHERE failing_since IS NOT NULL OR failed_at IS NOT NULL OR failures > 0";
+    assert_eq!(setting.number(failing).await, 0);
+}
+
+/// Or each pause would be waited for to its end once it is back, and the lane's attempts be used up meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_that_takes_nothing_for_a_minute_has_a_circuit_though_it_has_one_lane() {
+    let customer = Customer::answering(&[500]).await;
+    let setting = Setting::with_endpoint(&customer.url).await;
+    let again = async |times: usize| {
+        for _ in 0..times {
+            setting.pauses_are_over().await;
+            setting.execute("UPDATE due SET attempts = 1").await;
+            dispatch_all(&mut setting.dispatcher()).await;
+        }
+        setting.number("SELECT failures::bigint FROM gates").await
+    };
+    owe(&setting, "anna", &["1", "2"]).await;
+    dispatch_all(&mut setting.dispatcher()).await;
+
+    let within_a_minute = again(9).await;
+    setting.execute("UPDATE gates SET failing_since = now() - interval '61 seconds'").await;
+    let after = again(9).await;
+
+    assert_eq!((within_a_minute, after), (1, 10));
+    assert_eq!(setting.number("SELECT count(*) FROM gates WHERE is_open").await, 1);
+}
+
 /// Either of the two must see what the other did: the one that commits later promotes.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_added_to_a_lane_while_its_last_one_ends_is_due_afterwards() {

@@ -82,7 +82,14 @@ async fn what_endpoints_show_changes_no_revision_and_neither_does_a_change_of_no
     let connection = pipeline.database.connection().await.unwrap();
     let before = revision(&pipeline, "acme").await;
     let bot: EndpointId = "bot".parse().unwrap();
-    let shown = Shown { endpoint_id: bot, succeeded: false, failures: 1, probed: false, rest: Default::default() };
+    let shown = Shown {
+        endpoint_id: bot,
+        succeeded: false,
+        failures: 1,
+        failed_again: 0,
+        probed: false,
+        rest: Default::default(),
+    };
 
     gates::note(&connection, std::slice::from_ref(&shown)).await.unwrap();
     let gated = gates::gated(&connection, &["acme"].into()).await.unwrap();
