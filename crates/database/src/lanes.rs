@@ -5,7 +5,7 @@
 //! to a lane or ends a delivery of it locks it first, to COMMIT, and promotes its first at the end: of two who do so at the
 //! same moment neither overlooks what the other did.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use diesel::sql_types::{Array, Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
@@ -36,6 +36,28 @@ pub async fn lock(conn: &AsyncPgConnection, lanes: &BTreeSet<Lane<'_>>) -> Query
     let (endpoints, names) = lanes.iter().copied().unzip();
     let statement = Lock { endpoints, names, lifetime: std::marker::PhantomData };
     statement.execute(&mut &*conn).await.map(drop)
+}
+
+statement! {
+    /// Whether a hash is had already makes no difference: it is had once more.
+    TryLock { endpoints: Vec<&'a str> => Array<Text>, names: Vec<&'a str> => Array<Text> } -> (Text, Text),
+    "SELECT endpoint_id, lane FROM unnest(?, ?) AS l (endpoint_id, lane) \
+     WHERE pg_try_advisory_xact_lock(hashtextextended(endpoint_id || ' ' || lane, 0) & 1023)"
+}
+
+/// Locks those of these lanes that nobody holds, to the end of the transaction, and gives them.
+///
+/// # Errors
+/// As any query.
+pub async fn try_lock<'a>(conn: &AsyncPgConnection, lanes: &BTreeSet<Lane<'a>>) -> QueryResult<BTreeSet<Lane<'a>>> {
+    let (endpoints, names) = lanes.iter().copied().unzip();
+    let statement = TryLock { endpoints, names, lifetime: std::marker::PhantomData };
+    let had: HashSet<(String, String)> = statement.load(&mut &*conn).await?.into_iter().collect();
+    Ok(lanes
+        .iter()
+        .copied()
+        .filter(|(endpoint, lane)| had.contains(&((*endpoint).to_owned(), (*lane).to_owned())))
+        .collect())
 }
 
 statement! {

@@ -9,13 +9,16 @@
 use std::{borrow::Borrow, collections::BTreeSet, sync::Arc, time::Duration};
 
 use database::{
-    Database, DatabaseError, QueryError, Trouble,
+    Database, DatabaseError, QueryError, QueryResult, Trouble,
     attempts::{self, Recorded},
     due::Gate,
     lanes::{self, Lane},
 };
 use diesel_async::AsyncConnection;
-use tokio::sync::{Notify, mpsc::UnboundedReceiver};
+use tokio::{
+    sync::{Notify, mpsc::UnboundedReceiver},
+    time::{sleep, timeout},
+};
 use tracing::{error, warn};
 
 use crate::{
@@ -29,6 +32,10 @@ use crate::{
 
 /// Far below what anybody notices who looks at a delivery, and long enough for dozens of attempts under load.
 pub(crate) const LINGER: Duration = Duration::from_millis(10);
+
+/// How long what is in a lane that somebody holds is left before it is looked at again, where nothing else is recorded
+/// meanwhile. Whoever adds to a lane holds it for milliseconds.
+const HELD: Duration = Duration::from_millis(20);
 
 /// What a task that sent a delivery hands over. The channel needs no bound: there are no more of these than permits.
 pub(crate) struct Ended {
@@ -73,15 +80,28 @@ enum RecordError {
 }
 
 impl Recorder {
-    /// Records until nobody can send any more.
+    /// Records until nobody can send any more. What is in a lane that somebody holds is recorded later than what came after it:
+    /// no lane waits for another.
     pub(crate) async fn run(mut self) {
-        let mut batch = Vec::new();
-        while self.ended.recv_many(&mut batch, self.batch).await > 0 {
+        let mut held = Vec::new();
+        while let Some(mut batch) = self.next_batch(!held.is_empty()).await {
             self.linger(&mut batch).await;
-            self.record(&batch).await;
-            self.note(&batch).await;
-            batch.clear();
+            batch.append(&mut held);
+            let (recorded, left) = self.record(batch).await;
+            self.note(&recorded).await;
+            held = left;
         }
+    }
+
+    /// What has ended; nothing, after a moment, where something is held. `None` once that is all.
+    async fn next_batch(&mut self, is_held: bool) -> Option<Vec<Ended>> {
+        let mut batch = Vec::new();
+        let coming = self.ended.recv_many(&mut batch, self.batch);
+        let came = if is_held { timeout(HELD, coming).await.unwrap_or(0) } else { coming.await };
+        if came == 0 && is_held && self.ended.is_closed() {
+            sleep(HELD).await;
+        }
+        (came > 0 || is_held).then_some(batch)
     }
 
     /// What the attempts show of their endpoints.
@@ -114,7 +134,7 @@ impl Recorder {
     /// Adds what comes within a moment, where there is room for more.
     async fn linger(&mut self, batch: &mut Vec<Ended>) {
         if batch.len() < self.batch {
-            tokio::time::sleep(self.linger).await;
+            sleep(self.linger).await;
         }
         while batch.len() < self.batch
             && let Ok(ended) = self.ended.try_recv()
@@ -123,31 +143,44 @@ impl Recorder {
         }
     }
 
-    async fn record(&self, batch: &[Ended]) {
-        if self.insist(batch).await.is_ok() {
-            return;
+    /// Gives what is dealt with, and what is in lanes that somebody holds.
+    async fn record(&self, batch: Vec<Ended>) -> (Vec<Ended>, Vec<Ended>) {
+        if let Ok(free) = self.insist(&batch).await {
+            return batch.into_iter().partition(|ended| is_in(&free, ended));
         }
+        let (mut recorded, mut held) = (Vec::new(), Vec::new());
         for ended in batch {
-            let one = &ended.recorded;
-            if let Err(refused) = self.insist(std::slice::from_ref(ended)).await {
-                self.counters.unrecorded.add(1);
-                error!(
-                    endpoint.id = %one.endpoint_id,
-                    webhook.id = one.webhook_id,
-                    error = &refused as &dyn std::error::Error,
-                    "Postgres refuses to record an attempt of {}; it will be sent again",
-                    one.webhook_id
-                );
+            match self.insist(std::slice::from_ref(&ended)).await {
+                Ok(free) if !is_in(&free, &ended) => {
+                    held.push(ended);
+                    continue;
+                }
+                Ok(_) => {}
+                Err(refused) => self.give_up(&ended.recorded, &refused),
             }
+            recorded.push(ended);
         }
+        (recorded, held)
     }
 
-    /// Tries until Postgres has it. Fails only for what would fail again.
-    async fn insist(&self, batch: &[Ended]) -> Result<(), RecordError> {
+    fn give_up(&self, one: &Recorded, refused: &RecordError) {
+        self.counters.unrecorded.add(1);
+        error!(
+            endpoint.id = %one.endpoint_id,
+            webhook.id = one.webhook_id,
+            error = refused as &dyn std::error::Error,
+            "Postgres refuses to record an attempt of {}; it will be sent again",
+            one.webhook_id
+        );
+    }
+
+    /// Tries until Postgres has it, but for what is in lanes that somebody holds: gives the lanes that nobody does. Fails only
+    /// for what would fail again.
+    async fn insist(&self, batch: &[Ended]) -> Result<Free, RecordError> {
         let mut back_off = BackOff::default();
         loop {
             match self.try_record(batch).await {
-                Ok(()) => return Ok(()),
+                Ok(free) => return Ok(free),
                 Err(RecordError::Query(refused)) if database::trouble(&refused) == Trouble::Work => {
                     return Err(refused.into());
                 }
@@ -158,31 +191,54 @@ impl Recorder {
                         "{} attempts cannot be recorded yet",
                         batch.len()
                     );
-                    tokio::time::sleep(back_off.next()).await;
+                    sleep(back_off.next()).await;
                 }
             }
         }
     }
 
-    async fn try_record(&self, batch: &[Ended]) -> Result<(), RecordError> {
+    async fn try_record(&self, batch: &[Ended]) -> Result<Free, RecordError> {
         let mut connection = self.database.connection().await?;
         let lanes = lanes_of(batch);
-        if lanes.is_empty() {
+        let free = if lanes.is_empty() {
             attempts::record(&connection, batch).await?;
+            Free::new()
         } else {
             let recording = connection.transaction(async |conn| {
-                lanes::lock(conn, &lanes).await?;
-                attempts::record(conn, batch).await?;
-                lanes::promote(conn, &lanes).await
+                let free = lanes::try_lock(conn, &lanes).await?;
+                let ready: Vec<&Recorded> = batch
+                    .iter()
+                    .map(|ended| &ended.recorded)
+                    .filter(|one| lane_of(one).is_none_or(|lane| free.contains(&lane)))
+                    .collect();
+                attempts::record(conn, &ready).await?;
+                lanes::promote(conn, &free).await?;
+                QueryResult::Ok(free.into_iter().map(owned).collect())
             });
-            recording.await?;
-        }
+            recording.await?
+        };
         self.counters.records.add(1);
-        self.counters.recorded.add(batch.len());
-        Ok(())
+        self.counters.recorded.add(batch.iter().filter(|ended| is_in(&free, ended)).count());
+        Ok(free)
     }
 }
 
+/// Lanes that nobody else held when a batch was recorded.
+type Free = BTreeSet<(String, String)>;
+
+fn owned((endpoint, lane): Lane<'_>) -> (String, String) {
+    (endpoint.to_owned(), lane.to_owned())
+}
+
+fn lane_of(one: &Recorded) -> Option<Lane<'_>> {
+    Some((one.endpoint_id.as_str(), one.lane.as_deref()?))
+}
+
+/// Whether it is recorded, where these lanes are free.
+fn is_in(free: &Free, ended: &Ended) -> bool {
+    lane_of(&ended.recorded).is_none_or(|lane| free.contains(&owned(lane)))
+}
+
 fn lanes_of(batch: &[Ended]) -> BTreeSet<Lane<'_>> {
-    lanes::of(batch.iter().map(|ended| (ended.recorded.endpoint_id.as_str(), ended.recorded.lane.as_deref())))
+    batch.iter().filter_map(|ended| lane_of(&ended.recorded)).collect()
 }
