@@ -22,6 +22,8 @@ mod changing;
 mod direct;
 #[path = "cli/doctor.rs"]
 mod doctor;
+#[path = "cli/enabling.rs"]
+mod enabling;
 #[path = "cli/grants.rs"]
 mod grants;
 #[path = "cli/limits.rs"]

@@ -25,8 +25,10 @@ use crate::{
     endpoints::{Target, TargetColumns},
 };
 
+mod catch_up;
 mod release;
 
+pub use catch_up::{Kind, Owed, catch_up, owed};
 pub use release::release;
 
 /// How many deliveries may be taken, or how many more fit.
@@ -257,21 +259,4 @@ statement! {
 pub async fn next_due(conn: &AsyncPgConnection) -> QueryResult<Option<Duration>> {
     let microseconds: Option<i64> = NextDue { lifetime: std::marker::PhantomData }.get_result(&mut &*conn).await?;
     Ok(microseconds.map(|microseconds| Duration::from_micros(microseconds.unsigned_abs())))
-}
-
-statement! {
-    CatchUp { endpoint_id: &'a str => Text } -> (),
-    "UPDATE due SET due_at = now(), attempts = 0 WHERE endpoint_id = ? AND lease IS NULL AND due_at IS NOT NULL"
-}
-
-/// Makes due at once whatever an endpoint is owed, from the start of the schedule: what held it up was no fault of the
-/// delivery's. Says how many deliveries it is owed.
-///
-/// # Errors
-/// As any query.
-pub(crate) async fn catch_up(conn: &AsyncPgConnection, endpoint_id: &EndpointId) -> QueryResult<usize> {
-    let statement = CatchUp { endpoint_id: endpoint_id.as_str(), lifetime: std::marker::PhantomData };
-    statement.execute(&mut &*conn).await?;
-    let (owed, _) = crate::listing::owed_to(conn, endpoint_id.as_str()).await?;
-    Ok(usize::try_from(owed).unwrap_or_default())
 }

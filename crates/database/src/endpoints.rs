@@ -12,16 +12,17 @@ pub mod troubles;
 use chrono::{DateTime, Utc};
 use diesel::{
     prelude::*,
-    sql_types::{Array, Binary, Integer, Nullable, SmallInt, Text, Timestamptz},
+    sql_types::{Array, Binary, Bool, Integer, Nullable, SmallInt, Text, Timestamptz},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use secrecy::{ExposeSecret, SecretString};
 use vocabulary::{AccountId, EndpointId, IdError, MasterKey, Terms};
 
 use crate::{
-    QueryError, QueryResult, due,
+    QueryError, QueryResult,
+    due::{self, Kind},
     error::OpenError,
-    gates,
+    facts, gates,
     schema::{accounts, endpoints},
 };
 
@@ -217,12 +218,12 @@ pub async fn set_access(
     diesel::update(endpoints::table.find(id.as_str())).set(changed).execute(&mut &*conn).await.map(drop)
 }
 
-/// Enables an endpoint: what it is owed is due at once, whatever it had shown before. Says whether there is one of that id,
-/// and how many deliveries it is owed.
+/// Enables an endpoint, whatever it had shown before. What it is owed is due at once if [`due::catch_up`] went over it before;
+/// what came since is made due here, a chunk of it at most. Says whether there is one of that id.
 ///
 /// # Errors
 /// As any query. To be called in a transaction.
-pub async fn enable(conn: &AsyncPgConnection, id: &EndpointId) -> QueryResult<Option<usize>> {
+pub async fn enable(conn: &AsyncPgConnection, id: &EndpointId) -> QueryResult<bool> {
     let changed = diesel::update(endpoints::table.find(id.as_str()))
         .set((
             endpoints::enabled.eq(true),
@@ -233,10 +234,12 @@ pub async fn enable(conn: &AsyncPgConnection, id: &EndpointId) -> QueryResult<Op
         .execute(&mut &*conn)
         .await?;
     if changed == 0 {
-        return Ok(None);
+        return Ok(false);
     }
     gates::lift(conn, id).await?;
-    due::catch_up(conn, id).await.map(Some)
+    due::catch_up(conn, id, Kind::Tried, DateTime::UNIX_EPOCH).await?;
+    due::catch_up(conn, id, Kind::Untried, facts::now(conn).await?).await?;
+    Ok(true)
 }
 
 /// Disables an endpoint that is enabled, for a reason. Gives its account, or `None` where there is no such endpoint.
@@ -244,7 +247,30 @@ pub async fn enable(conn: &AsyncPgConnection, id: &EndpointId) -> QueryResult<Op
 /// # Errors
 /// As any query.
 pub async fn disable(conn: &AsyncPgConnection, id: &EndpointId, reason: &str) -> QueryResult<Option<AccountId>> {
-    let enabled = endpoints::table.find(id.as_str()).filter(endpoints::enabled);
+    disable_where(conn, id, None, reason).await
+}
+
+/// The same because of what was answered at a URL: of an endpoint that is somewhere else by now that says nothing.
+///
+/// # Errors
+/// As any query.
+pub async fn disable_at(
+    conn: &AsyncPgConnection,
+    id: &EndpointId,
+    url: &str,
+    reason: &str,
+) -> QueryResult<Option<AccountId>> {
+    disable_where(conn, id, Some(url), reason).await
+}
+
+async fn disable_where(
+    conn: &AsyncPgConnection,
+    id: &EndpointId,
+    url: Option<&str>,
+    reason: &str,
+) -> QueryResult<Option<AccountId>> {
+    let is_there = url.is_none().into_sql::<Bool>().or(endpoints::url.nullable().eq(url).assume_not_null());
+    let enabled = endpoints::table.find(id.as_str()).filter(endpoints::enabled).filter(is_there);
     let account: Option<String> = diesel::update(enabled)
         .set((
             endpoints::enabled.eq(false),

@@ -12,6 +12,7 @@ use database::{
     Database, DatabaseError, QueryError, QueryResult, Trouble,
     attempts::{self, Recorded},
     due::Gate,
+    endpoints::Target,
     lanes::{self, Lane},
 };
 use diesel_async::AsyncConnection;
@@ -41,6 +42,8 @@ const HELD: Duration = Duration::from_millis(20);
 pub(crate) struct Ended {
     pub(crate) recorded: Recorded,
     pub(crate) outcome: Outcome,
+    /// Where it was sent.
+    pub(crate) target: Arc<Target>,
     /// The gate of its endpoint, if that has one.
     pub(crate) gate: Option<Gate>,
     /// Whether its delivery had failed before.

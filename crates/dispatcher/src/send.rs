@@ -48,6 +48,7 @@ impl Sender {
             Ok(answer) => answer,
             Err(no_place) => return self.put_off(&leased, no_place, permit, desk).await,
         };
+        let target = leased.target.clone();
         let (recorded, outcome) = self.attempter.judge(leased, answer, now, began.elapsed());
         fail_point!("dispatcher-after-answer");
         if let (Outcome::Failed(cause @ (Cause::Secret | Cause::Access)), Some(detail)) = (&outcome, &recorded.detail) {
@@ -57,7 +58,7 @@ impl Sender {
         permit.answered();
         desk.send_what_may();
         self.counters.count(&outcome, recorded.next);
-        let ended = Ended { recorded, outcome, gate, is_retry, _permit: permit };
+        let ended = Ended { recorded, outcome, target, gate, is_retry, _permit: permit };
         let recorder = if ended.recorded.lane.is_some() { &self.ended_in_lane } else { &self.ended };
         if recorder.send(ended).is_err() {
             error!("the recorder is gone; a delivery will be sent again");

@@ -43,15 +43,18 @@ pub(crate) async fn note(
             counters.circuits_opened.add(usize::from(turned == Some(Turned::Open)));
             counters.circuits_closed.add(usize::from(turned == Some(Turned::Closed)));
             if failing_for >= disable_after {
-                hopeless.insert(endpoint_id.clone(), format!("every attempt has failed for {}", in_words(failing_for)));
+                let reason = format!("every attempt has failed for {}", in_words(failing_for));
+                hopeless.insert(endpoint_id.clone(), (reason, None));
             }
             followed.left_alone.extend(rests.then_some(endpoint_id));
         }
     }
     let gone = ended.iter().filter(|ended| ended.outcome.is_gone());
-    hopeless.extend(gone.map(|ended| (ended.recorded.endpoint_id.clone(), "it answered 410: gone".to_owned())));
-    for (endpoint_id, reason) in hopeless {
-        if disable(conn, &endpoint_id, &reason).await? {
+    hopeless.extend(gone.map(|ended| {
+        (ended.recorded.endpoint_id.clone(), ("it answered 410: gone".to_owned(), Some(ended.target.url.as_str())))
+    }));
+    for (endpoint_id, (reason, url)) in hopeless {
+        if disable(conn, &endpoint_id, url, &reason).await? {
             counters.endpoints_disabled.add(1);
             followed.left_alone.push(endpoint_id.clone());
             followed.disabled.insert(endpoint_id, reason);
@@ -113,11 +116,20 @@ fn shown(ended: &[Ended]) -> Vec<Shown> {
     by_endpoint.into_values().filter(is_news).map(|(shown, _)| shown).collect()
 }
 
-/// Disables an endpoint that is enabled still, and tells its account: together, so that nobody is cut off unheard. Says
-/// whether it was enabled.
-async fn disable(conn: &mut Connection, endpoint_id: &EndpointId, reason: &str) -> Result<bool, QueryError> {
+/// Disables an endpoint that is enabled still, and at this URL still where the reason is what was answered there; and tells its
+/// account: together, so that nobody is cut off unheard. Says whether it was so.
+async fn disable(
+    conn: &mut Connection,
+    endpoint_id: &EndpointId,
+    url: Option<&str>,
+    reason: &str,
+) -> Result<bool, QueryError> {
     conn.transaction(async |conn| {
-        let Some(account) = endpoints::disable(conn, endpoint_id, reason).await? else { return Ok(false) };
+        let disabled = match url {
+            Some(url) => endpoints::disable_at(conn, endpoint_id, url, reason).await?,
+            None => endpoints::disable(conn, endpoint_id, reason).await?,
+        };
+        let Some(account) = disabled else { return Ok(false) };
         let told = notice::tell_disabled(conn, &account, endpoint_id, reason).await?;
         endpoints::set_told(conn, endpoint_id, told).await?;
         Ok(true)

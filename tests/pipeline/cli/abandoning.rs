@@ -118,6 +118,8 @@ async fn nothing_is_given_up_without_a_reason_or_without_saying_what() {
         ("deliveries abandon --reason test".to_owned(), "<WEBHOOK_ID|--state <STATE>|--endpoint <ID>"),
         ("deliveries abandon --state delivered --reason test".to_owned(), "only what is pending can be given up"),
         ("deliveries abandon --endpoint nosuch --reason test".to_owned(), "there is no endpoint nosuch"),
+        ("deliveries abandon --state pending --reason test".to_owned(), "say whose deliveries are given up"),
+        ("deliveries abandon --status 500 --until 1h --reason test".to_owned(), "say whose deliveries are given up"),
         ("deliveries abandon msg_1 --reason test".to_owned(), "none of these is a delivery that is pending"),
     ];
 

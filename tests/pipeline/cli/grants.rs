@@ -44,12 +44,14 @@ async fn ranges_are_shown_as_they_hold_and_stay_until_they_are_given_anew_or_tak
 
     let added = latchhook.json("account add --id acme --allow-private 10.20.30.40/16,fd12::/32").await;
     let renamed = latchhook.json("account add --id acme --name Acme").await;
+    let again = latchhook.json("account add --id acme").await;
     let listed = latchhook.json("account list").await;
     let changed = latchhook.json("account set acme --allow-private 192.168.1.7").await;
     let taken_back = latchhook.json("account set acme --no-allow-private").await;
 
     assert_eq!(added["allowed_private"], json!(["10.20.0.0/16", "fd12::/32"]));
     assert_eq!((&renamed["name"], &renamed["allowed_private"]), (&json!("Acme"), &added["allowed_private"]));
+    assert_eq!(again, renamed);
     assert_eq!(listed[0]["allowed_private"], added["allowed_private"]);
     assert_eq!(changed["allowed_private"], json!(["192.168.1.7/32"]));
     assert_eq!(taken_back["allowed_private"], json!([]));

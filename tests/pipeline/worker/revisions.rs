@@ -135,7 +135,7 @@ async fn endpoints_that_are_changed_at_the_same_time_are_all_changed() {
         for _ in 0..20 {
             endpoints::disable(&connection, &id, "gone").await.unwrap();
             let enabling = connection.transaction(async |connection| endpoints::enable(connection, &id).await);
-            assert_eq!(enabling.await.unwrap(), Some(0));
+            assert!(enabling.await.unwrap());
         }
     });
     let at_once = [("e4", "e5"), ("e6", "e7")].map(async |(one, other)| {

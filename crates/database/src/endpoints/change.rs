@@ -8,7 +8,7 @@ use vocabulary::{EndpointId, EventTypes, Filter, Format, GiveUpOn, OrderedBy, So
 
 use super::EndpointRow;
 use crate::{
-    QueryResult,
+    QueryResult, gates,
     schema::{self, endpoints},
 };
 
@@ -121,17 +121,25 @@ fn statuses(given: &GiveUpOn) -> Vec<i16> {
     given.statuses().iter().map(|status| i16::try_from(*status).unwrap_or(i16::MAX)).collect()
 }
 
-/// Changes an endpoint. Gives it as it stands then, or `None` where there is none of that id.
+/// Changes an endpoint. Gives it as it stands then, or `None` where there is none of that id. At another URL nothing is known of
+/// it: how the former one stood is forgotten.
 ///
 /// # Errors
 /// As any query. To be called in a transaction.
 pub async fn set(conn: &AsyncPgConnection, id: &EndpointId, change: &Change) -> QueryResult<Option<EndpointRow>> {
+    let url = change.url.as_deref().unwrap_or_default();
+    let is_elsewhere = endpoints::table.find(id.as_str()).filter(endpoints::url.ne(url)).for_no_key_update();
+    let moves = change.url.is_some()
+        && is_elsewhere.select(endpoints::id).first::<String>(&mut &*conn).await.optional()?.is_some();
     let changed = diesel::update(endpoints::table.find(id.as_str()))
         .set((Columns::of(change), endpoints::revision.eq(crate::sequences::next_revision())))
         .returning(EndpointRow::as_returning())
         .get_result(&mut &*conn)
         .await
         .optional()?;
+    if moves {
+        gates::lift(conn, id).await?;
+    }
     if changed.is_some() && change.limits() {
         give_gate(conn, id).await?;
     }

@@ -29,7 +29,7 @@ pub(super) struct Add {
     /// Its name in other commands; a random one if not given
     #[arg(long, value_name = "I")]
     id: Option<AccountId>,
-    /// What people call it; its id if not given
+    /// What people call it; what it is called already, or its id, if not given
     #[arg(long, value_name = "N")]
     name: Option<String>,
     #[command(flatten)]
@@ -85,10 +85,12 @@ impl Add {
     /// The one transaction: an account is not left without the ranges that it was added with.
     async fn run(self, context: &mut Context<'_>) -> anyhow::Result<()> {
         let id = self.id.map_or_else(fresh_id, Ok)?;
-        let (name, ranges) = (self.name.as_deref().unwrap_or(id.as_str()), self.ranges.wanted());
+        let (given, ranges) = (self.name, self.ranges.wanted());
         let mut conn = context.postgres().await?;
         let adding = conn.transaction(async |conn| {
-            accounts::put(conn, &id, name).await?;
+            let known = accounts::find(conn, &id).await?.map(|account| account.name);
+            let name = given.or(known).unwrap_or_else(|| id.to_string());
+            accounts::put(conn, &id, &name).await?;
             match &ranges {
                 Some(ranges) => allow(conn, "account add", &id, ranges).await.map(drop),
                 None => database::QueryResult::Ok(()),

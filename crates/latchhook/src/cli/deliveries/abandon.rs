@@ -69,6 +69,10 @@ impl Abandon {
             filter.state.is_none_or(|state| state == State::Pending),
             "only what is pending can be given up: leave --state out"
         );
+        ensure!(
+            !webhook_ids.is_empty() || filter.names_endpoint_or_event(),
+            "say whose deliveries are given up: --endpoint, --event, or webhook ids; nobody means everything that everybody is owed"
+        );
         let states = vec![State::Pending.as_str().to_owned()];
         let mut conn = context.postgres().await?;
         filter.must_name_what_is_there(&conn).await?;

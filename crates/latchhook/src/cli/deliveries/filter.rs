@@ -79,6 +79,11 @@ impl Filter {
         self.endpoint.is_some() && self.since.is_some()
     }
 
+    /// Whether it is about one endpoint or one event.
+    pub(super) fn names_endpoint_or_event(&self) -> bool {
+        self.endpoint.is_some() || self.event.is_some()
+    }
+
     /// What it means now.
     ///
     /// # Errors

@@ -13,8 +13,13 @@ mod terms;
 mod test_filter;
 
 use anyhow::{Context as _, anyhow, ensure};
+use chrono::DateTime;
 use clap::{Args, Subcommand};
-use database::{AsyncPgConnection, QueryResult, accounts, audit_log, endpoints};
+use database::{
+    AsyncPgConnection, QueryResult, accounts, audit_log,
+    due::{self, Kind, Owed},
+    endpoints, facts,
+};
 use diesel_async::AsyncConnection;
 use dispatcher::{Granted, Guard};
 use serde_json::json;
@@ -87,17 +92,25 @@ pub(super) async fn run(command: Command, context: &mut Context<'_>) -> anyhow::
 
 async fn enable(context: &mut Context<'_>, id: &EndpointId) -> anyhow::Result<()> {
     let mut conn = context.postgres().await?;
+    must_exist(&conn, id).await?;
+    for (kind, from) in [(Kind::Tried, DateTime::UNIX_EPOCH), (Kind::Untried, facts::now(&conn).await?)] {
+        let mut next = Some(from);
+        while let Some(from) = next {
+            next = due::catch_up(&conn, id, kind, from).await?;
+        }
+    }
     let actor = actor();
     let deed = audit_log::Deed { actor: &actor, action: "endpoint enable", target: id.as_str(), detail: "" };
     let enabling = conn.transaction(async |conn| {
-        let owed = endpoints::enable(conn, id).await?;
-        if owed.is_some() {
+        let is_there = endpoints::enable(conn, id).await?;
+        if is_there {
             audit_log::record(conn, &deed).await?;
         }
-        QueryResult::Ok(owed)
+        QueryResult::Ok(is_there)
     });
-    let owed = enabling.await?.with_context(|| unknown(id))?;
-    context.out.object(&json!({"id": id, "enabled": true, "due_now": owed}))
+    ensure!(enabling.await?, unknown(id));
+    let Owed { due, waiting_in_lane } = due::owed(&conn, id).await?;
+    context.out.object(&json!({"id": id, "enabled": true, "due_now": due, "waiting_in_lane": waiting_in_lane}))
 }
 
 async fn disable(context: &mut Context<'_>, id: &EndpointId, reason: &str) -> anyhow::Result<()> {

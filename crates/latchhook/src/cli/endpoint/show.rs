@@ -36,7 +36,8 @@ impl Show {
         let (pending, next_due_at) = listing::owed_to(&conn, id.as_str()).await?;
         let mut endpoint = described(&conn, context, id, &row).await?;
         endpoint["pending"] = json!(pending);
-        endpoint["next_due_at"] = json!(next_due_at);
+        // What a disabled one is owed is held, whenever it was to be tried.
+        endpoint["next_due_at"] = json!(next_due_at.filter(|_| row.enabled));
         endpoint["secrets"] = secrets::shown(&conn, context, id).await?;
         Standing::read(&conn, id).await?.show(&mut endpoint, context);
         self.show_with_preview(endpoint, row.schedule_s.as_deref(), context)

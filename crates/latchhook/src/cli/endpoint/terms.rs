@@ -28,7 +28,7 @@ pub(super) struct WantedTerms {
 /// The terms that an endpoint can do without.
 #[derive(Debug, Args)]
 pub(super) struct GivenTerms {
-    /// Only what these sources hear, with commas; all of the account's if not given
+    /// Only what these sources hear, with commas; all of the account's if `add` is not given it
     #[arg(long, value_name = "IDS", value_delimiter = ',')]
     sources: Vec<SourceId>,
     #[command(flatten)]
@@ -37,11 +37,11 @@ pub(super) struct GivenTerms {
     #[arg(long, value_name = "F")]
     format: Option<Format>,
     /// The pauses between attempts, with commas: 5s,5m,30m,2h; none for a single attempt. What `run` is told by
-    /// --retry-after if not given: Standard Webhooks' schedule
+    /// --retry-after if `add` is not given it: Standard Webhooks' schedule
     #[arg(long, value_name = "PAUSES", value_parser = pauses)]
     schedule: Option<Pauses>,
     /// Statuses that are a last word, with commas: 400,404,422, or 4xx for all that can be one. A delivery that is answered
-    /// so is given up at once, for a person to retry; after none of them if not given
+    /// so is given up at once, for a person to retry; after none of them if `add` is not given it
     #[arg(long, value_name = "STATUSES")]
     give_up_on: Option<GiveUpOn>,
     /// Requests at the same time, of the whole fleet, at most
