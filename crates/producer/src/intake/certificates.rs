@@ -137,7 +137,7 @@ impl Shared {
     }
 }
 
-/// One that has ended is as good as none, and else would be fetched for each request.
+/// One that has ended would be forgotten at once, and nobody told why there is none.
 fn read(pem: &[u8], now: DateTime<Utc>) -> Result<Certificate, Unfit> {
     let pem = std::str::from_utf8(pem).map_err(|_| Unfit::Unusable(CertificateError::NotPem))?;
     let certificate = Certificate::read(pem).map_err(Unfit::Unusable)?;

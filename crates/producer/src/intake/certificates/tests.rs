@@ -79,3 +79,18 @@ async fn the_log_says_once_a_minute_for_each_account_which_address_it_was_why_an
         assert!(line.contains("A source with the setting certificates needs none"), "{line}");
     }
 }
+
+#[tokio::test]
+async fn the_log_says_of_a_certificate_that_has_ended_when_that_was() {
+    let log = Log::default();
+    let _logging = log.start();
+    // Of PayPal's sandbox, in 2015.
+    let ended = include_bytes!("../../../../providers/src/paypal/sandbox.pem");
+    let certificates = Certificates::new(|_| Box::pin(async { Ok(Bytes::from_static(ended)) }));
+
+    look_up(&certificates, "a", "https://x/1", Utc::now()).await;
+
+    let lines = log.lines();
+    assert_eq!(lines.len(), 1, "{lines:#?}");
+    assert!(lines[0].contains("the certificate ended at 2017-03-22 12:00:00 UTC"), "{lines:#?}");
+}
