@@ -101,7 +101,7 @@ async fn the_time_for_a_fetch_covers_the_last_byte_of_its_body() {
 
     for answer in ["", "HTTP/1.1 200 OK\r\n", "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf"] {
         let server = Server::falling_silent_behind(answer).await;
-        let fetched = client().fetch(&server.url, within).await;
+        let fetched = timeout(WITHIN, client().fetch(&server.url, within)).await.expect("it ends");
         assert!(matches!(fetched, Err(FetchError::Late(_))), "{answer:?}: {fetched:?}");
     }
 }
