@@ -4,6 +4,7 @@
 
 mod producer {
     mod answers;
+    mod certificates;
     mod clients;
     mod door;
     mod examples;
@@ -12,6 +13,7 @@ mod producer {
     mod library;
     mod limits;
     mod outage;
+    mod paypal;
     mod raw_events;
     mod server;
     mod signature;

@@ -20,7 +20,8 @@ use crate::{
     targets::{Opened, Targets, Unsent},
 };
 
-const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("latchhook/", env!("CARGO_PKG_VERSION")));
+/// Who asks, as servers are told.
+pub(crate) const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("latchhook/", env!("CARGO_PKG_VERSION")));
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// What every attempt needs.

@@ -29,7 +29,10 @@ use hyper_util::{
     client::legacy,
     rt::{TokioExecutor, TokioTimer},
 };
-use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{
+    RootCertStore,
+    sign::{CertifiedKey, SingleCertAndKey},
+};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
@@ -43,7 +46,7 @@ use crate::{
 };
 
 /// Bytes of an answer's body that are read; a larger one is a failure.
-const MOST_BODY: usize = 64 * 1024;
+pub(crate) const MOST_BODY: usize = 64 * 1024;
 /// Bytes of an answer's body that are kept with the attempt.
 const KEPT_BODY: usize = 1024;
 /// About the most bytes of an answer's head that are read: hyper reads in steps that double, so up to twice as much may pass.
@@ -109,7 +112,11 @@ enum Failure {
 impl Client {
     /// A client behind a guard. Servers must show a certificate that Mozilla's roots vouch for.
     pub fn new(guard: Guard) -> Self {
-        let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+        Self::trusting(guard, RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() })
+    }
+
+    /// Likewise, with other roots in the place of Mozilla's: for programs whose servers others vouch for.
+    pub fn trusting(guard: Guard, roots: RootCertStore) -> Self {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let tls = rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()

@@ -1,5 +1,6 @@
 //! The stages in one process: which of them, over which stores, until when.
 
+mod certificates;
 mod console;
 mod forwarder;
 mod metrics;
@@ -229,6 +230,7 @@ impl Stages {
             &redis,
             producer.clone(),
             SourceBook::new(&redis, master(settings)?),
+            certificates::through(Client::new(Guard::new(settings.allow_private.clone()))),
             IntakeSettings::default(),
         );
         let (looking, stopped) = (intake.clone(), stop.clone());

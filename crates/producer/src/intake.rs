@@ -8,6 +8,7 @@
 mod bearer;
 mod body;
 mod book;
+mod certificates;
 mod counters;
 mod entrance;
 mod files;
@@ -35,6 +36,7 @@ use tokio::{join, sync::Semaphore, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 pub use book::{Lookup, SourceBook};
+pub use certificates::{Certificates, Fetched};
 pub use counters::IntakeCounters;
 pub use refusal::Refusal;
 pub use server::{ConnectionLimits, Stopped, serve};
@@ -53,6 +55,7 @@ pub struct Intake(Arc<Shared>);
 struct Shared {
     producer: Producer,
     book: SourceBook,
+    certificates: Certificates,
     inbound: Inbound,
     pressure: Pressure,
     reading: Arc<Semaphore>,
@@ -84,10 +87,17 @@ impl Default for IntakeSettings {
 impl Intake {
     /// A door in front of `producer`, whose queue is in `redis`, for the sources in `book`. It answers 503 until the first
     /// [`Intake::look`].
-    pub fn new(redis: &Redis, producer: Producer, book: SourceBook, settings: IntakeSettings) -> Self {
+    pub fn new(
+        redis: &Redis,
+        producer: Producer,
+        book: SourceBook,
+        certificates: Certificates,
+        settings: IntakeSettings,
+    ) -> Self {
         Self(Arc::new(Shared {
             producer,
             book,
+            certificates,
             inbound: Inbound::new(redis),
             pressure: Pressure::default(),
             under_way: UnderWay::default(),

@@ -7,6 +7,7 @@
 //!   bytes, and hands those bytes to a [`Producer`] verbatim. No payload is parsed in this crate, so no shape of a
 //!   correctly signed body is ever refused.
 //! * [`SourceBook`]: what the door knows of the sources, from a snapshot in Redis. This crate knows no Postgres.
+//! * [`Certificates`]: what some providers sign with, fetched by whoever embeds this crate. It asks no server itself.
 //! * [`serve`]: the server below the door, with the deadlines that `axum::serve` does not have.
 //!
 //! One thing to know: every doubt is answered with an error. The sender then repeats, and a duplicate is harmless further
@@ -25,6 +26,7 @@ mod push;
 pub use counters::PushCounters;
 #[cfg(feature = "intake")]
 pub use intake::{
-    ConnectionLimits, Intake, IntakeCounters, IntakeSettings, Lookup, Refusal, SourceBook, Stopped, router, serve,
+    Certificates, ConnectionLimits, Fetched, Intake, IntakeCounters, IntakeSettings, Lookup, Refusal, SourceBook,
+    Stopped, router, serve,
 };
 pub use producer::{BODY_LIMITS, EnqueueError, Producer, ProducerSettings};

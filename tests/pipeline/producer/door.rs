@@ -5,7 +5,8 @@ use std::{future::poll_fn, net::SocketAddr, pin::Pin, task::Poll, time::Duration
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use producer::{
-    ConnectionLimits, Intake, IntakeSettings, Producer, ProducerSettings, SourceBook, Stopped, router, serve,
+    Certificates, ConnectionLimits, Intake, IntakeSettings, Producer, ProducerSettings, SourceBook, Stopped, router,
+    serve,
 };
 use queue::{Inbound, Redis, Snapshots};
 use ring::hmac;
@@ -25,6 +26,7 @@ pub(super) const VERIFY_TOKEN: &str = "vibecoding";
 pub(super) struct Plan {
     pub(super) producer: ProducerSettings,
     pub(super) intake: IntakeSettings,
+    pub(super) certificates: Certificates,
     pub(super) limits: ConnectionLimits,
 }
 
@@ -62,7 +64,7 @@ impl Plan {
         let master = secret_text(&MasterKey::generate());
         let producer = Producer::new(&redis, self.producer);
         let book = SourceBook::new(&redis, MasterKey::parse(&master.clone().into()).unwrap());
-        let intake = Intake::new(&redis, producer.clone(), book, self.intake);
+        let intake = Intake::new(&redis, producer.clone(), book, self.certificates, self.intake);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
         let server = tokio::spawn(serve(listener, router(intake.clone()), self.limits, stop.clone()));

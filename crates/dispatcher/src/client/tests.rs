@@ -1,7 +1,7 @@
 //! Customers with TLS: whom a request is sent to, and as whom.
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, SanType, date_time_ymd};
-use rustls::{ClientConfig, RootCertStore, ServerConfig, server::WebPkiClientVerifier};
+use rustls::{RootCertStore, ServerConfig, server::WebPkiClientVerifier};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -38,12 +38,7 @@ impl Authority {
 
     /// A client that may send to this machine, and believes this authority.
     pub(crate) fn client(&self) -> Client {
-        let tls = ClientConfig::builder_with_provider(provider())
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(self.roots())
-            .with_no_client_auth();
-        Client::with(Connector { guard: Guard::new("127.0.0.1".parse().unwrap()), tls: Arc::new(tls) })
+        Client::trusting(Guard::new("127.0.0.1".parse().unwrap()), self.roots())
     }
 
     /// What a customer gives us to show.

@@ -64,7 +64,7 @@ impl Intake {
         let query = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri).map_err(|_| Refusal::Signature)?.0;
         let now = Utc::now();
         let asked = providers::Request { headers: &parts.headers, query: &query, body: &whole.bytes, now };
-        if let Verdict::Forged(reason) = provider.verify(&source, &asked) {
+        if let Verdict::Forged(reason) = self.verify(provider, &source, &asked)? {
             debug!(source.id = %source.id, "source {}: {reason}", source.id);
             return Err(Refusal::Signature.into());
         }
@@ -80,6 +80,17 @@ impl Intake {
         self.0.producer.enqueue(&raw_event).await.map_err(|error| refusal_for(&error))?;
         self.counters().accept(1, whole.bytes.len());
         Ok(provider.thanks(&asked))
+    }
+
+    fn verify(&self, provider: Provider, source: &Source, asked: &providers::Request<'_>) -> Result<Verdict, Refusal> {
+        let Some(url) = provider.certificate_url(source, asked) else { return Ok(provider.verify(source, asked)) };
+        let certificates = &self.0.certificates;
+        let certificate = certificates.look_up(source, url, asked.now).ok_or(Refusal::Certificate)?;
+        let verdict = provider.verify_by(source, asked, &certificate);
+        if verdict == Verdict::Genuine {
+            certificates.vouched(url, asked.now);
+        }
+        Ok(verdict)
     }
 
     async fn shake_hands(&self, id: Id, query: &[(String, String)]) -> Result<String, Refusal> {

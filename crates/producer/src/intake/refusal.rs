@@ -42,6 +42,8 @@ pub enum Refusal {
     Stale,
     /// 503: the source's provider is unknown to this binary; an older one among newer ones.
     UnknownProvider,
+    /// 503: the certificate that the request says it is signed with is not at hand.
+    Certificate,
     /// 503: too many bodies are in memory, or wait for Redis.
     Busy,
     /// 503: Redis is above 75 % of its memory.
@@ -52,7 +54,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// All of them, in the order of their declaration.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Broken,
         Self::BadKey,
         Self::Signature,
@@ -69,6 +71,7 @@ impl Refusal {
         Self::TooMuch,
         Self::Stale,
         Self::UnknownProvider,
+        Self::Certificate,
         Self::Busy,
         Self::RedisFull,
         Self::RedisDown,
@@ -93,6 +96,7 @@ impl Refusal {
             Self::TooMuch => "too_much",
             Self::Stale => "stale",
             Self::UnknownProvider => "unknown_provider",
+            Self::Certificate => "certificate",
             Self::Busy => "busy",
             Self::RedisFull => "redis_full",
             Self::RedisDown => "redis_down",
@@ -128,9 +132,12 @@ impl Refusal {
             Self::TooMuch => {
                 (StatusCode::TOO_MANY_REQUESTS, "too much of this source is on its way already, try again later")
             }
-            Self::Stale | Self::UnknownProvider | Self::Busy | Self::RedisFull | Self::RedisDown => {
-                (StatusCode::SERVICE_UNAVAILABLE, "not taken, try again later")
-            }
+            Self::Stale
+            | Self::UnknownProvider
+            | Self::Certificate
+            | Self::Busy
+            | Self::RedisFull
+            | Self::RedisDown => (StatusCode::SERVICE_UNAVAILABLE, "not taken, try again later"),
         }
     }
 }

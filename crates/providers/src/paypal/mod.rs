@@ -36,7 +36,7 @@ const SIGNATURE: &str = "paypal-transmission-sig";
 const ALGORITHM: &str = "paypal-auth-algo";
 const URL: &str = "paypal-cert-url";
 
-/// The setting with certificates that need not be fetched.
+/// The setting with certificates, so that none are fetched.
 const CERTIFICATES: &str = "certificates";
 
 /// The hosts of its API, live and sandbox.
@@ -71,9 +71,10 @@ const ABOUT: About = About {
     body_limit: 3 * 1024 * 1024,
     settings: &[Setting {
         name: CERTIFICATES,
-        does: "what PayPal signs with, as it stands at the PAYPAL-CERT-URL of a request; several while it changes",
+        does: "what PayPal signs with, as it stands at the PAYPAL-CERT-URL of a request; several while it changes. Without it that \
+               is fetched from PayPal",
         expected: "certificates in PEM with keys of RSA, one behind the other",
-        needed: true,
+        needed: false,
         takes: |value| own_certificates(value).is_some(),
     }],
 };
