@@ -24,6 +24,8 @@ use crate::{
     desk::{Desk, give_back, release},
     foreign::Foreign,
     in_flight::{InFlight, Permit, Rooms},
+    left_alone::LeftAlone,
+    put_off::{self, PutOff},
     recorder::{LINGER, Recorder},
     send::Sender,
     settings::Settings,
@@ -112,11 +114,15 @@ impl Dispatcher {
         let in_flight = InFlight::new(settings.limits());
         let Settings { deadline, poll, batch, .. } = settings;
         let lease = settings.lease();
-        let foreign = Arc::new(Foreign::new(master.clone()));
+        let (to_release, put_off) = unbounded_channel();
+        tokio::spawn(put_off::release_all(database.clone(), put_off, batch));
+        let left_alone = Arc::new(LeftAlone::default());
+        let foreign = Arc::new(Foreign::new(master.clone(), left_alone.clone()));
+        let put_off = Arc::new(PutOff::new(left_alone.clone(), to_release));
         let attempter =
             Attempter { targets: Targets::new(master), client, deadline, schedule: settings.schedule.clone() };
-        let (attempter, put_off) = (Arc::new(attempter), Arc::default());
-        let sender = Sender { attempter, ended, ended_in_lane, counters: counters.clone(), foreign, put_off };
+        let (attempter, counted) = (Arc::new(attempter), counters.clone());
+        let sender = Sender { attempter, ended, ended_in_lane, counters: counted, foreign, left_alone, put_off };
         let desk = Desk::new(&settings, in_flight.clone(), sender.clone(), database.clone());
         let look = Arc::new(Notify::new());
         let recorder = |ended, linger| Recorder {
@@ -230,7 +236,7 @@ impl Dispatcher {
     }
 
     fn rooms(&self) -> Rooms {
-        self.in_flight.rooms().without(self.sender.foreign.closed(Instant::now()))
+        self.in_flight.rooms().without(self.sender.left_alone.closed(Instant::now()))
     }
 
     /// Takes what there is room for. The lease is counted from before it was asked for, so that it ends here no later than
@@ -261,7 +267,9 @@ impl Dispatcher {
 
     /// Gives back what others have the key for, and hands out the rest.
     async fn leave_to_others(&self, leased: Vec<Leased>) -> Vec<Leased> {
-        let closed = self.sender.foreign.note(&leased, Instant::now(), Utc::now());
+        let (Sender { foreign, left_alone, .. }, now) = (&self.sender, Instant::now());
+        foreign.note(&leased, now, Utc::now());
+        let closed = left_alone.among(&leased, now);
         if closed.is_empty() {
             return leased;
         }
