@@ -8,7 +8,7 @@
 //! are still free. One that answers nothing ends up with half of them, the next such with half of the rest, and so on; what
 //! finds no place waits in Postgres, as ever.
 //!
-//! Of the permits, all endpoints' and each one's, a quarter is left to what is leased, as long as there is something to
+//! Of the permits, all, each account's and each endpoint's, a quarter is left to what is leased, as long as there is something to
 //! lease. An endpoint that has deliveries due, be it for want of a place, gets none until they are leased: else new ones
 //! would be sent past old ones for ever. To lease costs more than to hand over. So workers are held up, a little, before an
 //! endpoint that answers runs out of places, and while as much is due as can be sent.
@@ -137,7 +137,7 @@ impl Desk {
         }
         let late = waiting.late(Instant::now() + *needed);
         let share = if waiting.has_all_permits { Share::All } else { Share::OfDesk };
-        for (leased, ends, permit) in waiting.next(|endpoint| in_flight.try_take(endpoint, share)) {
+        for (leased, ends, permit) in waiting.next(|leased| in_flight.try_take(leased, share)) {
             runtime.spawn(sender.clone().send(leased, permit, ends, self.clone()));
         }
         drop(waiting);

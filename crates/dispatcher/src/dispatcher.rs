@@ -74,6 +74,8 @@ struct Found {
     endpoints: HashSet<EndpointId>,
     /// Whether as much is due as there was room for.
     fills_room: bool,
+    /// Whether more may be due of an account that has its share.
+    hides_some: bool,
 }
 
 /// A delivery and the right to send it, until `ends`.
@@ -208,7 +210,7 @@ impl Dispatcher {
     async fn step(&mut self, stop: &CancellationToken) -> Result<Pause, DispatchError> {
         let hold = self.desk.hold();
         let rooms = self.rooms();
-        let Found { taken, endpoints, fills_room } = self.lease_due(&rooms).await?;
+        let Found { taken, endpoints, fills_room, hides_some } = self.lease_due(&rooms).await?;
         drop(hold);
         if stop.is_cancelled() {
             self.release(taken.into_iter().map(|taken| taken.leased).collect()).await?;
@@ -217,7 +219,7 @@ impl Dispatcher {
         // Without room nobody has looked, and nothing is known of what is due.
         if rooms.all.all > 0 {
             let full = rooms.full();
-            self.desk.hear(fills_room, &endpoints, |endpoint| !full.contains(endpoint));
+            self.desk.hear(fills_room, &endpoints, |endpoint| !hides_some && !full.contains(endpoint));
         }
         if !endpoints.is_empty() {
             let pause = Pause::after(&taken);
@@ -243,12 +245,14 @@ impl Dispatcher {
     /// in Postgres.
     async fn lease_due(&self, rooms: &Rooms) -> Result<Found, DispatchError> {
         if rooms.all.all == 0 {
-            return Ok(Found { taken: Vec::new(), endpoints: HashSet::new(), fills_room: false });
+            return Ok(Found { taken: Vec::new(), endpoints: HashSet::new(), fills_room: false, hides_some: false });
         }
         let connection = self.database.connection().await?;
         let ends = Instant::now() + self.lease;
         let room = Room { all: rooms.all.all.min(self.batch), retries: rooms.all.retries.min(self.batch) };
-        let request = LeaseRequest { room, per_endpoint: rooms.per_endpoint, busy: &rooms.busy, lease: self.lease };
+        let Rooms { per_endpoint, per_account, .. } = *rooms;
+        let (busy, busy_accounts, lease) = (&rooms.busy, &rooms.busy_accounts, self.lease);
+        let request = LeaseRequest { room, per_endpoint, busy, per_account, busy_accounts, lease };
         let leased = due::lease(&connection, &request).await?;
         drop(connection);
         self.counters.leased.add(leased.len());
@@ -256,13 +260,13 @@ impl Dispatcher {
             fail_point!("dispatcher-after-lease");
         }
         let endpoints = leased.iter().map(|leased| leased.endpoint_id.clone()).collect();
-        let fills_room = leased.len() >= rooms.all.all;
+        let (fills_room, hides_some) = (leased.len() >= rooms.all.all, rooms.hide_some(&leased));
         let take = |leased: Leased| {
-            let permit = self.in_flight.take(&leased.endpoint_id, leased.attempts > 0);
+            let permit = self.in_flight.take(&leased);
             Taken { leased, permit, ends }
         };
         let taken = self.leave_to_others(leased).await.into_iter().map(take).collect();
-        Ok(Found { taken, endpoints, fills_room })
+        Ok(Found { taken, endpoints, fills_room, hides_some })
     }
 
     /// Gives back what others have the key for, and hands out the rest.
