@@ -49,6 +49,10 @@ pub struct LeaseRequest<'a> {
     pub per_endpoint: Room,
     /// The endpoints that it is sending to, with what each can still take.
     pub busy: &'a [(EndpointId, Room)],
+    /// How many of them for an account that is not in `busy_accounts`.
+    pub per_account: Room,
+    /// The accounts that it is sending for, with what each can still have.
+    pub busy_accounts: &'a [(String, Room)],
     /// How long it needs them for, by Postgres's clock.
     pub lease: Duration,
 }
@@ -87,7 +91,8 @@ pub struct Gate {
 
 statement! {
     /// Fair over endpoints: whoever has least in flight here comes first, equals in random order, and each gets the same share
-    /// of what was asked for; what one leaves, the next call finds.
+    /// of what was asked for; what one leaves, the next call finds. `placed` shares out what an account may have likewise among
+    /// its endpoints, one each where there are more of them than that.
     ///
     /// `owing` hops through the index from endpoint to endpoint, so that a backlog of one costs no more than a single row.
     /// Rows are updated where they were found (`ctid`), because a join on the key may be planned as a scan of the table.
@@ -105,23 +110,32 @@ statement! {
         busy: Vec<&'a str> => Array<Text>,
         busy_rooms: Vec<i64> => Array<BigInt>,
         busy_retries: Vec<i64> => Array<BigInt>,
+        own: i64 => BigInt,
+        own_retries: i64 => BigInt,
+        accounts: Vec<&'a str> => Array<Text>,
+        account_rooms: Vec<i64> => Array<BigInt>,
+        account_retries: Vec<i64> => Array<BigInt>,
     } -> (
         SqlUuid, Text, BigInt, Integer, Text, Binary, TargetColumns, Nullable<Bool>, Nullable<Bool>, Nullable<Text>
     ),
     "WITH RECURSIVE asked (room, retries, each, each_retries, lease_us) AS (SELECT ?, ?, ?, ?, ?), \
      busy (id, room, retries) AS (SELECT * FROM unnest(?, ?, ?)), \
+     own (room, retries) AS (SELECT ?, ?), \
+     accounts_busy (id, room, retries) AS (SELECT * FROM unnest(?, ?, ?)), \
      owing (id) AS ( \
          (SELECT endpoint_id FROM due ORDER BY endpoint_id LIMIT 1) \
          UNION ALL \
          SELECT (SELECT d.endpoint_id FROM due d WHERE d.endpoint_id > o.id ORDER BY d.endpoint_id LIMIT 1) \
          FROM owing o WHERE o.id IS NOT NULL), \
      willing AS MATERIALIZED ( \
-         SELECT e.id, coalesce(b.room, a.each) AS room, coalesce(b.retries, a.each_retries) AS retries, \
+         SELECT e.id, coalesce(b.room, a.each) AS room, coalesce(b.retries, a.each_retries) AS retries, e.account_id, \
+             coalesce(c.room, own.room) AS own_room, coalesce(c.retries, own.retries) AS own_retries, \
              e.max_in_flight, e.max_per_second, a.lease_us * interval '1 microsecond' AS lease, \
              coalesce((SELECT due_at FROM due WHERE endpoint_id = e.id AND NOT retry ORDER BY due_at LIMIT 1) <= now(), false) \
                  AS owes_first \
-         FROM asked a CROSS JOIN owing o JOIN endpoints e ON e.id = o.id LEFT JOIN busy b ON b.id = e.id \
-         WHERE e.enabled AND coalesce(b.room, a.each) > 0 AND ( \
+         FROM asked a CROSS JOIN own CROSS JOIN owing o JOIN endpoints e ON e.id = o.id LEFT JOIN busy b ON b.id = e.id \
+             LEFT JOIN accounts_busy c ON c.id = e.account_id \
+         WHERE e.enabled AND least(coalesce(b.room, a.each), coalesce(c.room, own.room)) > 0 AND ( \
              (SELECT due_at FROM due WHERE endpoint_id = e.id AND NOT retry ORDER BY due_at LIMIT 1) <= now() OR \
              (SELECT due_at FROM due WHERE endpoint_id = e.id AND retry ORDER BY due_at LIMIT 1) <= now())), \
      held AS MATERIALIZED ( \
@@ -131,17 +145,23 @@ statement! {
          FROM willing w JOIN gates g ON g.endpoint_id = w.id WHERE greatest(g.asked_until, g.rests_until) <= now() \
          AND g.turn = (SELECT seen.turn FROM gates seen WHERE seen.endpoint_id = g.endpoint_id) \
          FOR UPDATE OF g SKIP LOCKED), \
-     ready AS MATERIALIZED ( \
-         SELECT id, room, least(retries, CASE WHEN NOT owes_first THEN room WHEN is_open THEN 0 ELSE (room + (random() < 0.5)::int) / 2 END) \
-             AS retries, is_open, has_failed \
-         FROM (SELECT w.id, w.retries, w.room AS idle, w.owes_first, h.is_open, h.has_failed, least(w.room, \
-                 CASE WHEN h.is_open THEN 1 END, floor(h.tokens)::bigint, \
+     open AS MATERIALIZED ( \
+         SELECT w.id, w.account_id, w.own_room, w.own_retries, w.retries, w.room AS idle, w.owes_first, h.is_open, h.has_failed, \
+             least(w.room, CASE WHEN h.is_open THEN 1 END, floor(h.tokens)::bigint, \
                  w.max_in_flight - CASE WHEN w.max_in_flight IS NOT NULL THEN (SELECT count(*) FROM due d \
                      WHERE d.endpoint_id = w.id AND d.retry IN (false, true) AND d.lease IS NOT NULL \
                      AND d.due_at > now() AND d.due_at <= now() + greatest(w.lease, interval '10 minutes')) END) AS room \
-             FROM willing w LEFT JOIN held h ON h.id = w.id \
-             WHERE h.id IS NOT NULL OR NOT EXISTS (SELECT FROM gates g WHERE g.endpoint_id = w.id)) r \
-         WHERE room > 0 ORDER BY idle DESC, random()), \
+         FROM willing w LEFT JOIN held h ON h.id = w.id \
+         WHERE h.id IS NOT NULL OR NOT EXISTS (SELECT FROM gates g WHERE g.endpoint_id = w.id)), \
+     placed AS (SELECT *, count(*) OVER (PARTITION BY account_id) AS mates, \
+             row_number() OVER (PARTITION BY account_id ORDER BY idle DESC, random()) AS place FROM open WHERE room > 0), \
+     ready AS MATERIALIZED ( \
+         SELECT id, room, least(retries, CASE WHEN NOT owes_first THEN room WHEN is_open THEN 0 ELSE (room + (random() < 0.5)::int) / 2 END) \
+             AS retries, is_open, has_failed \
+         FROM (SELECT id, idle, owes_first, is_open, has_failed, least(room, greatest(1, own_room / mates)) AS room, \
+                 CASE WHEN place <= own_retries THEN least(retries, greatest(1, own_retries / mates)) ELSE 0 END AS retries \
+             FROM placed WHERE place <= own_room) p \
+         ORDER BY idle DESC, random()), \
      share AS MATERIALIZED (SELECT greatest(1, a.room / greatest(1, (SELECT count(*) FROM ready))) AS rows FROM asked a), \
      again AS MATERIALIZED ( \
          SELECT d.place, d.endpoint_id FROM share s CROSS JOIN ready r CROSS JOIN LATERAL ( \
@@ -190,6 +210,11 @@ pub async fn lease(conn: &AsyncPgConnection, request: &LeaseRequest<'_>) -> Quer
         busy: request.busy.iter().map(|(id, _)| id.as_str()).collect(),
         busy_rooms: request.busy.iter().map(|(_, room)| count(room.all)).collect(),
         busy_retries: request.busy.iter().map(|(_, room)| count(room.retries)).collect(),
+        own: count(request.per_account.all),
+        own_retries: count(request.per_account.retries),
+        accounts: request.busy_accounts.iter().map(|(id, _)| id.as_str()).collect(),
+        account_rooms: request.busy_accounts.iter().map(|(_, room)| count(room.all)).collect(),
+        account_retries: request.busy_accounts.iter().map(|(_, room)| count(room.retries)).collect(),
         lifetime: std::marker::PhantomData,
     };
     let rows: Vec<Row> = statement.load(&mut &*conn).await?;

@@ -8,7 +8,7 @@
 //! are still free. One that answers nothing ends up with half of them, the next such with half of the rest, and so on; what
 //! finds no place waits in Postgres, as ever.
 //!
-//! Of the permits, all endpoints' and each one's, a quarter is left to what is leased, as long as there is something to
+//! Of the permits, all, each account's and each endpoint's, a quarter is left to what is leased, as long as there is something to
 //! lease. An endpoint that has deliveries due, be it for want of a place, gets none until they are leased: else new ones
 //! would be sent past old ones for ever. To lease costs more than to hand over. So workers are held up, a little, before an
 //! endpoint that answers runs out of places, and while as much is due as can be sent.
@@ -22,7 +22,6 @@ mod waiting;
 
 use std::{
     collections::HashSet,
-    slice,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -44,7 +43,6 @@ use vocabulary::EndpointId;
 use crate::{
     dispatcher::DispatchError,
     in_flight::{InFlight, Share},
-    put_off,
     send::Sender,
     settings::Settings,
 };
@@ -116,9 +114,11 @@ impl Desk {
             return self.release(deliveries);
         }
         fail_point!("dispatcher-after-lease");
-        let Sender { counters, foreign, .. } = &self.0.sender;
+        let Sender { counters, foreign, left_alone, .. } = &self.0.sender;
         counters.handed_over.add(deliveries.len());
-        let closed = foreign.note(&deliveries, Instant::now(), Utc::now());
+        let now = Instant::now();
+        foreign.note(&deliveries, now, Utc::now());
+        let closed = left_alone.among(&deliveries, now);
         for leased in deliveries {
             waiting.queue(leased, ends);
         }
@@ -137,7 +137,7 @@ impl Desk {
         }
         let late = waiting.late(Instant::now() + *needed);
         let share = if waiting.has_all_permits { Share::All } else { Share::OfDesk };
-        for (leased, ends, permit) in waiting.next(|endpoint| in_flight.try_take(endpoint, share)) {
+        for (leased, ends, permit) in waiting.next(|leased| in_flight.try_take(leased, share)) {
             runtime.spawn(sender.clone().send(leased, permit, ends, self.clone()));
         }
         drop(waiting);
@@ -159,11 +159,6 @@ impl Desk {
         }
         let database = self.0.database.clone();
         self.0.runtime.spawn(async move { give_back(&database, &deliveries, Duration::ZERO).await });
-    }
-
-    /// Gives back a delivery that nobody could be asked about, for a little later.
-    pub(crate) async fn put_off(&self, leased: &Leased) {
-        give_back(&self.0.database, slice::from_ref(leased), put_off::PAUSE).await;
     }
 
     /// Sends nothing while somebody looks at the rooms and leases what fits into them: two who look could take the same room.

@@ -24,6 +24,8 @@ use crate::{
     desk::{Desk, give_back, release},
     foreign::Foreign,
     in_flight::{InFlight, Permit, Rooms},
+    left_alone::LeftAlone,
+    put_off::{self, PutOff},
     recorder::{LINGER, Recorder},
     send::Sender,
     settings::Settings,
@@ -72,6 +74,8 @@ struct Found {
     endpoints: HashSet<EndpointId>,
     /// Whether as much is due as there was room for.
     fills_room: bool,
+    /// Whether more may be due of an account that has its share.
+    hides_some: bool,
 }
 
 /// A delivery and the right to send it, until `ends`.
@@ -112,11 +116,15 @@ impl Dispatcher {
         let in_flight = InFlight::new(settings.limits());
         let Settings { deadline, poll, batch, .. } = settings;
         let lease = settings.lease();
-        let foreign = Arc::new(Foreign::new(master.clone()));
+        let (to_release, put_off) = unbounded_channel();
+        tokio::spawn(put_off::release_all(database.clone(), put_off, batch));
+        let left_alone = Arc::new(LeftAlone::default());
+        let foreign = Arc::new(Foreign::new(master.clone(), left_alone.clone()));
+        let put_off = Arc::new(PutOff::new(left_alone.clone(), to_release));
         let attempter =
             Attempter { targets: Targets::new(master), client, deadline, schedule: settings.schedule.clone() };
-        let (attempter, put_off) = (Arc::new(attempter), Arc::default());
-        let sender = Sender { attempter, ended, ended_in_lane, counters: counters.clone(), foreign, put_off };
+        let (attempter, counted) = (Arc::new(attempter), counters.clone());
+        let sender = Sender { attempter, ended, ended_in_lane, counters: counted, foreign, left_alone, put_off };
         let desk = Desk::new(&settings, in_flight.clone(), sender.clone(), database.clone());
         let look = Arc::new(Notify::new());
         let recorder = |ended, linger| Recorder {
@@ -202,7 +210,7 @@ impl Dispatcher {
     async fn step(&mut self, stop: &CancellationToken) -> Result<Pause, DispatchError> {
         let hold = self.desk.hold();
         let rooms = self.rooms();
-        let Found { taken, endpoints, fills_room } = self.lease_due(&rooms).await?;
+        let Found { taken, endpoints, fills_room, hides_some } = self.lease_due(&rooms).await?;
         drop(hold);
         if stop.is_cancelled() {
             self.release(taken.into_iter().map(|taken| taken.leased).collect()).await?;
@@ -211,7 +219,7 @@ impl Dispatcher {
         // Without room nobody has looked, and nothing is known of what is due.
         if rooms.all.all > 0 {
             let full = rooms.full();
-            self.desk.hear(fills_room, &endpoints, |endpoint| !full.contains(endpoint));
+            self.desk.hear(fills_room, &endpoints, |endpoint| !hides_some && !full.contains(endpoint));
         }
         if !endpoints.is_empty() {
             let pause = Pause::after(&taken);
@@ -230,19 +238,21 @@ impl Dispatcher {
     }
 
     fn rooms(&self) -> Rooms {
-        self.in_flight.rooms().without(self.sender.foreign.closed(Instant::now()))
+        self.in_flight.rooms().without(self.sender.left_alone.closed(Instant::now()))
     }
 
     /// Takes what there is room for. The lease is counted from before it was asked for, so that it ends here no later than
     /// in Postgres.
     async fn lease_due(&self, rooms: &Rooms) -> Result<Found, DispatchError> {
         if rooms.all.all == 0 {
-            return Ok(Found { taken: Vec::new(), endpoints: HashSet::new(), fills_room: false });
+            return Ok(Found { taken: Vec::new(), endpoints: HashSet::new(), fills_room: false, hides_some: false });
         }
         let connection = self.database.connection().await?;
         let ends = Instant::now() + self.lease;
         let room = Room { all: rooms.all.all.min(self.batch), retries: rooms.all.retries.min(self.batch) };
-        let request = LeaseRequest { room, per_endpoint: rooms.per_endpoint, busy: &rooms.busy, lease: self.lease };
+        let Rooms { per_endpoint, per_account, .. } = *rooms;
+        let (busy, busy_accounts, lease) = (&rooms.busy, &rooms.busy_accounts, self.lease);
+        let request = LeaseRequest { room, per_endpoint, busy, per_account, busy_accounts, lease };
         let leased = due::lease(&connection, &request).await?;
         drop(connection);
         self.counters.leased.add(leased.len());
@@ -250,18 +260,20 @@ impl Dispatcher {
             fail_point!("dispatcher-after-lease");
         }
         let endpoints = leased.iter().map(|leased| leased.endpoint_id.clone()).collect();
-        let fills_room = leased.len() >= rooms.all.all;
+        let (fills_room, hides_some) = (leased.len() >= rooms.all.all, rooms.hide_some(&leased));
         let take = |leased: Leased| {
-            let permit = self.in_flight.take(&leased.endpoint_id, leased.attempts > 0);
+            let permit = self.in_flight.take(&leased);
             Taken { leased, permit, ends }
         };
         let taken = self.leave_to_others(leased).await.into_iter().map(take).collect();
-        Ok(Found { taken, endpoints, fills_room })
+        Ok(Found { taken, endpoints, fills_room, hides_some })
     }
 
     /// Gives back what others have the key for, and hands out the rest.
     async fn leave_to_others(&self, leased: Vec<Leased>) -> Vec<Leased> {
-        let closed = self.sender.foreign.note(&leased, Instant::now(), Utc::now());
+        let (Sender { foreign, left_alone, .. }, now) = (&self.sender, Instant::now());
+        foreign.note(&leased, now, Utc::now());
+        let closed = left_alone.among(&leased, now);
         if closed.is_empty() {
             return leased;
         }

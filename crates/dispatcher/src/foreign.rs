@@ -6,11 +6,7 @@
 //! those who have the key find its deliveries free, and this process its room for others. If nobody has the key, deliveries
 //! stay pending and due, and `latchhook doctor` names them.
 
-use std::{
-    collections::{HashMap, HashSet, hash_map::Entry},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use database::{
@@ -21,55 +17,36 @@ use tokio::time::Instant;
 use tracing::error;
 use vocabulary::{EndpointId, MasterKey};
 
+use crate::left_alone::LeftAlone;
+
 /// How long an endpoint is left alone: what is leased in vain once in so long is no burden, and whoever has sealed it anew
 /// waits no longer.
 const PAUSE: Duration = Duration::from_secs(60);
 
-/// Tells them from others, and remembers them.
+/// Tells them from others.
 pub(crate) struct Foreign {
     master: Arc<MasterKey>,
-    until: Mutex<HashMap<EndpointId, Instant>>,
+    left_alone: Arc<LeftAlone>,
 }
 
 impl Foreign {
-    pub(crate) fn new(master: Arc<MasterKey>) -> Self {
-        Self { master, until: Mutex::default() }
+    pub(crate) fn new(master: Arc<MasterKey>, left_alone: Arc<LeftAlone>) -> Self {
+        Self { master, left_alone }
     }
 
-    /// The endpoints of these deliveries that are to be left to others, each once. They are left alone from `now` on, and
-    /// that is said once in each pause.
-    pub(crate) fn note(&self, deliveries: &[Leased], now: Instant, wall: DateTime<Utc>) -> Vec<EndpointId> {
-        let foreign = deliveries.iter().filter(|leased| self.lacks_key_of(&leased.target, wall));
-        let foreign: HashSet<_> = foreign.map(|leased| &leased.endpoint_id).collect();
-        if foreign.is_empty() {
-            return Vec::new();
-        }
-        let mut until = self.until(now);
-        for id in &foreign {
-            if let Entry::Vacant(vacant) = until.entry((*id).clone()) {
-                vacant.insert(now + PAUSE);
-                say(id);
+    /// Leaves alone, from `now` on, whose of these deliveries are for others. That is said once in each pause.
+    pub(crate) fn note(&self, deliveries: &[Leased], now: Instant, wall: DateTime<Utc>) {
+        for leased in deliveries.iter().filter(|leased| self.lacks_key_of(&leased.target, wall)) {
+            if self.left_alone.leave(&leased.endpoint_id, now, PAUSE) {
+                say(&leased.endpoint_id);
             }
         }
-        foreign.into_iter().cloned().collect()
-    }
-
-    /// The endpoints that are left alone at `now`.
-    pub(crate) fn closed(&self, now: Instant) -> HashSet<EndpointId> {
-        self.until(now).keys().cloned().collect()
     }
 
     /// What is damaged is no matter of keys: nobody opens it, and an attempt says so. Nor is a secret that has ended.
     fn lacks_key_of(&self, target: &Target, wall: DateTime<Utc>) -> bool {
         let signing = in_force(&target.secrets, &target.secret_ends, wall);
         signing.chain(&target.access).any(|sealed| self.master.lacks_key_of(sealed))
-    }
-
-    /// Those whose pause is not over.
-    fn until(&self, now: Instant) -> MutexGuard<'_, HashMap<EndpointId, Instant>> {
-        let mut until = self.until.lock().unwrap_or_else(PoisonError::into_inner);
-        until.retain(|_, until| now < *until);
-        until
     }
 }
 
@@ -127,27 +104,13 @@ mod tests {
             with_secret("cut", sealed(&another, "cut")[..10].to_vec()),
         ];
         let now = Instant::now();
-        let foreign = Foreign::new(Arc::new(own));
+        let left_alone = Arc::default();
 
-        let mut noted = foreign.note(&deliveries, now, DateTime::UNIX_EPOCH);
+        Foreign::new(Arc::new(own), Arc::clone(&left_alone)).note(&deliveries, now, DateTime::UNIX_EPOCH);
 
+        let mut noted = left_alone.among(&deliveries, now);
         noted.sort();
         assert_eq!(noted, ["e2", "e3"].map(|id| id.parse().unwrap()));
-        assert_eq!(foreign.closed(now), noted.into_iter().collect());
-    }
-
-    #[test]
-    fn a_pause_ends_when_it_said_however_often_the_endpoint_was_met_meanwhile() {
-        let foreign = Foreign::new(Arc::new(key()));
-        let met = [with_secret("e1", key().seal("endpoint:e1", b"secret"))];
-        let now = Instant::now();
-        let just_before = now + PAUSE - Duration::from_millis(1);
-
-        foreign.note(&met, now, DateTime::UNIX_EPOCH);
-        foreign.note(&met, just_before, DateTime::UNIX_EPOCH);
-
-        assert_eq!((foreign.closed(just_before).len(), foreign.closed(now + PAUSE).len()), (1, 0));
-        foreign.note(&met, now + PAUSE, DateTime::UNIX_EPOCH);
-        assert_eq!(foreign.closed(now + PAUSE).len(), 1, "it is met again, and left alone again");
+        assert_eq!(left_alone.closed(now), noted.into_iter().collect());
     }
 }

@@ -1,15 +1,16 @@
 //! What is being sent just now, and how much more may be.
 //!
-//! Two limits, over all endpoints and for each, so that a customer who hangs holds his own share and nobody else's. Of
-//! either limit retries get half at most: that is the share reserved for first attempts. What was answered no longer counts
+//! Three limits: over all, for each account, and for each endpoint, so that a customer who hangs holds his own share and nobody
+//! else's, however many endpoints he has. Of each limit retries get half at most: that is the share reserved for first attempts. What was answered no longer counts
 //! there, but it counts until it is recorded, so that a slow Postgres slows the sending down and nothing piles up in memory.
 
 use std::{
     collections::{HashMap, HashSet},
+    hash::Hash,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use database::due::Room;
+use database::due::{Leased, Room};
 use tokio::sync::Notify;
 use vocabulary::EndpointId;
 
@@ -18,6 +19,8 @@ use vocabulary::EndpointId;
 pub(crate) struct Limits {
     /// Sent just now.
     pub(crate) in_flight: usize,
+    /// Of these, for one account.
+    pub(crate) per_account: usize,
     /// Of these, to one endpoint.
     pub(crate) per_endpoint: usize,
     /// Sent just now, or answered and not recorded yet.
@@ -35,6 +38,7 @@ pub(crate) struct InFlight {
 #[derive(Debug, Default)]
 struct Load {
     all: Count,
+    accounts: HashMap<String, Count>,
     endpoints: HashMap<EndpointId, Count>,
     unrecorded: usize,
 }
@@ -50,6 +54,7 @@ struct Count {
 pub(crate) struct Permit {
     in_flight: Arc<InFlight>,
     endpoint_id: EndpointId,
+    account_id: String,
     retry: bool,
     is_answered: bool,
 }
@@ -59,7 +64,7 @@ pub(crate) struct Permit {
 pub(crate) enum Full {
     /// Not even for another endpoint.
     ForAll,
-    /// For this endpoint.
+    /// For this endpoint, or for its account.
     ForEndpoint,
 }
 
@@ -85,6 +90,9 @@ impl Share {
 #[derive(Debug)]
 pub(crate) struct Rooms {
     pub(crate) all: Room,
+    pub(crate) per_account: Room,
+    /// For whom something is being sent.
+    pub(crate) busy_accounts: Vec<(String, Room)>,
     pub(crate) per_endpoint: Room,
     /// Who is being sent to, or has no room for another reason.
     pub(crate) busy: Vec<(EndpointId, Room)>,
@@ -99,39 +107,46 @@ impl InFlight {
     }
 
     pub(crate) fn rooms(&self) -> Rooms {
-        let (load, Limits { per_endpoint, .. }) = (self.load(), self.limits);
-        let busy = load.endpoints.iter().map(|(id, count)| (id.clone(), count.room(per_endpoint)));
+        let (load, Limits { per_account, per_endpoint, .. }) = (self.load(), self.limits);
         Rooms {
             all: load.room(self.limits, Share::All),
+            per_account: Count::default().room(per_account),
+            busy_accounts: rooms_of(&load.accounts, per_account),
             per_endpoint: Count::default().room(per_endpoint),
-            busy: busy.collect(),
+            busy: rooms_of(&load.endpoints, per_endpoint),
             closed: HashSet::new(),
         }
     }
 
     /// Takes a permit for what is leased already: the caller has looked at the rooms before it leased.
-    pub(crate) fn take(self: &Arc<Self>, endpoint_id: &EndpointId, retry: bool) -> Permit {
-        self.load().add(endpoint_id, retry);
-        self.permit(endpoint_id, retry)
+    pub(crate) fn take(self: &Arc<Self>, leased: &Leased) -> Permit {
+        self.add(self.load(), leased)
     }
 
     /// Takes a permit for a first attempt, if this share of the limits is not used up.
-    pub(crate) fn try_take(self: &Arc<Self>, endpoint_id: &EndpointId, share: Share) -> Result<Permit, Full> {
-        let mut load = self.load();
+    pub(crate) fn try_take(self: &Arc<Self>, leased: &Leased, share: Share) -> Result<Permit, Full> {
+        let load = self.load();
         if load.room(self.limits, share).all == 0 {
             return Err(Full::ForAll);
         }
-        let own = load.endpoints.get(endpoint_id).copied().unwrap_or_default();
-        if own.room(share.of(self.limits.per_endpoint)).all == 0 {
+        let (account, endpoint) = load.counts(leased);
+        let Limits { per_account, per_endpoint, .. } = self.limits;
+        if account.room(share.of(per_account)).all == 0 || endpoint.room(share.of(per_endpoint)).all == 0 {
             return Err(Full::ForEndpoint);
         }
-        load.add(endpoint_id, false);
-        drop(load);
-        Ok(self.permit(endpoint_id, false))
+        Ok(self.add(load, leased))
     }
 
-    fn permit(self: &Arc<Self>, endpoint_id: &EndpointId, retry: bool) -> Permit {
-        Permit { in_flight: self.clone(), endpoint_id: endpoint_id.clone(), retry, is_answered: false }
+    fn add(self: &Arc<Self>, mut load: MutexGuard<'_, Load>, leased: &Leased) -> Permit {
+        let permit = Permit {
+            in_flight: self.clone(),
+            endpoint_id: leased.endpoint_id.clone(),
+            account_id: leased.target.account_id.clone(),
+            retry: leased.attempts > 0,
+            is_answered: false,
+        };
+        load.add(&permit);
+        permit
     }
 
     /// Waits until room was given back since the last time that this was waited for. For one who waits.
@@ -155,6 +170,11 @@ impl InFlight {
     }
 }
 
+/// What each of them can have still.
+fn rooms_of<K: Clone>(counts: &HashMap<K, Count>, limit: usize) -> Vec<(K, Room)> {
+    counts.iter().map(|(id, count)| (id.clone(), count.room(limit))).collect()
+}
+
 impl Rooms {
     /// Nothing is to be leased of these endpoints.
     pub(crate) fn without(mut self, closed: HashSet<EndpointId>) -> Self {
@@ -165,15 +185,27 @@ impl Rooms {
         self
     }
 
-    /// The endpoints of which nothing could have been leased.
+    /// The endpoints of which nothing could have been leased, but for those whose account has all that it may have.
     pub(crate) fn full(&self) -> HashSet<&EndpointId> {
         self.busy.iter().filter(|(_, room)| room.all == 0).map(|(id, _)| id).collect()
+    }
+
+    /// Whether an account has all that it may have, with what was just leased: any of its endpoints may have more due then, and
+    /// which ones it has is not known here.
+    pub(crate) fn hide_some(&self, leased: &[Leased]) -> bool {
+        let mut counts: HashMap<&str, usize> = HashMap::new();
+        for leased in leased {
+            *counts.entry(&leased.target.account_id).or_default() += 1;
+        }
+        let has_all = |(id, room): &(String, Room)| counts.get(id.as_str()).copied().unwrap_or_default() >= room.all;
+        self.busy_accounts.iter().any(has_all) || counts.values().any(|count| *count >= self.per_account.all)
     }
 
     /// Whether the want of room may be why something due was not leased.
     pub(crate) fn are_scarce(&self) -> bool {
         let scarce = |room: &Room| room.all == 0 || room.retries == 0;
-        scarce(&self.all) || self.busy.iter().any(|(id, room)| scarce(room) && !self.closed.contains(id))
+        let any_account = self.busy_accounts.iter().any(|(_, room)| scarce(room));
+        any_account || scarce(&self.all) || self.busy.iter().any(|(id, room)| scarce(room) && !self.closed.contains(id))
     }
 }
 
@@ -184,7 +216,7 @@ impl Permit {
             return;
         }
         let mut load = self.in_flight.load();
-        load.remove(&self.endpoint_id, self.retry);
+        load.remove(self);
         load.unrecorded += 1;
         drop(load);
         self.in_flight.given_back.notify_one();
@@ -197,7 +229,7 @@ impl Drop for Permit {
         if self.is_answered {
             load.unrecorded -= 1;
         } else {
-            load.remove(&self.endpoint_id, self.retry);
+            load.remove(self);
         }
         let is_empty = load.is_empty();
         drop(load);
@@ -220,18 +252,31 @@ impl Load {
         Room { all: all.min(unrecorded), retries: retries.min(unrecorded) }
     }
 
-    fn add(&mut self, endpoint_id: &EndpointId, retry: bool) {
-        self.all.add(retry);
-        self.endpoints.entry(endpoint_id.clone()).or_default().add(retry);
+    /// What there is for the account and the endpoint of a delivery.
+    fn counts(&self, leased: &Leased) -> (Count, Count) {
+        let account = self.accounts.get(&leased.target.account_id);
+        (account.copied().unwrap_or_default(), self.endpoints.get(&leased.endpoint_id).copied().unwrap_or_default())
     }
 
-    fn remove(&mut self, endpoint_id: &EndpointId, retry: bool) {
-        self.all.remove(retry);
-        if let Some(count) = self.endpoints.get_mut(endpoint_id) {
-            count.remove(retry);
-            if count.all == 0 {
-                self.endpoints.remove(endpoint_id);
-            }
+    fn add(&mut self, Permit { endpoint_id, account_id, retry, .. }: &Permit) {
+        self.all.add(*retry);
+        self.accounts.entry(account_id.clone()).or_default().add(*retry);
+        self.endpoints.entry(endpoint_id.clone()).or_default().add(*retry);
+    }
+
+    fn remove(&mut self, Permit { endpoint_id, account_id, retry, .. }: &Permit) {
+        self.all.remove(*retry);
+        remove(&mut self.accounts, account_id, *retry);
+        remove(&mut self.endpoints, endpoint_id, *retry);
+    }
+}
+
+/// Whoever has nothing left is forgotten.
+fn remove<K: Eq + Hash>(counts: &mut HashMap<K, Count>, id: &K, retry: bool) {
+    if let Some(count) = counts.get_mut(id) {
+        count.remove(retry);
+        if count.all == 0 {
+            counts.remove(id);
         }
     }
 }
@@ -254,108 +299,4 @@ impl Count {
 }
 
 #[cfg(test)]
-mod tests {
-    use futures::FutureExt;
-
-    use super::*;
-
-    /// Of which as many again may wait to be recorded.
-    fn in_flight(in_flight: usize, per_endpoint: usize) -> Arc<InFlight> {
-        InFlight::new(Limits { in_flight, per_endpoint, unrecorded: 2 * in_flight })
-    }
-
-    fn endpoint(id: &str) -> EndpointId {
-        id.parse().unwrap()
-    }
-
-    #[test]
-    fn retries_never_fill_more_than_half_of_any_limit() {
-        let in_flight = in_flight(8, 4);
-
-        let _permits: Vec<_> = (0..2).map(|_| in_flight.take(&endpoint("e1"), true)).collect();
-
-        let rooms = in_flight.rooms();
-        assert_eq!(rooms.all, Room { all: 6, retries: 2 });
-        assert_eq!(rooms.per_endpoint, Room { all: 4, retries: 2 });
-        assert_eq!(rooms.busy, [(endpoint("e1"), Room { all: 2, retries: 0 })]);
-    }
-
-    #[test]
-    fn a_permit_is_given_back_when_it_is_dropped_and_its_endpoint_forgotten_with_the_last() {
-        let in_flight = in_flight(8, 4);
-        let (first, second) = (in_flight.take(&endpoint("e1"), false), in_flight.take(&endpoint("e1"), true));
-
-        drop(first);
-        assert_eq!(in_flight.rooms().busy, [(endpoint("e1"), Room { all: 3, retries: 1 })]);
-        drop(second);
-
-        assert_eq!(in_flight.rooms().all, Room { all: 8, retries: 4 });
-        assert!(in_flight.rooms().busy.is_empty());
-    }
-
-    #[test]
-    fn what_is_answered_leaves_its_place_to_the_next_but_is_not_over_until_it_is_recorded() {
-        let in_flight = in_flight(8, 1);
-        let mut permit = in_flight.take(&endpoint("e1"), false);
-        assert_eq!(in_flight.try_take(&endpoint("e1"), Share::All).unwrap_err(), Full::ForEndpoint);
-
-        permit.answered();
-        assert!(in_flight.try_take(&endpoint("e1"), Share::All).is_ok());
-        assert!(in_flight.ended().now_or_never().is_none());
-
-        drop(permit);
-        assert!(in_flight.ended().now_or_never().is_some());
-    }
-
-    #[test]
-    fn a_quarter_of_each_limit_is_left_to_what_is_leased() {
-        let in_flight = in_flight(8, 4);
-        let take = |id: &str| in_flight.try_take(&endpoint(id), Share::OfDesk);
-
-        let _permits: Vec<_> = (0..3).map(|_| take("e1").unwrap()).chain((0..3).map(|_| take("e2").unwrap())).collect();
-
-        assert_eq!(take("e3").unwrap_err(), Full::ForAll);
-        assert_eq!(in_flight.rooms().all.all, 2);
-        assert!(in_flight.rooms().busy.iter().all(|(_, room)| room.all == 1));
-    }
-
-    #[test]
-    fn when_too_much_is_not_recorded_nothing_more_is_sent() {
-        let in_flight = in_flight(8, 8);
-        let answered = |_| {
-            let mut permit = in_flight.take(&endpoint("e1"), false);
-            permit.answered();
-            permit
-        };
-
-        let mut unrecorded: Vec<_> = (0..16).map(answered).collect();
-        assert_eq!(in_flight.rooms().all, Room { all: 0, retries: 0 });
-
-        unrecorded.pop();
-        assert_eq!(in_flight.rooms().all, Room { all: 1, retries: 1 });
-    }
-
-    #[test]
-    fn of_who_is_left_alone_nothing_is_leased_and_no_permit_is_waited_for() {
-        let in_flight = in_flight(8, 4);
-        let _permits = ["e1", "e2"].map(|id| in_flight.take(&endpoint(id), false));
-
-        let rooms = in_flight.rooms().without([endpoint("e1"), endpoint("e3")].into());
-
-        assert_eq!(rooms.full(), [&endpoint("e1"), &endpoint("e3")].into());
-        assert_eq!(rooms.busy.len(), 3, "each of them once");
-        assert!(!rooms.are_scarce());
-    }
-
-    #[tokio::test]
-    async fn only_what_is_given_back_is_news() {
-        let in_flight = in_flight(8, 4);
-        let permit = in_flight.take(&endpoint("e1"), false);
-        assert!(in_flight.given_back().now_or_never().is_none());
-
-        drop(permit);
-
-        in_flight.given_back().await;
-        in_flight.ended().await;
-    }
-}
+mod tests;

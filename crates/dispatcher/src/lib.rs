@@ -27,6 +27,7 @@ mod foreign;
 mod granted;
 mod guard;
 mod in_flight;
+mod left_alone;
 pub mod notice;
 mod outcome;
 mod ping;

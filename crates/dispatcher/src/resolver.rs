@@ -42,8 +42,8 @@ impl Default for Bounds {
         Self {
             // An eighth of the threads that a runtime has for such work, unless it is told otherwise.
             places: 64,
-            // Names that answer free a place in no time, and the rest of a deadline is for the request.
-            place_within: Duration::from_secs(5),
+            // Names that answer free a place within tens of milliseconds, and who waits for one holds a place in flight.
+            place_within: Duration::from_secs(1),
         }
     }
 }

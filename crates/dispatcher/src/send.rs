@@ -14,6 +14,7 @@ use crate::{
     desk::Desk,
     foreign::Foreign,
     in_flight::Permit,
+    left_alone::LeftAlone,
     outcome::{Cause, Outcome},
     put_off::PutOff,
     recorder::Ended,
@@ -30,6 +31,7 @@ pub(crate) struct Sender {
     pub(crate) counters: Arc<Counters>,
     /// What must not come here: whoever leases, or takes what was leased, looks there first.
     pub(crate) foreign: Arc<Foreign>,
+    pub(crate) left_alone: Arc<LeftAlone>,
     pub(crate) put_off: Arc<PutOff>,
 }
 
@@ -46,7 +48,7 @@ impl Sender {
         let (gate, is_retry, now, began) = (leased.gate, leased.attempts > 0, Utc::now(), Instant::now());
         let answer = match self.attempter.send(&leased, now).await {
             Ok(answer) => answer,
-            Err(no_place) => return self.put_off(&leased, no_place, permit, desk).await,
+            Err(no_place) => return self.put_off(leased, no_place, permit, &desk),
         };
         let target = leased.target.clone();
         let (recorded, outcome) = self.attempter.judge(leased, answer, now, began.elapsed());
@@ -65,12 +67,13 @@ impl Sender {
         }
     }
 
-    /// Its place in flight is kept until the lease is given back: what is put off counts as on the way as long as that takes.
-    async fn put_off(&self, leased: &Leased, no_place: NoPlace, permit: Permit, desk: Desk) {
+    /// What waits on the desk for the same endpoint would find no place either.
+    fn put_off(&self, leased: Leased, no_place: NoPlace, permit: Permit, desk: &Desk) {
         self.counters.put_off.add(1);
-        self.put_off.note(leased, no_place, Instant::now());
-        desk.put_off(leased).await;
-        drop(permit);
+        let id = leased.endpoint_id.clone();
+        if self.put_off.put_off(leased, no_place, permit, Instant::now()) {
+            desk.leave(&[id]);
+        }
         desk.send_what_may();
     }
 }

@@ -5,14 +5,16 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use database::due::{self, LeaseRequest, Leased, Room};
 use dispatcher::Settings;
 use tokio::{sync::Notify, time::timeout};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use vocabulary::EndpointId;
 
 use crate::{customer::Customer, setting::Setting};
 
+/// No account is short of room.
 async fn lease(setting: &Setting, room: Room, per_endpoint: Room, busy: &[(EndpointId, Room)]) -> Vec<Leased> {
-    let request = LeaseRequest { room, per_endpoint, busy, lease: Duration::from_secs(60) };
+    let (per_account, lease) = (Room { all: 1000, retries: 1000 }, Duration::from_secs(60));
+    let request = LeaseRequest { room, per_endpoint, busy, per_account, busy_accounts: &[], lease };
     due::lease(&setting.database.connection().await.unwrap(), &request).await.unwrap()
 }
 
@@ -46,6 +48,31 @@ async fn a_customer_who_never_answers_holds_his_own_share_and_delays_nobody_else
     stop.cancel();
     timeout(Duration::from_secs(10), running).await.unwrap().unwrap();
     assert_eq!(setting.number("SELECT count(*) FROM attempts WHERE outcome = 'timeout'").await, 16);
+}
+
+/// A quarter of what may be sent for each endpoint is no bound for an account: four of them would have it all.
+#[tokio::test(flavor = "multi_thread")]
+async fn customers_of_one_account_who_never_answer_hold_its_share_and_delay_no_other_account() {
+    let (hanging, prompt) = (Customer::hanging().await, Customer::content().await);
+    let setting = Setting::with_endpoint(&prompt.url).await;
+    setting.execute("INSERT INTO accounts (id, name) VALUES ('crowd', 'Crowd')").await;
+    for number in 0..20 {
+        setting.add_endpoint(&format!("hangs-{number}"), &hanging.url).await;
+    }
+    setting.execute("UPDATE endpoints SET account_id = 'crowd' WHERE id <> 'bot'").await;
+    for number in 0..20 {
+        setting.owe_many(&format!("hangs-{number}"), 20).await;
+    }
+    let settings = Settings { deadline: Duration::from_secs(3600), ..Settings::default() };
+    let running = setting.dispatcher_with(settings).run(Arc::new(Notify::new()), CancellationToken::new());
+    let _running = AbortOnDropHandle::new(tokio::spawn(running));
+    hanging.has_received(128).await;
+
+    setting.owe_many("bot", 200).await;
+    prompt.has_received(200).await;
+
+    assert_eq!(hanging.received().len(), 128, "half of what may be sent");
+    assert_eq!(setting.number("SELECT count(*) FROM due WHERE endpoint_id <> 'bot' AND lease IS NOT NULL").await, 128);
 }
 
 /// Room that is made while the loop looks into `due` must not be missed: the next word would be the poll, an hour later.
@@ -132,4 +159,35 @@ async fn a_lease_is_never_larger_than_the_room_for_it() {
     assert_eq!(lease(&setting, room(1, 1), room(16, 8), &[]).await.len(), 1);
     assert_eq!(lease(&setting, room(5, 0), room(16, 8), &[]).await.iter().filter(|l| l.attempts > 0).count(), 0);
     assert_eq!(lease(&setting, room(64, 32), room(3, 2), &[]).await.len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_is_leased_what_it_may_have_and_no_more_in_equal_parts_to_its_endpoints() {
+    let setting = Setting::new().await;
+    setting.execute("INSERT INTO accounts (id, name) VALUES ('other', 'Other')").await;
+    for endpoint in ["a", "b", "c", "z"] {
+        setting.add_endpoint(endpoint, "http://127.0.0.1:9/").await;
+        setting.owe_many(endpoint, 100).await;
+    }
+    setting.execute("UPDATE endpoints SET account_id = 'other' WHERE id = 'z'; UPDATE due SET attempts = 1 WHERE endpoint_id = 'c'").await;
+    let acme = |all, retries| [("acme".to_owned(), room(all, retries))];
+    let (all, each) = (room(64, 32), room(8, 4));
+    let ask = async |per_account, busy_accounts: &[(String, Room)]| {
+        let lease = Duration::from_secs(60);
+        let request = LeaseRequest { room: all, per_endpoint: each, busy: &[], per_account, busy_accounts, lease };
+        due::lease(&setting.database.connection().await.unwrap(), &request).await.unwrap()
+    };
+
+    let none = ask(all, &acme(0, 0)).await;
+    let few = ask(all, &acme(2, 0)).await;
+    let half = ask(room(9, 6), &[]).await;
+
+    assert_eq!(by_endpoint(&none), HashMap::from([("z", 8)]));
+    assert_eq!(few.iter().filter(|leased| leased.endpoint_id.as_str() == "z").count(), 8);
+    assert!(
+        (1..=2).contains(&(few.len() - 8)) && few.iter().all(|leased| leased.attempts == 0),
+        "{:?}",
+        by_endpoint(&few)
+    );
+    assert_eq!(by_endpoint(&half), HashMap::from([("a", 3), ("b", 3), ("c", 2), ("z", 8)]));
 }

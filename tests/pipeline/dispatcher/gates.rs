@@ -275,6 +275,23 @@ async fn a_probe_of_which_nothing_is_heard_is_followed_by_another() {
     assert_eq!(setting.lease().await.len(), 1);
 }
 
+/// Whoever could not ask for its address would only try the same again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_probe_that_is_put_off_leaves_the_circuit_to_the_next_after_the_same_pause() {
+    let setting = with_open_circuit(&Customer::answering(&[500]).await).await;
+    rest_is_over(&setting).await;
+    let probe = setting.lease().await;
+    let connection = setting.database.connection().await.unwrap();
+
+    due::release(&connection, &probe, Duration::from_secs(7)).await.unwrap();
+    let (rests, leased) = (rest(&setting).await, setting.lease().await.len());
+    rest_is_over(&setting).await;
+    setting.pauses_are_over().await;
+
+    assert_eq!((rests, leased), (7, 0));
+    assert_eq!(setting.lease().await.len(), 1);
+}
+
 /// The loop must not look in vain, nor sleep on: it wakes when there is something to lease again.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dispatcher_is_told_when_an_endpoint_that_rests_or_is_limited_may_be_sent_to_again() {

@@ -20,7 +20,14 @@ fn terms() -> Terms {
 
 async fn lease(setting: &Setting, room: Room, busy: &[(&str, Room)]) -> Vec<Leased> {
     let busy: Vec<_> = busy.iter().map(|(id, room)| (id.parse().unwrap(), *room)).collect();
-    let request = LeaseRequest { room, per_endpoint: room, busy: &busy, lease: Duration::from_secs(60) };
+    let request = LeaseRequest {
+        room,
+        per_endpoint: room,
+        busy: &busy,
+        per_account: room,
+        busy_accounts: &[],
+        lease: Duration::from_secs(60),
+    };
     due::lease(&setting.database.connection().await.unwrap(), &request).await.unwrap()
 }
 
@@ -189,7 +196,14 @@ async fn a_limit_holds_for_as_long_as_leases_last_however_long_that_is() {
     setting.owe_many("bot", 3).await;
     let connection = setting.database.connection().await.unwrap();
     let lease = Duration::from_secs(20 * 60);
-    let request = LeaseRequest { room: room(10), per_endpoint: room(10), busy: &[], lease };
+    let request = LeaseRequest {
+        room: room(10),
+        per_endpoint: room(10),
+        busy: &[],
+        per_account: room(10),
+        busy_accounts: &[],
+        lease,
+    };
 
     let first = due::lease(&connection, &request).await.unwrap().len();
     let second = due::lease(&connection, &request).await.unwrap().len();

@@ -158,7 +158,14 @@ impl Setting {
     /// Likewise, over this connection.
     pub(crate) async fn lease_over(&self, connection: &database::AsyncPgConnection) -> Vec<due::Leased> {
         let room = due::Room { all: 1000, retries: 1000 };
-        let request = due::LeaseRequest { room, per_endpoint: room, busy: &[], lease: Duration::from_secs(60) };
+        let request = due::LeaseRequest {
+            room,
+            per_endpoint: room,
+            busy: &[],
+            per_account: room,
+            busy_accounts: &[],
+            lease: Duration::from_secs(60),
+        };
         due::lease(connection, &request).await.unwrap()
     }
 

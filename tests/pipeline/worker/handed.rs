@@ -84,7 +84,14 @@ async fn what_is_handed_over_is_sent_as_its_lease_would_have_it_sent() {
     work_over(&pipeline, desk.clone(), a_text("wamid.1", "hello")).await;
     pipeline.execute("UPDATE due SET due_at = now()").await;
     let room = due::Room { all: 1, retries: 1 };
-    let request = due::LeaseRequest { room, per_endpoint: room, busy: &[], lease: Duration::from_secs(60) };
+    let request = due::LeaseRequest {
+        room,
+        per_endpoint: room,
+        busy: &[],
+        per_account: room,
+        busy_accounts: &[],
+        lease: Duration::from_secs(60),
+    };
     let leased = due::lease(&pipeline.database.connection().await.unwrap(), &request).await.unwrap().remove(0);
 
     let taken = desk.taken.lock().unwrap().pop().unwrap();

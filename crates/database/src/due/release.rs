@@ -11,7 +11,7 @@ use crate::QueryResult;
 
 statement! {
     /// What the gate gave for it goes back with the lease: the token of who is limited, and a probe leaves the circuit to the
-    /// next. Gates are locked in the order of their endpoints, as [`crate::gates::note`] does.
+    /// next, after the same pause. Gates are locked in the order of their endpoints, as [`crate::gates::note`] does.
     Release {
         pause_us: i64 => BigInt,
         events: Vec<Uuid> => Array<SqlUuid>,
@@ -30,7 +30,7 @@ statement! {
          FROM passed p JOIN gates g USING (endpoint_id) JOIN endpoints e ON e.id = g.endpoint_id \
          ORDER BY g.endpoint_id FOR UPDATE OF g) \
      UPDATE gates g SET is_probed = g.is_probed AND NOT h.probed, \
-         rests_until = CASE WHEN g.is_probed AND h.probed THEN now() ELSE g.rests_until END, \
+         rests_until = CASE WHEN g.is_probed AND h.probed THEN (SELECT due_at FROM asked) ELSE g.rests_until END, \
          tokens = CASE WHEN h.most IS NULL THEN g.tokens ELSE least(greatest(1, h.most), g.tokens + h.leases) END \
      FROM held h WHERE g.endpoint_id = h.endpoint_id"
 }

@@ -132,13 +132,12 @@ impl Waiting {
     }
 
     /// What there are permits for, endpoint by endpoint in turns; each goes behind the others after its turn.
-    pub(super) fn next<P>(
-        &mut self,
-        mut permit: impl FnMut(&EndpointId) -> Result<P, Full>,
-    ) -> Vec<(Leased, Instant, P)> {
+    pub(super) fn next<P>(&mut self, mut permit: impl FnMut(&Leased) -> Result<P, Full>) -> Vec<(Leased, Instant, P)> {
         let (mut next, mut full) = (Vec::new(), Vec::new());
         while let Some(endpoint) = self.turns.pop_front() {
-            match permit(&endpoint) {
+            let first = self.lines.get(&endpoint).and_then(|line| line.waiting.front());
+            let Some((first, _)) = first else { continue };
+            match permit(first) {
                 Ok(permit) => next.extend(self.next_of(&endpoint).map(|(leased, ends)| (leased, ends, permit))),
                 Err(Full::ForEndpoint) => full.push(endpoint),
                 Err(Full::ForAll) => {

@@ -89,7 +89,7 @@ fn endpoints_take_turns_and_a_place_is_free_once_its_delivery_is_sent() {
 #[test]
 fn who_has_no_permit_of_his_own_holds_up_nobody_else() {
     let mut waiting = waiting_with(&[("hangs", "h1"), ("b", "b1"), ("b", "b2"), ("b", "b3")]);
-    let permit = |id: &EndpointId| if id.as_str() == "hangs" { Err(Full::ForEndpoint) } else { Ok(()) };
+    let permit = |leased: &Leased| if leased.endpoint_id.as_str() == "hangs" { Err(Full::ForEndpoint) } else { Ok(()) };
 
     assert_eq!(sent(waiting.next(permit)), ["b1", "b2", "b3"]);
     assert_eq!(sent(waiting.next(|_| Ok(()))), ["h1"]);
@@ -100,7 +100,7 @@ fn who_found_no_permit_left_has_the_next_turn() {
     let mut waiting = waiting_with(&[("a", "a1"), ("b", "b1"), ("c", "c1"), ("a", "a2")]);
     let mut one_at_a_time = || {
         let mut left = 1;
-        let permit = |_: &EndpointId| {
+        let permit = |_: &Leased| {
             left -= 1;
             if left == 0 { Ok(()) } else { Err(Full::ForAll) }
         };

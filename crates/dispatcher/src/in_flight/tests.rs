@@ -1,0 +1,161 @@
+use bytes::Bytes;
+use database::endpoints::Target;
+use futures::FutureExt;
+use uuid::Uuid;
+
+use super::*;
+
+/// Of which as many again may wait to be recorded.
+fn in_flight(in_flight: usize, per_endpoint: usize) -> Arc<InFlight> {
+    InFlight::new(Limits { in_flight, per_account: in_flight, per_endpoint, unrecorded: 2 * in_flight })
+}
+
+fn endpoint(id: &str) -> EndpointId {
+    id.parse().unwrap()
+}
+
+fn owed_by(account: &str, id: &str) -> Leased {
+    Leased {
+        event_id: Uuid::nil(),
+        endpoint_id: endpoint(id),
+        lease: 1,
+        attempts: 0,
+        webhook_id: "msg_1".to_owned(),
+        body: Bytes::new(),
+        target: Arc::new(Target { account_id: account.to_owned(), ..Target::default() }),
+        gate: None,
+        lane: None,
+    }
+}
+
+fn first(id: &str) -> Leased {
+    owed_by("acme", id)
+}
+
+fn retry(id: &str) -> Leased {
+    Leased { attempts: 1, ..first(id) }
+}
+
+#[test]
+fn retries_never_fill_more_than_half_of_any_limit() {
+    let in_flight = in_flight(8, 4);
+
+    let _permits: Vec<_> = (0..2).map(|_| in_flight.take(&retry("e1"))).collect();
+
+    let rooms = in_flight.rooms();
+    assert_eq!(rooms.all, Room { all: 6, retries: 2 });
+    assert_eq!(rooms.per_endpoint, Room { all: 4, retries: 2 });
+    assert_eq!(rooms.busy, [(endpoint("e1"), Room { all: 2, retries: 0 })]);
+}
+
+#[test]
+fn a_permit_is_given_back_when_it_is_dropped_and_its_endpoint_forgotten_with_the_last() {
+    let in_flight = in_flight(8, 4);
+    let (one, another) = (in_flight.take(&first("e1")), in_flight.take(&retry("e1")));
+
+    drop(one);
+    assert_eq!(in_flight.rooms().busy, [(endpoint("e1"), Room { all: 3, retries: 1 })]);
+    drop(another);
+
+    assert_eq!(in_flight.rooms().all, Room { all: 8, retries: 4 });
+    assert!(in_flight.rooms().busy.is_empty());
+}
+
+#[test]
+fn what_is_answered_leaves_its_place_to_the_next_but_is_not_over_until_it_is_recorded() {
+    let in_flight = in_flight(8, 1);
+    let mut permit = in_flight.take(&first("e1"));
+    assert_eq!(in_flight.try_take(&first("e1"), Share::All).unwrap_err(), Full::ForEndpoint);
+
+    permit.answered();
+    assert!(in_flight.try_take(&first("e1"), Share::All).is_ok());
+    assert!(in_flight.ended().now_or_never().is_none());
+
+    drop(permit);
+    assert!(in_flight.ended().now_or_never().is_some());
+}
+
+#[test]
+fn a_quarter_of_each_limit_is_left_to_what_is_leased() {
+    let in_flight = in_flight(8, 4);
+    let take = |id: &str| in_flight.try_take(&first(id), Share::OfDesk);
+
+    let _permits: Vec<_> = (0..3).map(|_| take("e1").unwrap()).chain((0..3).map(|_| take("e2").unwrap())).collect();
+
+    assert_eq!(take("e3").unwrap_err(), Full::ForAll);
+    assert_eq!(in_flight.rooms().all.all, 2);
+    assert!(in_flight.rooms().busy.iter().all(|(_, room)| room.all == 1));
+}
+
+#[test]
+fn an_account_has_its_share_and_no_more_however_many_endpoints_it_has() {
+    let limits = Limits { in_flight: 8, per_account: 4, per_endpoint: 2, unrecorded: 16 };
+    let in_flight = InFlight::new(limits);
+    let leased = ["e1", "e2", "e3"].map(|id| in_flight.take(&first(id)));
+    let handed_over = in_flight.try_take(&first("e4"), Share::OfDesk);
+
+    let last = in_flight.try_take(&first("e4"), Share::All);
+
+    assert_eq!(handed_over.unwrap_err(), Full::ForEndpoint, "a quarter is left to what is leased");
+    assert_eq!(in_flight.rooms().busy_accounts, [("acme".to_owned(), Room { all: 0, retries: 0 })]);
+    assert!(last.is_ok() && in_flight.rooms().are_scarce());
+    assert_eq!(in_flight.try_take(&first("e5"), Share::All).unwrap_err(), Full::ForEndpoint);
+    assert!(in_flight.try_take(&owed_by("other", "e6"), Share::All).is_ok());
+    drop((leased, last));
+    assert!(in_flight.rooms().busy_accounts.is_empty());
+}
+
+/// Else what is new would be sent past what is due, by endpoints that nothing could be leased of.
+#[test]
+fn an_account_that_has_all_it_may_have_may_have_more_due_and_one_with_room_has_not() {
+    let limits = Limits { in_flight: 8, per_account: 4, per_endpoint: 2, unrecorded: 16 };
+    let in_flight = InFlight::new(limits);
+    let [one, three, four] = [1, 3, 4].map(|count| vec![first("e1"); count]);
+
+    let idle = in_flight.rooms();
+    let _permit = in_flight.take(&first("e1"));
+    let busy = in_flight.rooms();
+
+    assert_eq!([&one, &three, &four].map(|leased| idle.hide_some(leased)), [false, false, true]);
+    assert_eq!([&one, &three, &four].map(|leased| busy.hide_some(leased)), [false, true, true]);
+}
+
+#[test]
+fn when_too_much_is_not_recorded_nothing_more_is_sent() {
+    let in_flight = in_flight(8, 8);
+    let answered = |_| {
+        let mut permit = in_flight.take(&first("e1"));
+        permit.answered();
+        permit
+    };
+
+    let mut unrecorded: Vec<_> = (0..16).map(answered).collect();
+    assert_eq!(in_flight.rooms().all, Room { all: 0, retries: 0 });
+
+    unrecorded.pop();
+    assert_eq!(in_flight.rooms().all, Room { all: 1, retries: 1 });
+}
+
+#[test]
+fn of_who_is_left_alone_nothing_is_leased_and_no_permit_is_waited_for() {
+    let in_flight = in_flight(8, 4);
+    let _permits = ["e1", "e2"].map(|id| in_flight.take(&first(id)));
+
+    let rooms = in_flight.rooms().without([endpoint("e1"), endpoint("e3")].into());
+
+    assert_eq!(rooms.full(), [&endpoint("e1"), &endpoint("e3")].into());
+    assert_eq!(rooms.busy.len(), 3, "each of them once");
+    assert!(!rooms.are_scarce());
+}
+
+#[tokio::test]
+async fn only_what_is_given_back_is_news() {
+    let in_flight = in_flight(8, 4);
+    let permit = in_flight.take(&first("e1"));
+    assert!(in_flight.given_back().now_or_never().is_none());
+
+    drop(permit);
+
+    in_flight.given_back().await;
+    in_flight.ended().await;
+}

@@ -1,0 +1,71 @@
+//! Endpoints that are left alone for a while, because nothing can be sent to them from here: their key is lacking
+//! (`foreign.rs`), or nobody could be asked for their address (`put_off.rs`).
+//!
+//! Meanwhile nothing of theirs is leased here, and what is handed over is given back: so they take no room from others.
+
+use std::{
+    collections::{HashMap, HashSet, hash_map::Entry},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use database::due::Leased;
+use tokio::time::Instant;
+use vocabulary::EndpointId;
+
+/// Remembers them.
+#[derive(Debug, Default)]
+pub(crate) struct LeftAlone {
+    until: Mutex<HashMap<EndpointId, Instant>>,
+}
+
+impl LeftAlone {
+    /// From `now` on, and says whether that is news: a pause that has begun ends when it said.
+    pub(crate) fn leave(&self, id: &EndpointId, now: Instant, pause: Duration) -> bool {
+        match self.until(now).entry(id.clone()) {
+            Entry::Occupied(_) => false,
+            Entry::Vacant(vacant) => {
+                vacant.insert(now + pause);
+                true
+            }
+        }
+    }
+
+    /// All that are left alone at `now`.
+    pub(crate) fn closed(&self, now: Instant) -> HashSet<EndpointId> {
+        self.until(now).keys().cloned().collect()
+    }
+
+    /// Those that these deliveries are owed to, each once.
+    pub(crate) fn among(&self, deliveries: &[Leased], now: Instant) -> Vec<EndpointId> {
+        let until = self.until(now);
+        let closed = deliveries.iter().map(|leased| &leased.endpoint_id).filter(|id| until.contains_key(id));
+        closed.collect::<HashSet<_>>().into_iter().cloned().collect()
+    }
+
+    /// Those whose pause is not over.
+    fn until(&self, now: Instant) -> MutexGuard<'_, HashMap<EndpointId, Instant>> {
+        let mut until = self.until.lock().unwrap_or_else(PoisonError::into_inner);
+        until.retain(|_, until| now < *until);
+        until
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAUSE: Duration = Duration::from_secs(5);
+
+    #[test]
+    fn a_pause_ends_when_it_said_however_often_the_endpoint_was_met_meanwhile() {
+        let (left_alone, id, now) = (LeftAlone::default(), "e1".parse().unwrap(), Instant::now());
+        let just_before = now + PAUSE - Duration::from_millis(1);
+
+        let news = [now, just_before].map(|at| left_alone.leave(&id, at, PAUSE));
+
+        assert_eq!(news, [true, false]);
+        assert_eq!((left_alone.closed(just_before).len(), left_alone.closed(now + PAUSE).len()), (1, 0));
+        assert!(left_alone.leave(&id, now + PAUSE, PAUSE), "it is met again, and left alone again");
+    }
+}
