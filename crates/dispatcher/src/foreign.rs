@@ -38,7 +38,7 @@ impl Foreign {
 
     /// The endpoints of these deliveries that are to be left to others, each once. They are left alone from `now` on, and
     /// that is said once in each pause.
-    pub(crate) fn note(&self, deliveries: &[Leased], now: Instant, wall: DateTime<Utc>) -> Vec<EndpointId> {
+    pub(crate) fn note<B>(&self, deliveries: &[Leased<B>], now: Instant, wall: DateTime<Utc>) -> Vec<EndpointId> {
         let foreign = deliveries.iter().filter(|leased| self.lacks_key_of(&leased.target, wall));
         let foreign: HashSet<_> = foreign.map(|leased| &leased.endpoint_id).collect();
         if foreign.is_empty() {
