@@ -27,6 +27,8 @@ mod giving_up;
 mod grants;
 #[path = "dispatcher/lanes.rs"]
 mod lanes;
+#[path = "dispatcher/large_bodies.rs"]
+mod large_bodies;
 #[path = "dispatcher/latency.rs"]
 mod latency;
 #[path = "dispatcher/leases.rs"]

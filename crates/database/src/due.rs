@@ -14,7 +14,6 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use diesel::sql_types::{Array, BigInt, Binary, Bool, Integer, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
@@ -26,9 +25,11 @@ use crate::{
 };
 
 mod catch_up;
+mod leased;
 mod release;
 
 pub use catch_up::{Kind, Owed, catch_up, owed};
+pub use leased::{Body, Gate, LARGEST_BROUGHT, Leased};
 pub use release::release;
 
 /// How many deliveries may be taken, or how many more fit.
@@ -57,38 +58,6 @@ pub struct LeaseRequest<'a> {
     pub lease: Duration,
 }
 
-/// A delivery that the caller alone may send until the lease ends.
-#[derive(Debug, Clone)]
-pub struct Leased {
-    /// What is owed.
-    pub event_id: Uuid,
-    /// To whom.
-    pub endpoint_id: EndpointId,
-    /// The number of the lease.
-    pub lease: i64,
-    /// Requests recorded since it was last made due; the place in the retry schedule.
-    pub attempts: u32,
-    /// Under which id, on every attempt.
-    pub webhook_id: String,
-    /// What the customer is told, the same on every attempt.
-    pub body: Bytes,
-    /// Where to, and what signs it.
-    pub target: Arc<Target>,
-    /// The gate of its endpoint, if that has one.
-    pub gate: Option<Gate>,
-    /// Of an endpoint that asked for order: the lane whose next delivery waits for this one to end.
-    pub lane: Option<String>,
-}
-
-/// What a gate was like when it let a delivery pass.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Gate {
-    /// Whether its endpoint had failed: a success is then to be noted there.
-    pub has_failed: bool,
-    /// Whether the delivery is the probe of an open circuit.
-    pub is_probe: bool,
-}
-
 statement! {
     /// Fair over endpoints: whoever has least in flight here comes first, equals in random order, and each gets the same share
     /// of what was asked for; what one leaves, the next call finds. `placed` shares out what an account may have likewise among
@@ -101,6 +70,8 @@ statement! {
     /// began (`turn`), is left to the next call: what others have in flight is counted as of the beginning, as far as their
     /// leases end within ten minutes, or within one like this. Of what a gate lets pass retries get half at most, while a first attempt is due; and a
     /// probe is a first attempt then: what has failed before may fail for reasons of its own.
+    ///
+    /// `octet_length` does not read a body that Postgres keeps apart from its row.
     Lease {
         room: i64 => BigInt,
         retry_room: i64 => BigInt,
@@ -115,8 +86,10 @@ statement! {
         accounts: Vec<&'a str> => Array<Text>,
         account_rooms: Vec<i64> => Array<BigInt>,
         account_retries: Vec<i64> => Array<BigInt>,
+        largest_brought: i32 => Integer,
     } -> (
-        SqlUuid, Text, BigInt, Integer, Text, Binary, TargetColumns, Nullable<Bool>, Nullable<Bool>, Nullable<Text>
+        SqlUuid, Text, BigInt, Integer, Text, Nullable<Binary>, Integer, Text, TargetColumns, Nullable<Bool>, Nullable<Bool>,
+        Nullable<Text>
     ),
     "WITH RECURSIVE asked (room, retries, each, each_retries, lease_us) AS (SELECT ?, ?, ?, ?, ?), \
      busy (id, room, retries) AS (SELECT * FROM unnest(?, ?, ?)), \
@@ -186,8 +159,9 @@ statement! {
          FROM held h JOIN willing w ON w.id = h.id \
          JOIN (SELECT endpoint_id, count(*) AS taken FROM leased GROUP BY 1) t ON t.endpoint_id = h.id \
          WHERE g.endpoint_id = h.id AND (g.is_open OR w.max_in_flight IS NOT NULL OR w.max_per_second IS NOT NULL)) \
-     SELECT l.event_id, l.endpoint_id, l.lease, l.attempts, d.webhook_id, b.body, e.account_id, e.url, e.secrets, e.secret_ends, \
-         e.access, e.schedule_s, e.give_up_on, (SELECT allowed_private FROM accounts WHERE id = e.account_id), \
+     SELECT l.event_id, l.endpoint_id, l.lease, l.attempts, d.webhook_id, \
+         CASE WHEN octet_length(b.body) <= ? THEN b.body END, octet_length(b.body), d.format, \
+         e.account_id, e.url, e.secrets, e.secret_ends, e.access, e.schedule_s, e.give_up_on, (SELECT allowed_private FROM accounts WHERE id = e.account_id), \
          (SELECT r.has_failed FROM ready r WHERE r.id = l.endpoint_id), \
          (SELECT r.is_open FROM ready r WHERE r.id = l.endpoint_id), l.lane \
      FROM leased l JOIN deliveries d ON d.event_id = l.event_id AND d.endpoint_id = l.endpoint_id \
@@ -199,8 +173,7 @@ statement! {
 ///
 /// # Errors
 /// As any query.
-pub async fn lease(conn: &AsyncPgConnection, request: &LeaseRequest<'_>) -> QueryResult<Vec<Leased>> {
-    type Row = (Uuid, String, i64, i32, String, Vec<u8>, Target, Option<bool>, Option<bool>, Option<String>);
+pub async fn lease(conn: &AsyncPgConnection, request: &LeaseRequest<'_>) -> QueryResult<Vec<Leased<Body>>> {
     let statement = Lease {
         room: count(request.room.all),
         retry_room: count(request.room.retries),
@@ -215,24 +188,32 @@ pub async fn lease(conn: &AsyncPgConnection, request: &LeaseRequest<'_>) -> Quer
         accounts: request.busy_accounts.iter().map(|(id, _)| id.as_str()).collect(),
         account_rooms: request.busy_accounts.iter().map(|(_, room)| count(room.all)).collect(),
         account_retries: request.busy_accounts.iter().map(|(_, room)| count(room.retries)).collect(),
+        largest_brought: LARGEST_BROUGHT,
         lifetime: std::marker::PhantomData,
     };
     let rows: Vec<Row> = statement.load(&mut &*conn).await?;
-    let mut targets: HashMap<String, (EndpointId, Arc<Target>)> = HashMap::new();
-    let read = |(event_id, id, lease, attempts, webhook_id, body, target, has_failed, is_open, lane): Row| {
-        let (endpoint_id, target) = match targets.get(&id) {
-            Some(known) => known.clone(),
-            None => {
-                let endpoint = id.parse().map_err(|error: IdError| QueryError::DeserializationError(error.into()))?;
-                let known = (endpoint, Arc::new(target));
-                targets.entry(id).or_insert(known).clone()
-            }
-        };
-        let (attempts, body) = (attempts.unsigned_abs(), Bytes::from(body));
-        let gate = has_failed.zip(is_open).map(|(has_failed, is_probe)| Gate { has_failed, is_probe });
-        Ok(Leased { event_id, endpoint_id, lease, attempts, webhook_id, body, target, gate, lane })
+    let mut targets = HashMap::new();
+    rows.into_iter().map(|row| read(row, &mut targets)).collect()
+}
+
+type Row =
+    (Uuid, String, i64, i32, String, Option<Vec<u8>>, i32, String, Target, Option<bool>, Option<bool>, Option<String>);
+
+/// Those of an endpoint share its target.
+fn read(row: Row, targets: &mut HashMap<String, (EndpointId, Arc<Target>)>) -> QueryResult<Leased<Body>> {
+    let (event_id, id, lease, attempts, webhook_id, body, bytes, format, target, has_failed, is_open, lane) = row;
+    let (endpoint_id, target) = match targets.get(&id) {
+        Some(known) => known.clone(),
+        None => {
+            let endpoint = id.parse().map_err(|error: IdError| QueryError::DeserializationError(error.into()))?;
+            let known = (endpoint, Arc::new(target));
+            targets.entry(id).or_insert(known).clone()
+        }
     };
-    rows.into_iter().map(read).collect()
+    let (attempts, left) = (attempts.unsigned_abs(), Body::Left { format, bytes: bytes.unsigned_abs() });
+    let body = body.map_or(left, |body| Body::Brought(body.into()));
+    let gate = has_failed.zip(is_open).map(|(has_failed, is_probe)| Gate { has_failed, is_probe });
+    Ok(Leased { event_id, endpoint_id, lease, attempts, webhook_id, body, target, gate, lane })
 }
 
 statement! {

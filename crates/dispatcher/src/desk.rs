@@ -210,7 +210,11 @@ impl Drop for Hold<'_> {
 ///
 /// # Errors
 /// When Postgres cannot be asked: then they end by themselves.
-pub(crate) async fn release(database: &Database, unused: &[Leased], pause: Duration) -> Result<(), DispatchError> {
+pub(crate) async fn release<B>(
+    database: &Database,
+    unused: &[Leased<B>],
+    pause: Duration,
+) -> Result<(), DispatchError> {
     if unused.is_empty() {
         return Ok(());
     }
@@ -219,7 +223,7 @@ pub(crate) async fn release(database: &Database, unused: &[Leased], pause: Durat
 }
 
 /// Likewise, for whoever goes on anyhow: what is not given back ends by itself.
-pub(crate) async fn give_back(database: &Database, unused: &[Leased], pause: Duration) {
+pub(crate) async fn give_back<B>(database: &Database, unused: &[Leased<B>], pause: Duration) {
     if let Err(away) = release(database, unused, pause).await {
         warn!(error = &away as &dyn std::error::Error, "leases cannot be given back; they are waited for to end");
     }

@@ -5,11 +5,14 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 use chrono::Utc;
 use database::{
     Database, DatabaseError, QueryError,
-    due::{self, LeaseRequest, Leased, Room},
+    due::{self, Body, LeaseRequest, Leased, Room},
 };
 use fail::fail_point;
 use tokio::{
-    sync::{Notify, mpsc::unbounded_channel},
+    sync::{
+        Notify,
+        mpsc::{UnboundedSender, unbounded_channel},
+    },
     time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -22,8 +25,10 @@ use crate::{
     client::Client,
     counters::Counters,
     desk::{Desk, give_back, release},
+    fetcher::{Fetcher, Wanted},
     foreign::Foreign,
     in_flight::{InFlight, Permit, Rooms},
+    large_bodies::Which,
     left_alone::LeftAlone,
     put_off::{self, PutOff},
     recorder::{LINGER, Recorder},
@@ -47,6 +52,8 @@ pub struct Dispatcher {
     counters: Arc<Counters>,
     /// What the recorder notifies.
     look: Arc<Notify>,
+    /// Where bodies are asked for that leases leave behind.
+    fetcher: UnboundedSender<Wanted>,
 }
 
 /// What a step did.
@@ -69,7 +76,7 @@ pub enum DispatchError {
 
 /// What a step found due.
 struct Found {
-    taken: Vec<Taken>,
+    taken: Vec<Taken<Body>>,
     /// Of whom something was leased. It is among what was taken, or given back already.
     endpoints: HashSet<EndpointId>,
     /// Whether as much is due as there was room for.
@@ -79,10 +86,10 @@ struct Found {
 }
 
 /// A delivery and the right to send it, until `ends`.
-struct Taken {
-    leased: Leased,
-    permit: Permit,
-    ends: Instant,
+pub(crate) struct Taken<B> {
+    pub(crate) leased: Leased<B>,
+    pub(crate) permit: Permit,
+    pub(crate) ends: Instant,
 }
 
 /// What the loop waits for after a step, beside a word from outside.
@@ -100,7 +107,7 @@ impl Pause {
 
     /// Retries have waited for longer than that already, and without it thousands of them were leased as fast as permits
     /// come back, a handful at a time, while others wait for Postgres.
-    fn after(taken: &[Taken]) -> Self {
+    fn after(taken: &[Taken<Body>]) -> Self {
         let are_retries = taken.iter().all(|taken| taken.leased.attempts > 0);
         Self { at_least: if are_retries { LOOK_AT_MOST_EVERY } else { Duration::ZERO }, ..Self::NONE }
     }
@@ -140,7 +147,8 @@ impl Dispatcher {
         tokio::spawn(recorder(results, LINGER).run());
         // The next of a lane waits for the record of the one before it.
         tokio::spawn(recorder(results_in_lane, Duration::ZERO).run());
-        Self { database, sender, desk, lease, poll, batch, in_flight, counters, look }
+        let fetcher = Fetcher::start(&settings, database.clone(), sender.clone(), desk.clone());
+        Self { database, sender, desk, lease, poll, batch, in_flight, counters, look, fetcher }
     }
 
     /// Where a worker in this process can hand over what it commits.
@@ -261,7 +269,7 @@ impl Dispatcher {
         }
         let endpoints = leased.iter().map(|leased| leased.endpoint_id.clone()).collect();
         let (fills_room, hides_some) = (leased.len() >= rooms.all.all, rooms.hide_some(&leased));
-        let take = |leased: Leased| {
+        let take = |leased: Leased<Body>| {
             let permit = self.in_flight.take(&leased);
             Taken { leased, permit, ends }
         };
@@ -270,7 +278,7 @@ impl Dispatcher {
     }
 
     /// Gives back what others have the key for, and hands out the rest.
-    async fn leave_to_others(&self, leased: Vec<Leased>) -> Vec<Leased> {
+    async fn leave_to_others(&self, leased: Vec<Leased<Body>>) -> Vec<Leased<Body>> {
         let (Sender { foreign, left_alone, .. }, now) = (&self.sender, Instant::now());
         foreign.note(&leased, now, Utc::now());
         let closed = left_alone.among(&leased, now);
@@ -284,13 +292,27 @@ impl Dispatcher {
         own
     }
 
-    fn start(&self, taken: Vec<Taken>) {
+    /// What is small does not wait for the large.
+    fn start(&self, taken: Vec<Taken<Body>>) {
+        let mut wanted = Wanted::new();
         for Taken { leased, permit, ends } in taken {
-            tokio::spawn(self.sender.clone().send(leased, permit, ends, self.desk.clone()));
+            let (leased, body) = leased.split();
+            match body {
+                Body::Brought(body) => {
+                    tokio::spawn(self.sender.clone().send(leased.with(body), permit, ends, self.desk.clone()));
+                }
+                Body::Left { format, bytes } => {
+                    let which = Which { event_id: leased.event_id, format, bytes };
+                    wanted.entry(which).or_default().push(Taken { leased, permit, ends });
+                }
+            }
+        }
+        if !wanted.is_empty() && self.fetcher.send(wanted).is_err() {
+            error!("nobody reads large bodies any more; their deliveries are sent once their leases have ended");
         }
     }
 
-    async fn release(&self, unused: Vec<Leased>) -> Result<(), DispatchError> {
+    async fn release<B>(&self, unused: Vec<Leased<B>>) -> Result<(), DispatchError> {
         self.counters.released.add(unused.len());
         release(&self.database, &unused, Duration::ZERO).await
     }

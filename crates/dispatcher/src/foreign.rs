@@ -35,7 +35,7 @@ impl Foreign {
     }
 
     /// Leaves alone, from `now` on, whose of these deliveries are for others. That is said once in each pause.
-    pub(crate) fn note(&self, deliveries: &[Leased], now: Instant, wall: DateTime<Utc>) {
+    pub(crate) fn note<B>(&self, deliveries: &[Leased<B>], now: Instant, wall: DateTime<Utc>) {
         for leased in deliveries.iter().filter(|leased| self.lacks_key_of(&leased.target, wall)) {
             if self.left_alone.leave(&leased.endpoint_id, now, PAUSE) {
                 say(&leased.endpoint_id);

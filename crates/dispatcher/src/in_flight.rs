@@ -119,7 +119,7 @@ impl InFlight {
     }
 
     /// Takes a permit for what is leased already: the caller has looked at the rooms before it leased.
-    pub(crate) fn take(self: &Arc<Self>, leased: &Leased) -> Permit {
+    pub(crate) fn take<B>(self: &Arc<Self>, leased: &Leased<B>) -> Permit {
         self.add(self.load(), leased)
     }
 
@@ -137,7 +137,7 @@ impl InFlight {
         Ok(self.add(load, leased))
     }
 
-    fn add(self: &Arc<Self>, mut load: MutexGuard<'_, Load>, leased: &Leased) -> Permit {
+    fn add<B>(self: &Arc<Self>, mut load: MutexGuard<'_, Load>, leased: &Leased<B>) -> Permit {
         let permit = Permit {
             in_flight: self.clone(),
             endpoint_id: leased.endpoint_id.clone(),
@@ -192,7 +192,7 @@ impl Rooms {
 
     /// Whether an account has all that it may have, with what was just leased: any of its endpoints may have more due then, and
     /// which ones it has is not known here.
-    pub(crate) fn hide_some(&self, leased: &[Leased]) -> bool {
+    pub(crate) fn hide_some<B>(&self, leased: &[Leased<B>]) -> bool {
         let mut counts: HashMap<&str, usize> = HashMap::new();
         for leased in leased {
             *counts.entry(&leased.target.account_id).or_default() += 1;

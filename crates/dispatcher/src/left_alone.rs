@@ -37,7 +37,7 @@ impl LeftAlone {
     }
 
     /// Those that these deliveries are owed to, each once.
-    pub(crate) fn among(&self, deliveries: &[Leased], now: Instant) -> Vec<EndpointId> {
+    pub(crate) fn among<B>(&self, deliveries: &[Leased<B>], now: Instant) -> Vec<EndpointId> {
         let until = self.until(now);
         let closed = deliveries.iter().map(|leased| &leased.endpoint_id).filter(|id| until.contains_key(id));
         closed.collect::<HashSet<_>>().into_iter().cloned().collect()

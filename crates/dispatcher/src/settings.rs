@@ -17,6 +17,9 @@ pub struct Settings {
     pub per_endpoint: usize,
     /// Deliveries that one statement leases, and attempts that one records, at most.
     pub batch: usize,
+    /// Bytes of large bodies that are in memory at one time: of those that do not come with their leases
+    /// ([`database::due::LARGEST_BROUGHT`]). Each counts once, however many deliveries have it; one that is larger is sent alone.
+    pub large_bytes: u32,
     /// What one attempt may take, from the name's resolution to the last byte of the answer.
     pub deadline: Duration,
     /// How much longer than the deadline a lease is: the time to record the result before somebody else sends again.
@@ -35,6 +38,7 @@ impl Default for Settings {
             in_flight: 256,
             per_endpoint: 64,
             batch: 500,
+            large_bytes: 128 << 20,
             deadline: Duration::from_secs(15),
             slack: Duration::from_secs(15),
             poll: Duration::from_secs(1),

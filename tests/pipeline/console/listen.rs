@@ -2,7 +2,12 @@
 
 use std::{net::SocketAddr, process::Command, sync::Arc};
 
-use axum::{Router, extract::State, http::HeaderMap, routing::post};
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, State},
+    http::HeaderMap,
+    routing::post,
+};
 use bytes::Bytes;
 use chrono::Utc;
 use dispatcher::signing::{SigningSecret, verify};
@@ -25,6 +30,7 @@ impl Server {
     async fn start() -> Self {
         let (sender, got) = mpsc::unbounded_channel();
         let router = Router::new().route("/hooks", post(take)).with_state(Arc::new(sender));
+        let router = router.layer(DefaultBodyLimit::disable());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/hooks", listener.local_addr().unwrap());
         tokio::spawn(async move { axum::serve(listener, router).await });
@@ -71,6 +77,21 @@ async fn what_is_committed_reaches_the_developers_server_and_the_terminal_shows_
     assert!(said.contains(&format!("message_created  {good}  200 in ")), "{said}");
     assert!(said.contains(&format!("message_created  {bad}  500 in ")), "{said}");
     assert!(said.contains("2 forwarded, 1 of them failed"), "{said}");
+}
+
+/// A body holds the text twice: in the item as it came, and in the message that was made of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_largest_of_providers_send_is_copied_like_all_else() {
+    let (pipeline, mut server) = (Pipeline::new().await, Server::start().await);
+    let (_console, address) = console(&pipeline, "127.0.0.1:0").await;
+    let mut listening = listen(address, TOKEN, &[&format!("--forward={}", server.url)], FORWARDS).await;
+
+    pipeline.receive(a_text("wamid.1", &"a".repeat(13 << 20))).await;
+    let large = server.got.recv().await.unwrap();
+    listening.says("200 in ", 1).await;
+
+    let said = listening.stop().await;
+    assert!(said.contains(&format!("message_created  {large}  200 in ")), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use database::due::{self, LeaseRequest, Leased, Room};
+use database::due::{self, Body, LeaseRequest, Leased, Room};
 use dispatcher::Settings;
 use tokio::{sync::Notify, time::timeout};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
@@ -12,13 +12,13 @@ use vocabulary::EndpointId;
 use crate::{customer::Customer, setting::Setting};
 
 /// No account is short of room.
-async fn lease(setting: &Setting, room: Room, per_endpoint: Room, busy: &[(EndpointId, Room)]) -> Vec<Leased> {
+async fn lease(setting: &Setting, room: Room, per_endpoint: Room, busy: &[(EndpointId, Room)]) -> Vec<Leased<Body>> {
     let (per_account, lease) = (Room { all: 1000, retries: 1000 }, Duration::from_secs(60));
     let request = LeaseRequest { room, per_endpoint, busy, per_account, busy_accounts: &[], lease };
     due::lease(&setting.database.connection().await.unwrap(), &request).await.unwrap()
 }
 
-fn by_endpoint(leased: &[Leased]) -> HashMap<&str, usize> {
+fn by_endpoint(leased: &[Leased<Body>]) -> HashMap<&str, usize> {
     let mut counts = HashMap::new();
     for leased in leased {
         *counts.entry(leased.endpoint_id.as_str()).or_default() += 1;

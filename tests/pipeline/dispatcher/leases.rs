@@ -5,7 +5,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 use chrono::Utc;
 use database::{
     attempts::{Next, Recorded, Split},
-    due::Leased,
+    due::{Body, Leased},
 };
 use dispatcher::Settings;
 use futures::future::join_all;
@@ -19,7 +19,7 @@ use crate::{
 
 const RETRY: Next = Next::Retry { after: Duration::from_secs(60) };
 
-pub(crate) fn ended(leased: &Leased, next: Next) -> Recorded {
+pub(crate) fn ended(leased: &Leased<Body>, next: Next) -> Recorded {
     Recorded {
         event_id: leased.event_id,
         endpoint_id: leased.endpoint_id.clone(),
@@ -39,7 +39,7 @@ pub(crate) fn ended(leased: &Leased, next: Next) -> Recorded {
 }
 
 /// A delivery leased twice: first by somebody who was late, then, when that lease had ended, by somebody else.
-async fn leased_twice() -> (Setting, Leased, Leased) {
+async fn leased_twice() -> (Setting, Leased<Body>, Leased<Body>) {
     let setting = Setting::with_endpoint("http://127.0.0.1:9/").await;
     setting.owe("bot", "1").await;
     let late = setting.lease().await.remove(0);
@@ -65,7 +65,7 @@ async fn eight_dispatchers_that_lease_at_the_same_instant_never_hold_the_same_de
     let mut held: Vec<_> = join_all(racing).await.into_iter().flat_map(Result::unwrap).collect();
     held.extend(setting.lease().await);
 
-    let distinct = |of: fn(&Leased) -> String| held.iter().map(of).collect::<HashSet<_>>().len();
+    let distinct = |of: fn(&Leased<Body>) -> String| held.iter().map(of).collect::<HashSet<_>>().len();
     assert_eq!(held.len(), 500);
     assert_eq!(distinct(|leased| leased.event_id.to_string()), 500);
     assert_eq!(distinct(|leased| leased.lease.to_string()), 500);

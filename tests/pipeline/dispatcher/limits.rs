@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use database::due::{self, LeaseRequest, Leased, Room};
+use database::due::{self, Body, LeaseRequest, Leased, Room};
 use futures::future::join_all;
 use tokio::sync::{Barrier, Notify};
 use tokio_util::sync::CancellationToken;
@@ -18,7 +18,7 @@ fn terms() -> Terms {
     Terms::of("*".parse().unwrap())
 }
 
-async fn lease(setting: &Setting, room: Room, busy: &[(&str, Room)]) -> Vec<Leased> {
+async fn lease(setting: &Setting, room: Room, busy: &[(&str, Room)]) -> Vec<Leased<Body>> {
     let busy: Vec<_> = busy.iter().map(|(id, room)| (id.parse().unwrap(), *room)).collect();
     let request = LeaseRequest {
         room,

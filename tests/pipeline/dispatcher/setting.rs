@@ -151,12 +151,12 @@ impl Setting {
     }
 
     /// Leases everything that is due, as a dispatcher would that dies before it sends.
-    pub(crate) async fn lease(&self) -> Vec<due::Leased> {
+    pub(crate) async fn lease(&self) -> Vec<due::Leased<due::Body>> {
         self.lease_over(&self.database.connection().await.unwrap()).await
     }
 
     /// Likewise, over this connection.
-    pub(crate) async fn lease_over(&self, connection: &database::AsyncPgConnection) -> Vec<due::Leased> {
+    pub(crate) async fn lease_over(&self, connection: &database::AsyncPgConnection) -> Vec<due::Leased<due::Body>> {
         let room = due::Room { all: 1000, retries: 1000 };
         let request = due::LeaseRequest {
             room,

@@ -8,7 +8,7 @@ import { createServer } from 'node:http'
 
 const SECRET = Buffer.from((process.env.WEBHOOK_SECRET ?? '').replace(/^whsec_/, ''), 'base64')
 const TOLERANCE = 5 * 60 // seconds
-const LARGEST = 8 << 20 // bytes
+const LARGEST = 72 << 20 // bytes
 
 // A line for each webhook: its id, and what it changes. One write makes both true, so this file does for one process what a
 // transaction does in a database; with several processes, use one.

@@ -16,7 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 SECRET = base64.b64decode(os.environ["WEBHOOK_SECRET"].removeprefix("whsec_"))
 DATABASE = os.environ.get("DATABASE", "webhooks.db")
 TOLERANCE = 5 * 60  # seconds
-LARGEST = 8 << 20  # bytes
+LARGEST = 72 << 20  # bytes
 
 TABLES = """
     CREATE TABLE IF NOT EXISTS webhooks (id TEXT PRIMARY KEY);

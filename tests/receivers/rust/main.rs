@@ -18,7 +18,7 @@ use standardwebhooks::Webhook;
 use tokio::{net::TcpListener, sync::Mutex};
 use tokio_postgres::{Client, NoTls};
 
-const LARGEST: usize = 8 << 20;
+const LARGEST: usize = 72 << 20;
 const TABLES: &str = "CREATE TABLE IF NOT EXISTS webhooks (id text PRIMARY KEY); \
                       CREATE TABLE IF NOT EXISTS inbox (type text, data text)";
 

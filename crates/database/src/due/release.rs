@@ -40,7 +40,7 @@ statement! {
 ///
 /// # Errors
 /// As any query.
-pub async fn release(conn: &AsyncPgConnection, unused: &[Leased], pause: Duration) -> QueryResult<()> {
+pub async fn release<B>(conn: &AsyncPgConnection, unused: &[Leased<B>], pause: Duration) -> QueryResult<()> {
     let statement = Release {
         pause_us: microseconds(pause),
         events: unused.iter().map(|leased| leased.event_id).collect(),

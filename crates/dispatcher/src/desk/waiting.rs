@@ -9,13 +9,15 @@ use std::{
     time::Duration,
 };
 
-use database::due::Leased;
+use database::due::{LARGEST_BROUGHT, Leased};
 use tokio::time::Instant;
 use vocabulary::EndpointId;
 
 use crate::in_flight::Full;
 
 const BYTES: usize = 16 << 20;
+/// Of one delivery: it is in memory for as long as its customer takes, and as many as there are permits.
+const LARGEST: usize = LARGEST_BROUGHT as usize;
 /// While customers answer at least this often a worker waits; at most so long in all, and for one of them.
 pub(super) const MOVES_WITHIN: Duration = Duration::from_millis(20);
 pub(super) const LONGEST_WAIT: Duration = Duration::from_millis(100);
@@ -95,7 +97,7 @@ impl Waiting {
         if self.is_cleared || self.owing.contains(endpoint) {
             return false;
         }
-        if own >= self.limit - self.places || self.bytes + bytes > BYTES {
+        if own >= self.limit - self.places || bytes > LARGEST || self.bytes + bytes > BYTES {
             // It will be due, and those after it must not pass it.
             self.owing.insert(endpoint.clone());
             return false;

@@ -47,11 +47,21 @@ fn nobody_can_have_more_places_than_are_left_for_the_others() {
 fn what_is_large_has_a_place_only_while_the_memory_for_it_is_there() {
     let mut waiting = desk();
 
-    assert!(waiting.set_aside(&endpoint("large"), BYTES));
+    assert_eq!((0..PLACES).take_while(|_| waiting.set_aside(&endpoint("large"), LARGEST)).count(), BYTES / LARGEST);
     assert!(!waiting.set_aside(&endpoint("small"), 1));
 
-    waiting.give_back(&endpoint("large"), BYTES);
+    waiting.give_back(&endpoint("large"), LARGEST);
     assert!(waiting.set_aside(&endpoint("another"), 1));
+}
+
+#[test]
+fn what_no_lease_would_bring_has_no_place_though_there_is_memory() {
+    let mut waiting = desk();
+
+    assert!(!waiting.set_aside(&endpoint("larger"), LARGEST + 1));
+    assert!(!waiting.set_aside(&endpoint("larger"), 1), "it would pass the one before it");
+
+    assert!(waiting.set_aside(&endpoint("another"), LARGEST));
 }
 
 #[test]

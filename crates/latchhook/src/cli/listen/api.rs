@@ -13,6 +13,7 @@ use hyper::{
     header::{AUTHORIZATION, HeaderValue},
 };
 use hyper_util::client::legacy;
+use producer::BODY_LIMITS;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::Value;
@@ -25,8 +26,10 @@ use super::super::http::{Client, HttpUrl, client};
 const SILENCE: Duration = Duration::from_secs(45);
 /// How long the head of the answer may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(15);
-/// Bytes of a line: more than the largest delivery has in base64.
-const LONGEST_LINE: usize = 16 << 20;
+/// Bytes of a line: more than the largest delivery has. It holds an item as the provider sent it, and what was made of a message
+/// in it, which is no longer. JSON writes an item that is no JSON as text, a byte as six at most (RFC 8259, 7); and base64
+/// makes four bytes of three.
+const LONGEST_LINE: usize = 6 * *BODY_LIMITS.end() as usize / 3 * 4 + (1 << 20);
 /// Bytes that are read of a refusal.
 const LONGEST_REFUSAL: usize = 4 << 10;
 
@@ -49,6 +52,8 @@ pub(super) enum StreamError {
     Ended,
     #[error("the stream says what is no delivery: is {0} the console?")]
     NotALine(HttpUrl),
+    #[error("a line of the stream is longer than {LONGEST_LINE} bytes, which no delivery is: is {0} the console?")]
+    TooLong(HttpUrl),
 }
 
 /// What the stream of one endpoint is asked for with.
@@ -154,7 +159,7 @@ impl Lines {
                 return Ok(std::mem::replace(&mut self.read, rest));
             }
             if self.read.len() > LONGEST_LINE {
-                return Err(StreamError::NotALine(self.at.clone()));
+                return Err(StreamError::TooLong(self.at.clone()));
             }
             looked = self.read.len();
             let frame = timeout(SILENCE, self.body.frame()).await.map_err(|_| StreamError::Silent)?;
