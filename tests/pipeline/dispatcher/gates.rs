@@ -283,12 +283,11 @@ async fn a_probe_that_is_put_off_leaves_the_circuit_to_the_next_after_the_same_p
     let probe = setting.lease().await;
     let connection = setting.database.connection().await.unwrap();
 
-    due::release(&connection, &probe, Duration::from_secs(7)).await.unwrap();
+    due::release(&connection, &probe, Duration::from_secs(600)).await.unwrap();
     let (rests, leased) = (rest(&setting).await, setting.lease().await.len());
-    rest_is_over(&setting).await;
     setting.pauses_are_over().await;
 
-    assert_eq!((rests, leased), (7, 0));
+    assert!(rests > 500 && leased == 0, "it rests for {rests} s, {leased} leased");
     assert_eq!(setting.lease().await.len(), 1);
 }
 
