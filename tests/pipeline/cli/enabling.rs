@@ -15,7 +15,8 @@ async fn whatever_an_endpoint_is_owed_is_due_once_it_is_enabled_however_much_it_
     let owe = "SET session_replication_role = replica; \
         INSERT INTO due (event_id, endpoint_id, due_at, attempts) SELECT gen_random_uuid(), 'bot', \
             now() + (n - 100) * interval '1 second', n % 2 * 7 FROM generate_series(1, 45000) AS n; \
-        INSERT INTO due (event_id, endpoint_id, lane, sequence) SELECT gen_random_uuid(), 'bot', 'anna', n FROM generate_series(1, 3) AS n; \
+        INSERT INTO due (event_id, endpoint_id, due_at, lane, sequence) \
+            SELECT gen_random_uuid(), 'bot', NULL, 'anna', n FROM generate_series(1, 3) AS n; \
         SET session_replication_role = DEFAULT";
     pipeline.execute(owe).await;
 

@@ -26,11 +26,13 @@ pub enum Kind {
 }
 
 statement! {
-    /// Gives how many rows there were, and up to when they had been due.
+    /// Gives how many rows there were, and up to when they had been due. What is moved is none of these rows any more: it is
+    /// not tried yet, and due.
     CatchUp { endpoint_id: &'a str => Text, tried: bool => Bool, from: DateTime<Utc> => Timestamptz, most: i64 => BigInt }
         -> (BigInt, Nullable<Timestamptz>),
     "WITH later AS MATERIALIZED (SELECT ctid AS place, due_at FROM due \
-         WHERE endpoint_id = ? AND retry = ? AND due_at >= ? AND lease IS NULL ORDER BY due_at LIMIT ? FOR UPDATE SKIP LOCKED), \
+         WHERE endpoint_id = ? AND retry = ? AND due_at >= ? AND (retry OR due_at > now()) AND lease IS NULL \
+         ORDER BY due_at LIMIT ? FOR UPDATE SKIP LOCKED), \
      moved AS (UPDATE due SET due_at = now(), attempts = 0 WHERE ctid = ANY(ARRAY(SELECT place FROM later))) \
      SELECT count(*), max(due_at) FROM later"
 }
