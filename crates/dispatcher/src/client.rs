@@ -283,8 +283,7 @@ fn is_from<E: Error + 'static>(error: &(dyn Error + 'static)) -> bool {
 
 /// The whole chain in one line. Postgres keeps no NUL in text.
 pub(crate) fn detail(error: &(dyn Error + 'static)) -> String {
-    let facts: Vec<_> = chain(error).map(ToString::to_string).collect();
-    clipped(&facts.join(": "))
+    clipped(&vocabulary::chain(error))
 }
 
 fn clipped(text: &str) -> String {

@@ -8,8 +8,10 @@
 //! * [`Message`]: what a chat event is about; its status is a join, so the order of arrival does not matter.
 //! * [`Source`]: where raw events come from; an app shows one of its tokens, kept as a [`TokenHash`]. [`Once`]: by what a
 //!   request is known again. [`Terms`]: what an endpoint asks for, to which deliveries go.
-//! * [`MasterKey`]: seals their secrets at rest. [`Counter`]: how often something happened, for metrics.
+//! * [`MasterKey`]: seals their secrets at rest. [`Counter`]: how often something happened, for metrics. [`chain`]: an error in
+//!   one line.
 
+mod chain;
 mod counter;
 mod endpoint;
 mod event;
@@ -27,6 +29,7 @@ mod seal;
 mod source;
 mod token;
 
+pub use chain::chain;
 pub use counter::Counter;
 pub use endpoint::{EventTypes, EventTypesError, Format, NameError, OrderedBy, Terms};
 pub use event::{Change, Effect, Event, Item, Key, KeyError, Rejection, StatusUpdate};

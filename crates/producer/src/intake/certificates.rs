@@ -15,7 +15,6 @@ mod known;
 use std::{
     error::Error,
     future::Future,
-    iter::successors,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -25,7 +24,7 @@ use chrono::{DateTime, Utc};
 use providers::{Certificate, CertificateError};
 use tokio::task::JoinError;
 use tracing::{debug, warn};
-use vocabulary::{Source, SourceId};
+use vocabulary::{Source, SourceId, chain};
 
 use known::{Found, Known, PAUSE};
 
@@ -115,9 +114,7 @@ impl Shared {
 
     fn fail(&self, source: &SourceId, url: &str, unfit: &Unfit) {
         // Of an error's sources not every format of logs says anything.
-        let facts: Vec<_> =
-            successors(Some(unfit as &dyn Error), |error| (*error).source()).map(ToString::to_string).collect();
-        let why = facts.join(": ");
+        let why = chain(unfit);
         if !self.known().fail(url) {
             debug!(source.id = %source, url, why, "source {source}: no certificate from {url}: {why}");
             return;

@@ -11,6 +11,7 @@ use hyper::{Request, header::CONTENT_TYPE};
 use serde::Serialize;
 use serde_json::Value;
 use tokio::time::{Instant, timeout};
+use vocabulary::chain;
 
 use super::super::http::{Client, HttpUrl, client};
 
@@ -100,10 +101,4 @@ impl fmt::Display for Forwarded {
 fn event_type(body: &[u8]) -> Option<String> {
     let body: Value = serde_json::from_slice(body).ok()?;
     body["type"].as_str().map(str::to_owned)
-}
-
-fn chain(error: &(dyn Error + 'static)) -> String {
-    let facts: Vec<_> =
-        std::iter::successors(Some(error), |error| (*error).source()).map(ToString::to_string).collect();
-    facts.join(": ")
 }
