@@ -13,20 +13,20 @@
 //!
 //! Nothing is sent again by itself, and four failures in a row pause the webhook for a minute, then for up to a day.
 
-use std::{sync::LazyLock, time::Duration};
+use std::time::Duration;
 
-use ring::hmac::HMAC_SHA256;
 use secrecy::ExposeSecret;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 use vocabulary::{Item, RawEvent, Source};
 
 use crate::{
-    About, Request, Sample, Verdict, generic,
+    About, Request, Sample, Verdict,
     json::{Fault, Fields},
     request::Signed,
     rules::Rules,
-    signature::{Doubt, from_base64, one_of, only, same, sign, to_base64, usable, verdict},
+    signature::{Doubt, one_of, only, same, usable, verdict},
     single::{self, Single, header_key, kept},
+    standard_webhooks::{self, STANDARD},
 };
 
 /// GitLab's webhooks.
@@ -35,31 +35,11 @@ pub(crate) struct GitLab;
 const TOKEN: &str = "x-gitlab-token";
 const EVENT: &str = "x-gitlab-event";
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
-const ID: &str = "webhook-id";
-const TIMESTAMP: &str = "webhook-timestamp";
-const SIGNATURE: &str = "webhook-signature";
+const ID: &str = STANDARD.id;
+const TIMESTAMP: &str = STANDARD.timestamp;
+const SIGNATURE: &str = STANDARD.signature;
 /// What a signing token begins with.
 const SIGNING: &str = "whsec_";
-
-/// How a signing token signs.
-static SIGNED: LazyLock<Map<String, Value>> = LazyLock::new(|| {
-    let settings = [
-        ("algorithm", "hmac-sha256"),
-        ("signed", "{id}.{timestamp}.{body}"),
-        ("signature_header", SIGNATURE),
-        ("encoding", "base64"),
-        ("form", "list"),
-        ("list_separator", " "),
-        ("list_assign", ","),
-        ("list_name", "v1"),
-        ("timestamp_header", TIMESTAMP),
-        ("id_header", ID),
-        ("secret_form", "base64"),
-        ("secret_prefix", SIGNING),
-        ("key_header", ID),
-    ];
-    settings.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect()
-});
 
 const ABOUT: About = About {
     name: "gitlab",
@@ -100,12 +80,11 @@ impl Rules for GitLab {
         let body =
             json!({"object_kind": "latchhook_sample", "zen": "A sample, sent by latchhook source test"}).to_string();
         let secret = source.secrets.first()?.expose_secret();
-        let Some(signing) = secret.strip_prefix(SIGNING) else {
+        if !secret.starts_with(SIGNING) {
             return Signed::json(body, &[(TOKEN, secret), (IDEMPOTENCY_KEY, sample.id)]);
-        };
+        }
         let seconds = sample.now.timestamp().to_string();
-        let parts = [sample.id.as_bytes(), b".", seconds.as_bytes(), b".", body.as_bytes()];
-        let tag = format!("v1,{}", to_base64(&sign(HMAC_SHA256, &from_base64(signing)?, &parts)));
+        let tag = standard_webhooks::signature_of(secret, sample.id, &seconds, body.as_bytes())?;
         let headers = [(ID, sample.id), (IDEMPOTENCY_KEY, sample.id), (TIMESTAMP, &seconds), (SIGNATURE, &tag)];
         Signed::json(body, &headers)
     }
@@ -115,7 +94,7 @@ fn believe(source: &Source, request: &Request<'_>) -> Result<(), Doubt> {
     let (signing, tokens): (Vec<_>, Vec<_>) =
         usable(&source.secrets)?.into_iter().partition(|secret| secret.starts_with(SIGNING));
     if !signing.is_empty() && request.headers.contains_key(SIGNATURE) {
-        return generic::believe(&SIGNED, source, request);
+        return standard_webhooks::vouched(&signing, &STANDARD, request);
     }
     let token = only(request.headers, TOKEN)?;
     one_of(&tokens, |secret| same(token, secret))

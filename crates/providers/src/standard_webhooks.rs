@@ -30,13 +30,14 @@ use crate::{
 pub(crate) struct StandardWebhooks;
 
 /// The names of the headers.
-struct Names {
-    id: &'static str,
-    timestamp: &'static str,
-    signature: &'static str,
+pub(crate) struct Names {
+    pub id: &'static str,
+    pub timestamp: &'static str,
+    pub signature: &'static str,
 }
 
-const STANDARD: Names = Names { id: "webhook-id", timestamp: "webhook-timestamp", signature: "webhook-signature" };
+pub(crate) const STANDARD: Names =
+    Names { id: "webhook-id", timestamp: "webhook-timestamp", signature: "webhook-signature" };
 const SVIX: Names = Names { id: "svix-id", timestamp: "svix-timestamp", signature: "svix-signature" };
 
 /// What the libraries of the specification take.
@@ -82,10 +83,9 @@ impl Rules for StandardWebhooks {
     fn sample(&self, source: &Source, sample: &Sample<'_>) -> Option<Signed> {
         let (id, timestamp) = (format!("msg_{}", sample.id), sample.now.timestamp().to_string());
         let body = json!({"type": "latchhook.sample", "timestamp": sample.now.to_rfc3339(), "data": {}}).to_string();
-        let key = hmac_key(source.secrets.first()?.expose_secret())?;
-        let tag = to_base64(&sign(HMAC_SHA256, &key, &parts(&id, &timestamp, body.as_bytes())));
-        let Names { id: id_name, timestamp: timestamp_name, signature } = STANDARD;
-        Signed::json(body, &[(id_name, &id), (timestamp_name, &timestamp), (signature, &format!("v1,{tag}"))])
+        let signature = signature_of(source.secrets.first()?.expose_secret(), &id, &timestamp, body.as_bytes())?;
+        let headers = [(STANDARD.id, &*id), (STANDARD.timestamp, &timestamp), (STANDARD.signature, &signature)];
+        Signed::json(body, &headers)
     }
 }
 
@@ -98,8 +98,11 @@ impl Names {
 }
 
 fn believe(source: &Source, request: &Request<'_>) -> Result<(), Doubt> {
-    let secrets = usable(&source.secrets)?;
-    let names = Names::among(|name| request.headers.contains_key(name));
+    vouched(&usable(&source.secrets)?, Names::among(|name| request.headers.contains_key(name)), request)
+}
+
+/// Whether one of these secrets has signed a request, as headers of these names say.
+pub(crate) fn vouched(secrets: &[&str], names: &Names, request: &Request<'_>) -> Result<(), Doubt> {
     let (id, timestamp) = (only(request.headers, names.id)?, only(request.headers, names.timestamp)?);
     let signatures = read(only(request.headers, names.signature)?)?;
     if id.is_empty() || id.contains('.') {
@@ -107,7 +110,13 @@ fn believe(source: &Source, request: &Request<'_>) -> Result<(), Doubt> {
     }
     fresh(timestamp, request.now, TOLERANCE)?;
     let parts = parts(id, timestamp, request.body);
-    one_of(&secrets, |secret| signatures.iter().any(|(version, tag)| fits(secret, version, &parts, tag)))
+    one_of(secrets, |secret| signatures.iter().any(|(version, tag)| fits(secret, version, &parts, tag)))
+}
+
+/// The signature of a request, as its header has it; `None` where the secret is none of an HMAC.
+pub(crate) fn signature_of(secret: &str, id: &str, timestamp: &str, body: &[u8]) -> Option<String> {
+    let tag = sign(HMAC_SHA256, &hmac_key(secret)?, &parts(id, timestamp, body));
+    Some(format!("v1,{}", to_base64(&tag)))
 }
 
 fn parts<'r>(id: &'r str, timestamp: &'r str, body: &'r [u8]) -> [&'r [u8]; 5] {

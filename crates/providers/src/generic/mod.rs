@@ -73,7 +73,7 @@ impl Rules for Generic {
     }
 
     fn verify(&self, source: &Source, request: &Request<'_>) -> Verdict {
-        verdict(believe(&source.settings, source, request))
+        verdict(believe(source, request))
     }
 
     fn split(&self, source: &Source, raw_event: &RawEvent) -> Vec<Item> {
@@ -82,13 +82,8 @@ impl Rules for Generic {
     }
 }
 
-/// Whether one of the source's secrets vouches for a request as these settings say: also those of a provider whose way can be
-/// said in them.
-///
-/// # Errors
-/// When none does.
-pub(crate) fn believe(settings: &Map<String, Value>, source: &Source, request: &Request<'_>) -> Result<(), Doubt> {
-    let recipe = Recipe::of(settings).map_err(|_| "the source's settings do not go together")?;
+fn believe(source: &Source, request: &Request<'_>) -> Result<(), Doubt> {
+    let recipe = Recipe::of(&source.settings).map_err(|_| "the source's settings do not go together")?;
     verify::believe(&recipe, source, request)
 }
 
