@@ -21,7 +21,7 @@ use tokio::{
 use tracing::warn;
 use uuid::Uuid;
 
-use crate::dispatcher::DispatchError;
+use crate::{dispatcher::DispatchError, pauses::Pauses};
 
 /// How long what found no room is left alone.
 pub(crate) const PAUSE: Duration = Duration::from_secs(1);
@@ -43,7 +43,7 @@ pub(crate) struct LargeBodies {
     budget: Arc<Semaphore>,
     limit: u32,
     held: Mutex<HashMap<Which, Weak<Held>>>,
-    said: Mutex<Option<Instant>>,
+    said: Pauses<()>,
 }
 
 /// A body in memory, with its part of the budget.
@@ -87,11 +87,9 @@ impl LargeBodies {
 
     /// Says that there was no room, now and then.
     pub(crate) fn say_full(&self, which: &Which, deliveries: usize, now: Instant) {
-        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        if said.is_some_and(|said| now < said + SAID_EVERY) {
+        if !self.said.begin((), now, SAID_EVERY) {
             return;
         }
-        *said = Some(now);
         warn!(
             event.id = %which.event_id,
             body.bytes = which.bytes,

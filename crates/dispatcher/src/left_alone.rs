@@ -3,51 +3,36 @@
 //!
 //! Meanwhile nothing of theirs is leased here, and what is handed over is given back: so they take no room from others.
 
-use std::{
-    collections::{HashMap, HashSet, hash_map::Entry},
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashSet, time::Duration};
 
 use database::due::Leased;
 use tokio::time::Instant;
 use vocabulary::EndpointId;
 
+use crate::pauses::Pauses;
+
 /// Remembers them.
 #[derive(Debug, Default)]
 pub(crate) struct LeftAlone {
-    until: Mutex<HashMap<EndpointId, Instant>>,
+    pauses: Pauses<EndpointId>,
 }
 
 impl LeftAlone {
     /// From `now` on, and says whether that is news: a pause that has begun ends when it said.
     pub(crate) fn leave(&self, id: &EndpointId, now: Instant, pause: Duration) -> bool {
-        match self.until(now).entry(id.clone()) {
-            Entry::Occupied(_) => false,
-            Entry::Vacant(vacant) => {
-                vacant.insert(now + pause);
-                true
-            }
-        }
+        self.pauses.begin(id.clone(), now, pause)
     }
 
     /// All that are left alone at `now`.
     pub(crate) fn closed(&self, now: Instant) -> HashSet<EndpointId> {
-        self.until(now).keys().cloned().collect()
+        self.pauses.lasting(now).keys().cloned().collect()
     }
 
     /// Those that these deliveries are owed to, each once.
     pub(crate) fn among<B>(&self, deliveries: &[Leased<B>], now: Instant) -> Vec<EndpointId> {
-        let until = self.until(now);
-        let closed = deliveries.iter().map(|leased| &leased.endpoint_id).filter(|id| until.contains_key(id));
+        let lasting = self.pauses.lasting(now);
+        let closed = deliveries.iter().map(|leased| &leased.endpoint_id).filter(|id| lasting.contains_key(id));
         closed.collect::<HashSet<_>>().into_iter().cloned().collect()
-    }
-
-    /// Those whose pause is not over.
-    fn until(&self, now: Instant) -> MutexGuard<'_, HashMap<EndpointId, Instant>> {
-        let mut until = self.until.lock().unwrap_or_else(PoisonError::into_inner);
-        until.retain(|_, until| now < *until);
-        until
     }
 }
 

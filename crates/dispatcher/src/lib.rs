@@ -32,6 +32,7 @@ mod large_bodies;
 mod left_alone;
 pub mod notice;
 mod outcome;
+mod pauses;
 mod ping;
 #[cfg(any(test, fuzzing))]
 pub mod properties;

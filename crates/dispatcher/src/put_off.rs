@@ -7,11 +7,7 @@
 //! An account whose names are silent puts off hundreds at once. So one task gives their leases back, as many as there are in one
 //! statement, and their places in flight are others' before that.
 
-use std::{
-    collections::{HashMap, hash_map::Entry},
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use database::{Database, due::Leased};
 use tokio::{
@@ -20,7 +16,7 @@ use tokio::{
 };
 use tracing::{error, warn};
 
-use crate::{desk::give_back, in_flight::Permit, left_alone::LeftAlone, resolver::NoPlace};
+use crate::{desk::give_back, in_flight::Permit, left_alone::LeftAlone, pauses::Pauses, resolver::NoPlace};
 
 /// Longer than a place is waited for, so that what waits in vain takes up little of what is on the way.
 pub(crate) const PAUSE: Duration = Duration::from_secs(5);
@@ -38,12 +34,12 @@ pub(crate) struct Unasked {
 pub(crate) struct PutOff {
     left_alone: Arc<LeftAlone>,
     to_release: UnboundedSender<Unasked>,
-    said: Mutex<HashMap<String, Instant>>,
+    said: Pauses<String>,
 }
 
 impl PutOff {
     pub(crate) fn new(left_alone: Arc<LeftAlone>, to_release: UnboundedSender<Unasked>) -> Self {
-        Self { left_alone, to_release, said: Mutex::default() }
+        Self { left_alone, to_release, said: Pauses::default() }
     }
 
     /// Puts a delivery off, and says whether that is news of its endpoint.
@@ -59,7 +55,7 @@ impl PutOff {
 
     fn say(&self, leased: &Leased, no_place: NoPlace, now: Instant) {
         let account = &leased.target.account_id;
-        if !self.is_to_be_said(account, now) {
+        if !self.said.begin(account.clone(), now, SAID_EVERY) {
             return;
         }
         warn!(
@@ -72,18 +68,6 @@ impl PutOff {
             leased.webhook_id,
             leased.endpoint_id
         );
-    }
-
-    fn is_to_be_said(&self, account: &str, now: Instant) -> bool {
-        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        said.retain(|_, said| now < *said + SAID_EVERY);
-        match said.entry(account.to_owned()) {
-            Entry::Occupied(_) => false,
-            Entry::Vacant(vacant) => {
-                vacant.insert(now);
-                true
-            }
-        }
     }
 }
 
@@ -111,7 +95,7 @@ mod tests {
         let just_before = now + SAID_EVERY - Duration::from_millis(1);
 
         let said = [("acme", now), ("acme", just_before), ("other", just_before), ("acme", now + SAID_EVERY)]
-            .map(|(account, at)| put_off.is_to_be_said(account, at));
+            .map(|(account, at)| put_off.said.begin(account.to_owned(), at, SAID_EVERY));
 
         assert_eq!(said, [true, false, true, true]);
     }
