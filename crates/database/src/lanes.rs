@@ -5,9 +5,9 @@
 //! to a lane or ends a delivery of it locks it first, to COMMIT, and promotes its first at the end: of two who do so at the
 //! same moment neither overlooks what the other did.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 
-use diesel::sql_types::{Array, Text};
+use diesel::sql_types::{Array, Bool, Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 use crate::QueryResult;
@@ -39,10 +39,10 @@ pub async fn lock(conn: &AsyncPgConnection, lanes: &BTreeSet<Lane<'_>>) -> Query
 }
 
 statement! {
-    /// Whether a hash is had already makes no difference: it is had once more.
-    TryLock { endpoints: Vec<&'a str> => Array<Text>, names: Vec<&'a str> => Array<Text> } -> (Text, Text),
-    "SELECT endpoint_id, lane FROM unnest(?, ?) AS l (endpoint_id, lane) \
-     WHERE pg_try_advisory_xact_lock(hashtextextended(endpoint_id || ' ' || lane, 0) & 1023)"
+    /// In the order of the lanes. A hash that is had already is had once more.
+    TryLock { endpoints: Vec<&'a str> => Array<Text>, names: Vec<&'a str> => Array<Text> } -> Bool,
+    "SELECT pg_try_advisory_xact_lock(hashtextextended(endpoint_id || ' ' || lane, 0) & 1023) \
+     FROM unnest(?, ?) WITH ORDINALITY AS l (endpoint_id, lane, place) ORDER BY place"
 }
 
 /// Locks those of these lanes that nobody holds, to the end of the transaction, and gives them.
@@ -52,12 +52,8 @@ statement! {
 pub async fn try_lock<'a>(conn: &AsyncPgConnection, lanes: &BTreeSet<Lane<'a>>) -> QueryResult<BTreeSet<Lane<'a>>> {
     let (endpoints, names) = lanes.iter().copied().unzip();
     let statement = TryLock { endpoints, names, lifetime: std::marker::PhantomData };
-    let had: HashSet<(String, String)> = statement.load(&mut &*conn).await?.into_iter().collect();
-    Ok(lanes
-        .iter()
-        .copied()
-        .filter(|(endpoint, lane)| had.contains(&((*endpoint).to_owned(), (*lane).to_owned())))
-        .collect())
+    let had: Vec<bool> = statement.load(&mut &*conn).await?;
+    Ok(lanes.iter().copied().zip(had).filter_map(|(lane, had)| had.then_some(lane)).collect())
 }
 
 statement! {

@@ -148,22 +148,27 @@ impl Recorder {
 
     /// Gives what is dealt with, and what is in lanes that somebody holds.
     async fn record(&self, batch: Vec<Ended>) -> (Vec<Ended>, Vec<Ended>) {
-        if let Ok(free) = self.insist(&batch).await {
-            return batch.into_iter().partition(|ended| is_in(&free, ended));
-        }
-        let (mut recorded, mut held) = (Vec::new(), Vec::new());
-        for ended in batch {
-            match self.insist(std::slice::from_ref(&ended)).await {
-                Ok(free) if !is_in(&free, &ended) => {
-                    held.push(ended);
-                    continue;
+        let dealt_with = match self.insist(&batch).await {
+            Ok(recorded) => recorded,
+            Err(_) => self.one_by_one(&batch).await,
+        };
+        let mut dealt_with = dealt_with.into_iter();
+        batch.into_iter().partition(|_| dealt_with.next().unwrap_or(true))
+    }
+
+    /// Says of each whether it is dealt with: recorded, or refused for ever.
+    async fn one_by_one(&self, batch: &[Ended]) -> Vec<bool> {
+        let mut dealt_with = Vec::new();
+        for ended in batch.chunks(1) {
+            match self.insist(ended).await {
+                Ok(recorded) => dealt_with.extend(recorded),
+                Err(refused) => {
+                    ended.iter().for_each(|ended| self.give_up(&ended.recorded, &refused));
+                    dealt_with.push(true);
                 }
-                Ok(_) => {}
-                Err(refused) => self.give_up(&ended.recorded, &refused),
             }
-            recorded.push(ended);
         }
-        (recorded, held)
+        dealt_with
     }
 
     fn give_up(&self, one: &Recorded, refused: &RecordError) {
@@ -177,13 +182,13 @@ impl Recorder {
         );
     }
 
-    /// Tries until Postgres has it, but for what is in lanes that somebody holds: gives the lanes that nobody does. Fails only
+    /// Tries until Postgres has it, but for what is in lanes that somebody holds. Says of each whether it is recorded. Fails only
     /// for what would fail again.
-    async fn insist(&self, batch: &[Ended]) -> Result<Free, RecordError> {
+    async fn insist(&self, batch: &[Ended]) -> Result<Vec<bool>, RecordError> {
         let mut back_off = BackOff::default();
         loop {
             match self.try_record(batch).await {
-                Ok(free) => return Ok(free),
+                Ok(recorded) => return Ok(recorded),
                 Err(RecordError::Query(refused)) if database::trouble(&refused) == Trouble::Work => {
                     return Err(refused.into());
                 }
@@ -200,48 +205,29 @@ impl Recorder {
         }
     }
 
-    async fn try_record(&self, batch: &[Ended]) -> Result<Free, RecordError> {
+    async fn try_record(&self, batch: &[Ended]) -> Result<Vec<bool>, RecordError> {
         let mut connection = self.database.connection().await?;
-        let lanes = lanes_of(batch);
-        let free = if lanes.is_empty() {
+        let lanes: BTreeSet<_> = batch.iter().filter_map(|ended| lane_of(&ended.recorded)).collect();
+        let recorded = if lanes.is_empty() {
             attempts::record(&connection, batch).await?;
-            Free::new()
+            vec![true; batch.len()]
         } else {
             let recording = connection.transaction(async |conn| {
                 let free = lanes::try_lock(conn, &lanes).await?;
-                let ready: Vec<&Recorded> = batch
-                    .iter()
-                    .map(|ended| &ended.recorded)
-                    .filter(|one| lane_of(one).is_none_or(|lane| free.contains(&lane)))
-                    .collect();
+                let is_free = |one: &Recorded| lane_of(one).is_none_or(|lane| free.contains(&lane));
+                let ready: Vec<_> = batch.iter().map(|ended| &ended.recorded).filter(|one| is_free(one)).collect();
                 attempts::record(conn, &ready).await?;
                 lanes::promote(conn, &free).await?;
-                QueryResult::Ok(free.into_iter().map(owned).collect())
+                QueryResult::Ok(batch.iter().map(|ended| is_free(&ended.recorded)).collect())
             });
             recording.await?
         };
         self.counters.records.add(1);
-        self.counters.recorded.add(batch.iter().filter(|ended| is_in(&free, ended)).count());
-        Ok(free)
+        self.counters.recorded.add(recorded.iter().filter(|recorded| **recorded).count());
+        Ok(recorded)
     }
-}
-
-/// Lanes that nobody else held when a batch was recorded.
-type Free = BTreeSet<(String, String)>;
-
-fn owned((endpoint, lane): Lane<'_>) -> (String, String) {
-    (endpoint.to_owned(), lane.to_owned())
 }
 
 fn lane_of(one: &Recorded) -> Option<Lane<'_>> {
     Some((one.endpoint_id.as_str(), one.lane.as_deref()?))
-}
-
-/// Whether it is recorded, where these lanes are free.
-fn is_in(free: &Free, ended: &Ended) -> bool {
-    lane_of(&ended.recorded).is_none_or(|lane| free.contains(&owned(lane)))
-}
-
-fn lanes_of(batch: &[Ended]) -> BTreeSet<Lane<'_>> {
-    batch.iter().filter_map(|ended| lane_of(&ended.recorded)).collect()
 }
