@@ -28,7 +28,8 @@ mod catch_up;
 mod leased;
 mod release;
 
-pub use catch_up::{Kind, Owed, catch_up, owed};
+pub(crate) use catch_up::catch_up_first;
+pub use catch_up::{Owed, catch_up, owed_to};
 pub use leased::{Body, Gate, LARGEST_BROUGHT, Leased};
 pub use release::release;
 

@@ -19,10 +19,9 @@ use secrecy::{ExposeSecret, SecretString};
 use vocabulary::{AccountId, EndpointId, IdError, MasterKey, Terms};
 
 use crate::{
-    QueryError, QueryResult,
-    due::{self, Kind},
+    QueryError, QueryResult, due,
     error::OpenError,
-    facts, gates,
+    gates,
     schema::{accounts, endpoints},
 };
 
@@ -237,33 +236,16 @@ pub async fn enable(conn: &AsyncPgConnection, id: &EndpointId) -> QueryResult<bo
         return Ok(false);
     }
     gates::lift(conn, id).await?;
-    due::catch_up(conn, id, Kind::Tried, DateTime::UNIX_EPOCH).await?;
-    due::catch_up(conn, id, Kind::Untried, facts::now(conn).await?).await?;
+    due::catch_up_first(conn, id).await?;
     Ok(true)
 }
 
-/// Disables an endpoint that is enabled, for a reason. Gives its account, or `None` where there is no such endpoint.
+/// Disables an endpoint that is enabled, for a reason. Where that is what was answered at `url`, an endpoint that is somewhere
+/// else by now stays as it is. Gives its account, or `None` where there is no such endpoint.
 ///
 /// # Errors
 /// As any query.
-pub async fn disable(conn: &AsyncPgConnection, id: &EndpointId, reason: &str) -> QueryResult<Option<AccountId>> {
-    disable_where(conn, id, None, reason).await
-}
-
-/// The same because of what was answered at a URL: of an endpoint that is somewhere else by now that says nothing.
-///
-/// # Errors
-/// As any query.
-pub async fn disable_at(
-    conn: &AsyncPgConnection,
-    id: &EndpointId,
-    url: &str,
-    reason: &str,
-) -> QueryResult<Option<AccountId>> {
-    disable_where(conn, id, Some(url), reason).await
-}
-
-async fn disable_where(
+pub async fn disable(
     conn: &AsyncPgConnection,
     id: &EndpointId,
     url: Option<&str>,

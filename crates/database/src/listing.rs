@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::{
     QueryResult,
     events::EventRow,
-    schema::{attempts, due, messages, receipts},
+    schema::{attempts, messages, receipts},
 };
 
 /// An HTTP request that was made for a delivery, and what came of it.
@@ -100,18 +100,6 @@ pub async fn message_of(
         None => query.filter(messages::source_id.eq(&event.source_id)).filter(messages::external_id.eq(&event.key)),
     };
     query.first(&mut &*conn).await.optional()
-}
-
-/// How many deliveries are owed to an endpoint, and when the first of them is due.
-///
-/// # Errors
-/// As any query.
-pub async fn owed_to(conn: &AsyncPgConnection, endpoint_id: &str) -> QueryResult<(i64, Option<DateTime<Utc>>)> {
-    due::table
-        .filter(due::endpoint_id.eq(endpoint_id))
-        .select((diesel::dsl::count_star(), diesel::dsl::min(due::due_at)))
-        .first(&mut &*conn)
-        .await
 }
 
 /// What became of a raw event.

@@ -125,11 +125,7 @@ async fn disable(
     reason: &str,
 ) -> Result<bool, QueryError> {
     conn.transaction(async |conn| {
-        let disabled = match url {
-            Some(url) => endpoints::disable_at(conn, endpoint_id, url, reason).await?,
-            None => endpoints::disable(conn, endpoint_id, reason).await?,
-        };
-        let Some(account) = disabled else { return Ok(false) };
+        let Some(account) = endpoints::disable(conn, endpoint_id, url, reason).await? else { return Ok(false) };
         let told = notice::tell_disabled(conn, &account, endpoint_id, reason).await?;
         endpoints::set_told(conn, endpoint_id, told).await?;
         Ok(true)

@@ -52,7 +52,7 @@ async fn every_change_of_an_endpoint_gives_its_account_another_revision_and_no_o
         revisions.push(now);
     };
 
-    endpoints::disable(&connection, &bot, "gone").await.unwrap();
+    endpoints::disable(&connection, &bot, None, "gone").await.unwrap();
     has_changed("disable").await;
     endpoints::enable(&connection, &bot).await.unwrap();
     has_changed("enable").await;
@@ -133,7 +133,7 @@ async fn endpoints_that_are_changed_at_the_same_time_are_all_changed() {
         let mut connection = pipeline.database.connection().await.unwrap();
         together.wait().await;
         for _ in 0..20 {
-            endpoints::disable(&connection, &id, "gone").await.unwrap();
+            endpoints::disable(&connection, &id, None, "gone").await.unwrap();
             let enabling = connection.transaction(async |connection| endpoints::enable(connection, &id).await);
             assert!(enabling.await.unwrap());
         }

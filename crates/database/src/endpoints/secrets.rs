@@ -172,7 +172,7 @@ pub async fn sealed(conn: &AsyncPgConnection) -> QueryResult<Vec<SealedRow>> {
 pub async fn waiting_for_a_key(conn: &AsyncPgConnection, master: &MasterKey) -> QueryResult<Vec<(String, i64)>> {
     let mut waiting = Vec::new();
     for row in sealed(conn).await?.into_iter().filter(|row| row.lacks_key_of(master)) {
-        let (owed, _) = crate::listing::owed_to(conn, &row.id).await?;
+        let owed = crate::due::owed_to(conn, &row.id).await?.deliveries();
         waiting.extend((owed > 0).then_some((row.id, owed)));
     }
     Ok(waiting)

@@ -13,12 +13,11 @@ mod terms;
 mod test_filter;
 
 use anyhow::{Context as _, anyhow, ensure};
-use chrono::DateTime;
 use clap::{Args, Subcommand};
 use database::{
     AsyncPgConnection, QueryResult, accounts, audit_log,
-    due::{self, Kind, Owed},
-    endpoints, facts,
+    due::{self, Owed},
+    endpoints,
 };
 use diesel_async::AsyncConnection;
 use dispatcher::{Granted, Guard};
@@ -93,12 +92,7 @@ pub(super) async fn run(command: Command, context: &mut Context<'_>) -> anyhow::
 async fn enable(context: &mut Context<'_>, id: &EndpointId) -> anyhow::Result<()> {
     let mut conn = context.postgres().await?;
     must_exist(&conn, id).await?;
-    for (kind, from) in [(Kind::Tried, DateTime::UNIX_EPOCH), (Kind::Untried, facts::now(&conn).await?)] {
-        let mut next = Some(from);
-        while let Some(from) = next {
-            next = due::catch_up(&conn, id, kind, from).await?;
-        }
-    }
+    due::catch_up(&conn, id).await?;
     let actor = actor();
     let deed = audit_log::Deed { actor: &actor, action: "endpoint enable", target: id.as_str(), detail: "" };
     let enabling = conn.transaction(async |conn| {
@@ -109,7 +103,7 @@ async fn enable(context: &mut Context<'_>, id: &EndpointId) -> anyhow::Result<()
         QueryResult::Ok(is_there)
     });
     ensure!(enabling.await?, unknown(id));
-    let Owed { due, waiting_in_lane } = due::owed(&conn, id).await?;
+    let Owed { due, waiting_in_lane, .. } = due::owed_to(&conn, id.as_str()).await?;
     context.out.object(&json!({"id": id, "enabled": true, "due_now": due, "waiting_in_lane": waiting_in_lane}))
 }
 
@@ -119,7 +113,7 @@ async fn disable(context: &mut Context<'_>, id: &EndpointId, reason: &str) -> an
     let actor = actor();
     let deed = audit_log::Deed { actor: &actor, action: "endpoint disable", target: id.as_str(), detail: reason };
     let disabling = conn.transaction(async |conn| {
-        if endpoints::disable(conn, id, reason).await?.is_some() {
+        if endpoints::disable(conn, id, None, reason).await?.is_some() {
             audit_log::record(conn, &deed).await?;
         }
         QueryResult::Ok(())

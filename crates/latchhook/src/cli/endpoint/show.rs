@@ -3,9 +3,8 @@
 use anyhow::Context as _;
 use clap::Args;
 use database::{
-    AsyncPgConnection,
+    AsyncPgConnection, due,
     endpoints::{self, EndpointRow},
-    listing,
 };
 use serde_json::{Value, json};
 use vocabulary::{EndpointId, GiveUpOn};
@@ -33,11 +32,11 @@ impl Show {
     pub(super) async fn run(self, context: &mut Context<'_>) -> anyhow::Result<()> {
         let (id, conn) = (&self.id, context.postgres().await?);
         let row = endpoints::find(&conn, id).await?.with_context(|| unknown(id))?;
-        let (pending, next_due_at) = listing::owed_to(&conn, id.as_str()).await?;
+        let owed = due::owed_to(&conn, id.as_str()).await?;
         let mut endpoint = described(&conn, context, id, &row).await?;
-        endpoint["pending"] = json!(pending);
+        endpoint["pending"] = json!(owed.deliveries());
         // What a disabled one is owed is held, whenever it was to be tried.
-        endpoint["next_due_at"] = json!(next_due_at.filter(|_| row.enabled));
+        endpoint["next_due_at"] = json!(owed.next_due_at.filter(|_| row.enabled));
         endpoint["secrets"] = secrets::shown(&conn, context, id).await?;
         Standing::read(&conn, id).await?.show(&mut endpoint, context);
         self.show_with_preview(endpoint, row.schedule_s.as_deref(), context)
