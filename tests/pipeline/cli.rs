@@ -57,10 +57,16 @@ mod tokens;
 #[path = "cli/waiting.rs"]
 mod waiting;
 
+use std::process::Stdio;
+
 use latchhook::cli::Failure;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use tests::{Pipeline, TestDatabase, TestRedis};
+use tokio::{
+    io::AsyncReadExt,
+    process::{Child, Command},
+};
 use vocabulary::MasterKey;
 
 /// The binary's own code, given its arguments, and flags that name the test's stores.
@@ -113,6 +119,27 @@ impl CommandLine {
         let said = self.run(&format!("{line} --json")).await;
         said.ended.unwrap();
         serde_json::from_str(&said.out).unwrap()
+    }
+
+    /// The binary, in a process of its own.
+    fn start(&self, words: &[&str]) -> Child {
+        let mut command = Command::new(tests::binary());
+        command.args(words).args(&self.settings).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
+        command.spawn().unwrap()
+    }
+
+    /// Starts the binary, and kills it once it waits for the transaction that `pipeline` has open; that is rolled back then.
+    async fn killed_while_it_waits(&self, pipeline: &Pipeline, words: &[&str]) {
+        let mut running = self.start(words);
+        tokio::select! {
+            () = pipeline.somebody_waits_for_us() => running.kill().await.unwrap(),
+            ended = running.wait() => {
+                let mut said = String::new();
+                running.stderr.take().unwrap().read_to_string(&mut said).await.unwrap();
+                panic!("it waits for nobody, {ended:?}: {said}");
+            }
+        }
+        pipeline.execute("ROLLBACK").await;
     }
 
     /// What it says when it fails: one line, and nothing on stdout.

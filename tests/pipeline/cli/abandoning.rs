@@ -1,11 +1,8 @@
 //! Giving up what is owed, on a person's word: for a reason that stays in sight, a page at a time, and never for good.
 
-use std::process::Stdio;
-
 use futures::future::join;
 use serde_json::{Value, json};
 use tests::{Pipeline, a_text};
-use tokio::process::Command;
 
 use super::{CommandLine, came_to};
 
@@ -158,18 +155,8 @@ async fn who_is_killed_has_given_up_whole_pages_and_who_repeats_the_word_goes_on
     let hold = "BEGIN; SELECT FROM due WHERE event_id = '00000000-0000-7000-8000-000000001200' FOR UPDATE";
     pipeline.execute(hold).await;
 
-    let mut killed = Command::new(tests::binary())
-        .args(["deliveries", "abandon", "--endpoint=bot", "--reason=their server is gone"])
-        .args(&latchhook.settings)
-        .stderr(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
-    tokio::select! {
-        () = pipeline.somebody_waits_for_us() => killed.kill().await.unwrap(),
-        ended = killed.wait() => panic!("it waits for nobody: {ended:?}"),
-    }
-    pipeline.execute("ROLLBACK").await;
+    let abandon = ["deliveries", "abandon", "--endpoint=bot", "--reason=their server is gone"];
+    latchhook.killed_while_it_waits(&pipeline, &abandon).await;
     let before = pipeline.number("SELECT count(*) FROM deliveries WHERE state = 'abandoned'").await;
     let repeated = latchhook.json(GONE).await;
 

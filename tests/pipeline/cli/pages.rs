@@ -1,7 +1,5 @@
 //! Looking many deliveries through for the few that are wanted: a page at a time, and each of them once.
 
-use std::process::Stdio;
-
 use chrono::{TimeDelta, Utc};
 use database::{
     Connection, Database,
@@ -10,7 +8,6 @@ use database::{
 use diesel_async::SimpleAsyncConnection;
 use serde_json::json;
 use tests::{Pipeline, rows_read};
-use tokio::process::Command;
 
 use super::{CommandLine, came_to};
 
@@ -220,18 +217,7 @@ async fn a_retry_of_a_rare_cause_that_is_killed_goes_on_behind_what_it_has_passe
     let last = "SELECT FROM deliveries WHERE webhook_id = 'msg_bot6499' FOR UPDATE";
     pipeline.execute(&format!("BEGIN; {last}")).await;
 
-    let mut retry = Command::new(tests::binary())
-        .args(["deliveries", "retry", "--cause=tls"])
-        .args(&latchhook.settings)
-        .stderr(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
-    tokio::select! {
-        () = pipeline.somebody_waits_for_us() => retry.kill().await.unwrap(),
-        ended = retry.wait() => panic!("it waits for nobody: {ended:?}"),
-    }
-    pipeline.execute("ROLLBACK").await;
+    latchhook.killed_while_it_waits(&pipeline, &["deliveries", "retry", "--cause=tls"]).await;
     let killed = latchhook.json("deliveries retries show 1").await;
     let place = pipeline.number("SELECT right(last_event_id::text, 12)::bigint FROM retries").await;
     let resumed = latchhook.json("deliveries retries resume 1").await;

@@ -1,20 +1,18 @@
 //! Retries of many: at a rate, resumed after a death, called off, and no delivery made due twice.
 
-use std::process::Stdio;
-
 use futures::future::{join, join_all};
 use serde_json::{Value, json};
 use tests::{Pipeline, a_text};
-use tokio::{
-    io::{AsyncBufReadExt, AsyncReadExt, BufReader},
-    process::{Child, Command},
-};
+use tokio::io::{AsyncBufReadExt, BufReader};
 
 use super::{CommandLine, came_to, causes::four_abandoned};
 
 /// A retry that somebody has asked for, and nobody works at.
 const ASKED_FOR: &str =
     "INSERT INTO retries (filter, actor, wanted) VALUES ('{\"states\": [\"abandoned\"]}', 'somebody', 0)";
+
+/// A retry of all that is abandoned.
+const RETRY: [&str; 3] = ["deliveries", "retry", "--state=abandoned"];
 
 /// As many deliveries as that, abandoned.
 async fn abandoned(pipeline: &Pipeline, count: usize) {
@@ -33,18 +31,6 @@ async fn times_made_due(pipeline: &Pipeline) -> Vec<(i64, i64)> {
         )
         .await;
     rows.iter().map(|row| (row.get(0), row.get(1))).collect()
-}
-
-/// A retry of all that is abandoned, in a process of its own.
-fn start(latchhook: &CommandLine, rate: &str) -> Child {
-    Command::new(tests::binary())
-        .args(["deliveries", "retry", "--state=abandoned", rate])
-        .args(&latchhook.settings)
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap()
 }
 
 fn count(retry: &Value) -> [i64; 3] {
@@ -95,16 +81,7 @@ async fn a_retry_that_is_killed_in_the_midst_of_a_chunk_is_resumed_and_makes_eac
     let third = "SELECT event_id FROM deliveries ORDER BY event_id OFFSET 2 LIMIT 1";
     pipeline.execute(&format!("BEGIN; SELECT FROM deliveries WHERE event_id = ({third}) FOR UPDATE")).await;
 
-    let mut retry = start(&latchhook, "--rate=2/s");
-    tokio::select! {
-        () = pipeline.somebody_waits_for_us() => retry.kill().await.unwrap(),
-        ended = retry.wait() => {
-            let mut said = String::new();
-            retry.stderr.take().unwrap().read_to_string(&mut said).await.unwrap();
-            panic!("it waits for nobody, {ended:?}: {said}");
-        }
-    }
-    pipeline.execute("ROLLBACK").await;
+    latchhook.killed_while_it_waits(&pipeline, &[&RETRY[..], &["--rate=2/s"]].concat()).await;
     let killed = latchhook.json("deliveries retries show 1").await;
     let due = pipeline.number("SELECT count(*) FROM due").await;
     pipeline.execute("UPDATE retries SET per_second = NULL").await;
@@ -122,7 +99,7 @@ async fn who_is_killed_has_said_how_to_go_on() {
     let latchhook = CommandLine::of(&pipeline);
     abandoned(&pipeline, 2).await;
 
-    let mut retry = start(&latchhook, "--rate=0.001");
+    let mut retry = latchhook.start(&[&RETRY[..], &["--rate=0.001"]].concat());
     let mut lines = BufReader::new(retry.stderr.take().unwrap()).lines();
     let mut said = async || lines.next_line().await.unwrap().unwrap();
     let (first, second) = (said().await, said().await);

@@ -4,6 +4,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use database::due::{self, Body, LeaseRequest, Leased, Room};
 use dispatcher::Settings;
+use tests::leasing;
 use tokio::{sync::Notify, time::timeout};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
@@ -13,8 +14,8 @@ use crate::{customer::Customer, setting::Setting};
 
 /// No account is short of room.
 async fn lease(setting: &Setting, room: Room, per_endpoint: Room, busy: &[(EndpointId, Room)]) -> Vec<Leased<Body>> {
-    let (per_account, lease) = (Room { all: 1000, retries: 1000 }, Duration::from_secs(60));
-    let request = LeaseRequest { room, per_endpoint, busy, per_account, busy_accounts: &[], lease };
+    let per_account = Room { all: 1000, retries: 1000 };
+    let request = LeaseRequest { per_endpoint, busy, per_account, ..leasing(room) };
     due::lease(&setting.database.connection().await.unwrap(), &request).await.unwrap()
 }
 
@@ -173,8 +174,7 @@ async fn an_account_is_leased_what_it_may_have_and_no_more_in_equal_parts_to_its
     let acme = |all, retries| [("acme".to_owned(), room(all, retries))];
     let (all, each) = (room(64, 32), room(8, 4));
     let ask = async |per_account, busy_accounts: &[(String, Room)]| {
-        let lease = Duration::from_secs(60);
-        let request = LeaseRequest { room: all, per_endpoint: each, busy: &[], per_account, busy_accounts, lease };
+        let request = LeaseRequest { per_endpoint: each, per_account, busy_accounts, ..leasing(all) };
         due::lease(&setting.database.connection().await.unwrap(), &request).await.unwrap()
     };
 

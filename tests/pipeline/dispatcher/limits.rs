@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use database::due::{self, Body, LeaseRequest, Leased, Room};
 use futures::future::join_all;
+use tests::leasing;
 use tokio::sync::{Barrier, Notify};
 use tokio_util::sync::CancellationToken;
 use vocabulary::Terms;
@@ -20,14 +21,7 @@ fn terms() -> Terms {
 
 async fn lease(setting: &Setting, room: Room, busy: &[(&str, Room)]) -> Vec<Leased<Body>> {
     let busy: Vec<_> = busy.iter().map(|(id, room)| (id.parse().unwrap(), *room)).collect();
-    let request = LeaseRequest {
-        room,
-        per_endpoint: room,
-        busy: &busy,
-        per_account: room,
-        busy_accounts: &[],
-        lease: Duration::from_secs(60),
-    };
+    let request = LeaseRequest { busy: &busy, ..leasing(room) };
     due::lease(&setting.database.connection().await.unwrap(), &request).await.unwrap()
 }
 
@@ -195,15 +189,7 @@ async fn a_limit_holds_for_as_long_as_leases_last_however_long_that_is() {
     setting.add_endpoint_with("bot", "http://127.0.0.1:9/", &Terms { max_in_flight: Some(1), ..terms() }).await;
     setting.owe_many("bot", 3).await;
     let connection = setting.database.connection().await.unwrap();
-    let lease = Duration::from_secs(20 * 60);
-    let request = LeaseRequest {
-        room: room(10),
-        per_endpoint: room(10),
-        busy: &[],
-        per_account: room(10),
-        busy_accounts: &[],
-        lease,
-    };
+    let request = LeaseRequest { lease: Duration::from_secs(20 * 60), ..leasing(room(10)) };
 
     let first = due::lease(&connection, &request).await.unwrap().len();
     let second = due::lease(&connection, &request).await.unwrap().len();

@@ -13,7 +13,7 @@ use database::{Database, attempts::Recorded, due};
 use diesel_async::SimpleAsyncConnection;
 use dispatcher::{Client, Dispatcher, Guard, Settings, signing::SigningSecret};
 use secrecy::SecretString;
-use tests::TestDatabase;
+use tests::{TestDatabase, leasing};
 use tokio_postgres::{NoTls, Row};
 use uuid::Uuid;
 use vocabulary::{AccountId, EndpointId, Format, Incarnation, Key, KeyHash, MasterKey, Stamp, Terms, WebhookId};
@@ -157,16 +157,7 @@ impl Setting {
 
     /// Likewise, over this connection.
     pub(crate) async fn lease_over(&self, connection: &database::AsyncPgConnection) -> Vec<due::Leased<due::Body>> {
-        let room = due::Room { all: 1000, retries: 1000 };
-        let request = due::LeaseRequest {
-            room,
-            per_endpoint: room,
-            busy: &[],
-            per_account: room,
-            busy_accounts: &[],
-            lease: Duration::from_secs(60),
-        };
-        due::lease(connection, &request).await.unwrap()
+        due::lease(connection, &leasing(due::Room { all: 1000, retries: 1000 })).await.unwrap()
     }
 
     /// The names of the audit's checks that do not hold.

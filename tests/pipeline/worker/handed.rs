@@ -8,7 +8,7 @@ use std::{
 use database::due::{self, Leased};
 use dispatcher::{Client, Dispatcher, Guard};
 use futures::future::{BoxFuture, ready};
-use tests::{Pipeline, a_text};
+use tests::{Pipeline, a_text, leasing};
 use tokio::time::Instant;
 use vocabulary::{EndpointId, Format, Terms};
 use worker::{Desk, Settings};
@@ -84,15 +84,8 @@ async fn what_is_handed_over_is_sent_as_its_lease_would_have_it_sent() {
     work_over(&pipeline, desk.clone(), a_text("wamid.1", "hello")).await;
     pipeline.execute("UPDATE due SET due_at = now()").await;
     let room = due::Room { all: 1, retries: 1 };
-    let request = due::LeaseRequest {
-        room,
-        per_endpoint: room,
-        busy: &[],
-        per_account: room,
-        busy_accounts: &[],
-        lease: Duration::from_secs(60),
-    };
-    let leased = due::lease(&pipeline.database.connection().await.unwrap(), &request).await.unwrap().remove(0);
+    let connection = pipeline.database.connection().await.unwrap();
+    let leased = due::lease(&connection, &leasing(room)).await.unwrap().remove(0);
 
     let taken = desk.taken.lock().unwrap().pop().unwrap();
     assert_eq!((&taken.target.schedule_s, &taken.target.give_up_on), (&Some(vec![7, 70]), &Some(vec![404, 422])));
