@@ -21,6 +21,8 @@ mod handed;
 mod handler;
 #[path = "worker/handler_limits.rs"]
 mod handler_limits;
+#[path = "worker/kept_whole.rs"]
+mod kept_whole;
 #[path = "worker/kinds.rs"]
 mod kinds;
 #[path = "worker/ordered.rs"]

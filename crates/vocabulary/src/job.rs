@@ -10,11 +10,11 @@
 use std::io::ErrorKind;
 
 use bytes::Bytes;
-use chrono::{DateTime, Datelike};
+use chrono::DateTime;
 use rmp_serde::decode::Error as DecodeError;
 use serde::{Deserialize, Deserializer};
 
-use crate::{Incarnation, RawEvent, Stamp};
+use crate::{Incarnation, RawEvent, Stamp, Unkeepable};
 
 const VERSION: u8 = 1;
 /// About what an entry takes beside its body; more is no harm.
@@ -57,13 +57,13 @@ pub enum Undecodable {
     /// There is something behind the job: bytes were damaged that say how much belongs to it, and raw events are missing.
     #[error("the job has bytes behind its end")]
     Longer,
-    /// A time that no calendar has, or not everybody's.
-    #[error("the job's time of receipt, {0} µs, is outside the years 1 to 9999")]
-    Time(i64),
-    /// Text that Postgres cannot keep, or a number.
-    #[error("the job has {0} that cannot be kept")]
-    Unkeepable(&'static str),
+    /// A job for Postgres to keep, and it cannot.
+    #[error("a raw event of the job cannot be kept")]
+    Unkeepable(#[from] Unkeepable),
 }
+
+/// An entry as it was read, and what of it Postgres could not keep.
+pub type Decoded = (JobEntry, Option<Unkeepable>);
 
 /// As it is read. It is written as tuples of what is borrowed: the same arrays.
 #[derive(Deserialize)]
@@ -99,11 +99,21 @@ impl Job {
         bytes
     }
 
-    /// Reads what [`Job::encode`] wrote. Bodies are slices of `bytes`, not copies.
+    /// Reads what [`Job::encode`] wrote, all of it or nothing. Bodies are slices of `bytes`, not copies.
+    ///
+    /// # Errors
+    /// When the bytes are of another version or shape, or Postgres could not keep one of the raw events.
+    pub fn decode(bytes: &Bytes) -> Result<Self, Undecodable> {
+        let read = |(entry, unkeepable): Decoded| unkeepable.map_or(Ok(entry), |what| Err(what.into()));
+        Ok(Self { entries: Self::decode_each(bytes)?.into_iter().map(read).collect::<Result<_, Undecodable>>()? })
+    }
+
+    /// Likewise, and says of each entry what Postgres could not keep of it: that is no matter of its mates, which other
+    /// callers may have sent, for other sources.
     ///
     /// # Errors
     /// When the bytes are of another version or shape; the caller quarantines them whole.
-    pub fn decode(bytes: &Bytes) -> Result<Self, Undecodable> {
+    pub fn decode_each(bytes: &Bytes) -> Result<Vec<Decoded>, Undecodable> {
         let mut reader = rmp_serde::Deserializer::from_read_ref(&bytes[..]);
         let Wire(version, entries) = match Wire::deserialize(&mut reader) {
             Ok(wire) => wire,
@@ -115,28 +125,28 @@ impl Job {
         if !is_at_end(&mut reader) {
             return Err(Undecodable::Longer);
         }
-        let entries = entries.into_iter().map(|entry| entry.read(bytes)).collect::<Result<_, _>>()?;
-        Ok(Self { entries })
+        Ok(entries.into_iter().map(|entry| entry.read(bytes)).collect())
     }
 }
 
 impl WireEntry<'_> {
-    fn read(self, bytes: &Bytes) -> Result<JobEntry, Undecodable> {
+    /// As it came; but for a time that nobody has, which is 1970 here, and a replay of what cannot be kept, which is none.
+    fn read(self, bytes: &Bytes) -> Decoded {
         let Self(source_id, micros, headers, body, replay) = self;
-        let received_at = DateTime::from_timestamp_micros(micros).filter(|time| (1..=9999).contains(&time.year()));
-        let received_at = received_at.ok_or(Undecodable::Time(micros))?;
-        if headers.iter().any(|(name, value)| name.contains('\0') || value.contains('\0')) {
-            return Err(Undecodable::Unkeepable("a header"));
-        }
-        if replay.as_ref().is_some_and(|(incarnation, number, _)| !is_keepable(incarnation, *number)) {
-            return Err(Undecodable::Unkeepable("the name of a replay"));
-        }
-        let replay = replay.map(|(incarnation, number, item)| Replay {
+        let time = DateTime::from_timestamp_micros(micros);
+        let of_nobody = replay.as_ref().is_some_and(|(incarnation, number, _)| !is_keepable(incarnation, *number));
+        let replay = replay.filter(|_| !of_nobody).map(|(incarnation, number, item)| Replay {
             stamp: Stamp { incarnation: Incarnation::new(&incarnation), number },
             item,
         });
-        let body = bytes.slice_ref(body);
-        Ok(JobEntry { raw_event: RawEvent { source_id, received_at, headers, body }, replay })
+        let (received_at, body) = (time.unwrap_or_default(), bytes.slice_ref(body));
+        let raw_event = RawEvent { source_id, received_at, headers, body };
+        let unkeepable = match time {
+            None => Some(Unkeepable::Time(micros)),
+            Some(_) if of_nobody => Some(Unkeepable::Replay),
+            Some(_) => raw_event.check().err(),
+        };
+        (JobEntry { raw_event, replay }, unkeepable)
     }
 }
 
@@ -197,21 +207,39 @@ mod tests {
     }
 
     #[test]
-    fn what_postgres_could_not_keep_is_not_read() {
+    fn of_what_postgres_could_not_keep_it_is_said_why_and_its_mates_are_read() {
         let mut odd = [entry(b"time", None), entry(b"header", None)];
         odd[0].raw_event.received_at = DateTime::from_timestamp(-99_999_999_999, 0).unwrap();
-        odd[1].raw_event.headers.push(("x".into(), "\0".into()));
+        odd[1].raw_event.headers.push(("x-id".into(), "\0".into()));
         let long = "x".repeat(1025);
         let replays = [("\0", 1), ("inc", u64::MAX), (&*long, 1)].map(|(incarnation, number)| {
             let stamp = Stamp { incarnation: Incarnation::new(incarnation), number };
             entry(b"replay", Some(Replay { stamp, item: None }))
         });
 
-        for entry in odd.into_iter().chain(replays) {
-            let job = Job { entries: vec![entry] };
-            let error = Job::decode(&job.encode().into()).unwrap_err();
-            assert!(matches!(error, Undecodable::Time(_) | Undecodable::Unkeepable(_)), "{job:?}: {error}");
+        for (odd, why) in odd.into_iter().chain(replays).zip(["outside the years", "\"x-id\"", "name", "name", "name"])
+        {
+            let bytes = Job { entries: vec![entry(b"one", None), odd.clone(), entry(b"two", None)] }.encode().into();
+
+            let [one, (kept, unkeepable), two] = Job::decode_each(&bytes).unwrap().try_into().unwrap();
+
+            assert!(matches!(Job::decode(&bytes), Err(Undecodable::Unkeepable(_))), "{odd:?}");
+            assert_eq!([one, two], [&b"one"[..], b"two"].map(|body| (entry(body, None), None)));
+            let (why_not, kept) = (unkeepable.unwrap().to_string(), kept.raw_event.keepable());
+            assert!(why_not.contains(why), "{why_not}");
+            assert_eq!((&kept.body, kept.check()), (&odd.raw_event.body, Ok(())));
         }
+    }
+
+    #[test]
+    fn a_time_that_no_calendar_has_is_none() {
+        let mut bytes = Job { entries: vec![entry(b"", None)] }.encode();
+        let at = bytes.windows(8).position(|it| it == 1_771_000_000_123_456_i64.to_be_bytes()).unwrap();
+        bytes[at..at + 8].copy_from_slice(&0x7fff_ffff_ffff_ffff_i64.to_be_bytes());
+
+        let (read, unkeepable) = Job::decode_each(&bytes.into()).unwrap().remove(0);
+
+        assert_eq!((read.raw_event.received_at, unkeepable), (DateTime::UNIX_EPOCH, Some(Unkeepable::Time(i64::MAX))));
     }
 
     #[test]

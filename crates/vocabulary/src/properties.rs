@@ -8,6 +8,8 @@ use crate::{Job, MasterKey, SealError};
 /// What is read as a job is written again as a job that reads the same, with nothing left over; bodies are not copied.
 pub fn job(bytes: &[u8]) {
     let bytes = Bytes::copy_from_slice(bytes);
+    let Ok(entries) = Job::decode_each(&bytes) else { return };
+    assert!(entries.iter().all(|(entry, _)| entry.raw_event.clone().keepable().check().is_ok()), "what is kept can be");
     let Ok(job) = Job::decode(&bytes) else { return };
 
     let written = Bytes::from(job.encode());
@@ -61,6 +63,17 @@ mod tests {
         })
     }
 
+    /// Also one that Postgres could not keep, and one to the nanosecond, which no job has.
+    fn any_raw_event() -> impl Strategy<Value = RawEvent> {
+        let time = (-400_000_000_000..=400_000_000_000_i64, 0..1_000_000_000_u32);
+        let headers = vec(("[\0a-z\u{e9}]{0,4}", "[\0a-z\u{e9}]{0,4}"), 0..4);
+        (any_entry(), time, headers).prop_map(|(entry, (seconds, nanos), headers)| RawEvent {
+            received_at: DateTime::from_timestamp(seconds, nanos).unwrap(),
+            headers,
+            ..entry.raw_event
+        })
+    }
+
     fn any_job() -> impl Strategy<Value = Job> {
         vec(any_entry(), 0..5).prop_map(|entries| Job { entries })
     }
@@ -74,6 +87,18 @@ mod tests {
 
             prop_assert_eq!(Job::decode(&bytes).unwrap(), job);
             super::job(&bytes);
+        }
+
+        /// To the microsecond, which is what Postgres keeps.
+        #[test]
+        fn a_raw_event_passes_the_check_exactly_if_it_comes_back_as_it_went_in(raw_event in any_raw_event()) {
+            let micros = raw_event.received_at.timestamp_micros();
+
+            let read = Job::decode(&Job::of([raw_event.clone()]).encode().into());
+
+            prop_assert_eq!(raw_event.check().is_ok(), read.is_ok());
+            let written = RawEvent { received_at: DateTime::from_timestamp_micros(micros).unwrap(), ..raw_event };
+            prop_assert!(read.is_err() || read.unwrap() == Job::of([written]));
         }
 
         #[test]

@@ -3,7 +3,7 @@
 use std::{fmt, str::FromStr, sync::Arc};
 
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::{SourceId, hash};
@@ -11,6 +11,8 @@ use crate::{SourceId, hash};
 /// The longest name of a foreign job that is kept as it is. Shorter than a hash is with what stands before it, so that none
 /// can be called like another's hash.
 const MOST_PLAIN: usize = 64;
+/// Of a header that somebody else has named.
+const LONGEST_NAME: usize = 64;
 
 /// One inbound HTTP request as it came: bytes, a few headers, when.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +25,53 @@ pub struct RawEvent {
     pub headers: Vec<(String, String)>,
     /// The body, byte for byte as it was signed.
     pub body: Bytes,
+}
+
+/// What Postgres could not keep of a raw event.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unkeepable {
+    /// A time that no calendar has, or not everybody's.
+    #[error("its time of receipt, {0} µs after 1970, is outside the years 1 to 9999")]
+    Time(i64),
+    /// `text` and `jsonb` hold every character but this one. The name is cut off after a line of text.
+    #[error("its header {0:?} has a NUL")]
+    Header(String),
+    /// A name that no raw event of ours has.
+    #[error("it is a replay of a raw event whose name cannot be kept")]
+    Replay,
+}
+
+impl RawEvent {
+    /// Whether Postgres can keep it, which whoever enqueues it is told, because whoever takes it out can only quarantine it.
+    ///
+    /// # Errors
+    /// When it was received outside of the years 1 to 9999, or a header has a NUL.
+    pub fn check(&self) -> Result<(), Unkeepable> {
+        if !has_a_year(self.received_at) {
+            return Err(Unkeepable::Time(self.received_at.timestamp_micros()));
+        }
+        match self.headers.iter().find(|header| has_a_nul(header)) {
+            Some((name, _)) => Err(Unkeepable::Header(name.chars().take(LONGEST_NAME).collect())),
+            None => Ok(()),
+        }
+    }
+
+    /// What of it Postgres can keep: without the headers that it cannot, and of 1970 where its time is none.
+    pub fn keepable(mut self) -> Self {
+        self.headers.retain(|header| !has_a_nul(header));
+        if !has_a_year(self.received_at) {
+            self.received_at = DateTime::UNIX_EPOCH;
+        }
+        self
+    }
+}
+
+fn has_a_year(time: DateTime<Utc>) -> bool {
+    (1..=9999).contains(&time.year())
+}
+
+fn has_a_nul((name, value): &(String, String)) -> bool {
+    name.contains('\0') || value.contains('\0')
 }
 
 /// One life of the queue's memory. A queue that has lost its memory starts a new one.

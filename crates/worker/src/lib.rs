@@ -22,6 +22,7 @@ mod fold;
 mod group;
 mod handler;
 mod handling;
+mod kept_whole;
 mod news;
 mod pause;
 mod payload;

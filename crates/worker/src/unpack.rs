@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use chrono::{DateTime, Utc};
 use fail::fail_point;
 use providers::Provider;
 use queue::{Held, HeldId};
 use vocabulary::{Item, Job, JobEntry, RawEvent, Rejection, Source, Stamp};
 
-use crate::sources::{Sources, SourcesError};
+use crate::{
+    kept_whole::{crash_loop, readable, rejected, undecodable},
+    sources::{Sources, SourcesError},
+};
 
 /// A job, opened.
 #[derive(Debug)]
@@ -127,32 +128,40 @@ impl RawWork {
 /// A job that was deferred for longer than `patience` waits for nobody's claim any more.
 pub(crate) async fn unpack(held: Held, sources: &Sources, patience: Duration) -> Work {
     let (is_first, waited) = (is_first(&held), waited(&held));
-    let entries = match Job::decode(&held.payload) {
-        Ok(job) => job.entries,
+    let entries = match Job::decode_each(&held.payload) {
+        Ok(entries) => entries,
         Err(error) => return undecodable(held, &error),
     };
     if held.unclean_alone >= UNCLEAN_ALONE {
         return crash_loop(held, entries);
     }
+    // A job that is parted is written anew, and what cannot be kept would not be what it was.
+    let can_be_parted = held.first.is_some()
+        && entries.len() == held.count as usize
+        && entries.iter().all(|(_, unkeepable)| unkeepable.is_none());
     let mut raw_events = Vec::with_capacity(entries.len());
-    for (place, entry) in entries.into_iter().enumerate() {
+    for (place, (entry, unkeepable)) in entries.into_iter().enumerate() {
         let (stamp, part) = name(&held, place, &entry);
-        fail_point!(&format!("worker-opens-{}", entry.raw_event.source_id));
-        match sources.get(&entry.raw_event.source_id).await {
-            Ok(source) => raw_events.push(open(stamp, part, entry.raw_event, source.as_deref())),
+        let (raw_event, rejection) = readable(entry, unkeepable);
+        if let Some(rejection) = rejection {
+            raw_events.push(rejected(stamp, part, raw_event, rejection));
+            continue;
+        }
+        fail_point!(&format!("worker-opens-{}", raw_event.source_id));
+        match sources.get(&raw_event.source_id).await {
+            Ok(source) => raw_events.push(open(stamp, part, raw_event, source.as_deref())),
             Err(error) => return put_off(held, &error),
         }
     }
-    let can_be_parted = held.first.is_some() && raw_events.len() == held.count as usize;
     let out_of_patience = waited > patience;
     Work { held: held.id, raw_events, is_first, waited, out_of_patience, put_off: false, can_be_parted }
 }
 
-fn is_first(held: &Held) -> bool {
+pub(crate) fn is_first(held: &Held) -> bool {
     held.deferred_for.is_none() && held.unclean_starts == 0
 }
 
-fn waited(held: &Held) -> Duration {
+pub(crate) fn waited(held: &Held) -> Duration {
     held.deferred_for.unwrap_or_default()
 }
 
@@ -163,20 +172,20 @@ fn put_off(held: Held, error: &SourcesError) -> Work {
     Work { held: held.id, raw_events, is_first, waited, out_of_patience: false, put_off: true, can_be_parted: false }
 }
 
-/// The stamp of the n-th raw event of a job.
-fn name(held: &Held, place: usize, entry: &JobEntry) -> (Stamp, Part) {
+/// The stamp of the n-th raw event of a job. One of more than its name says has no number.
+pub(crate) fn name(held: &Held, place: usize, entry: &JobEntry) -> (Stamp, Part) {
     let place = place as u64;
     match (&entry.replay, &held.first) {
         (Some(replay), _) => (replay.stamp.clone(), Part::Replay(replay.item)),
-        (None, Some(first)) => {
+        (None, Some(first)) if place < u64::from(held.count) => {
             let incarnation = first.incarnation.clone();
             (Stamp { incarnation, number: first.number + place }, Part::All)
         }
-        (None, None) => (foreign(held, place), Part::All),
+        (None, _) => (foreign(held, place), Part::All),
     }
 }
 
-fn foreign(held: &Held, place: u64) -> Stamp {
+pub(crate) fn foreign(held: &Held, place: u64) -> Stamp {
     Stamp { incarnation: held.id.as_incarnation(), number: place + 1 }
 }
 
@@ -198,7 +207,7 @@ fn open(stamp: Stamp, part: Part, raw_event: RawEvent, source: Option<&Source>) 
 }
 
 /// Numbers the items; of a replay, keeps the one that was asked for.
-fn places(items: Vec<Item>, part: Part) -> Vec<Place> {
+pub(crate) fn places(items: Vec<Item>, part: Part) -> Vec<Place> {
     let numbered = items.into_iter().enumerate().map(|(index, item)| {
         let whole = matches!(&item, Err(rejection) if rejection.whole);
         let index = if whole { database::quarantine::WHOLE } else { i32::try_from(index).unwrap_or(i32::MAX) };
@@ -218,56 +227,4 @@ fn unknown_source(raw_event: &RawEvent) -> Item {
 fn unknown_provider(source: &Source, raw_event: &RawEvent) -> Item {
     let detail = format!("this latchhook does not know the provider {}: upgrade it, then replay", source.provider);
     Err(Rejection { reason: "unknown provider", detail, raw: raw_event.body.clone(), whole: true })
-}
-
-/// A job that killed its process when nothing else ran there. Its bytes are not looked into again: what looks into them may
-/// be what dies.
-fn crash_loop(held: Held, entries: Vec<JobEntry>) -> Work {
-    tracing::error!(job.id = %held.id, deaths = held.unclean_alone, "a job kills its process; it goes to quarantine");
-    let rejected = entries.into_iter().enumerate().map(|(place, entry)| {
-        let (stamp, part) = name(&held, place, &entry);
-        let (raw_event, part) = (entry.raw_event, if part == Part::All { Part::Rest } else { part });
-        let items = places(vec![Err(crashes(held.unclean_alone, &raw_event))], part);
-        RawWork { stamp, raw_event, account_id: String::new(), provider: String::new(), part, items }
-    });
-    given_up(&held, rejected.collect())
-}
-
-fn crashes(deaths: u32, raw_event: &RawEvent) -> Rejection {
-    let detail = format!(
-        "{deaths} processes died, or panicked, while they worked on it and on nothing else: find out why (its bytes, the \
-         log, the kernel's log), upgrade, then replay"
-    );
-    Rejection { reason: "crash loop", detail, raw: raw_event.body.clone(), whole: true }
-}
-
-/// A job that is none: its bytes are kept under each number that it was to carry.
-fn undecodable(held: Held, error: &vocabulary::Undecodable) -> Work {
-    let received_at = DateTime::<Utc>::UNIX_EPOCH;
-    let raw_events = (0..u64::from(held.count.max(1))).map(|place| {
-        let stamp = match &held.first {
-            Some(first) => Stamp { incarnation: first.incarnation.clone(), number: first.number + place },
-            None => foreign(&held, place),
-        };
-        let raw_event =
-            RawEvent { source_id: no_source(), received_at, headers: Vec::new(), body: held.payload.clone() };
-        let (part, rejection) = (Part::All, rejected_job(error, &held.payload));
-        let items = places(vec![Err(rejection)], part);
-        RawWork { stamp, raw_event, account_id: String::new(), provider: String::new(), part, items }
-    });
-    given_up(&held, raw_events.collect())
-}
-
-/// A job of which nothing is left to do but to keep it.
-fn given_up(held: &Held, raw_events: Vec<RawWork>) -> Work {
-    let (id, is_first, waited) = (held.id.clone(), is_first(held), waited(held));
-    Work { held: id, raw_events, is_first, waited, out_of_patience: true, put_off: false, can_be_parted: false }
-}
-
-fn rejected_job(error: &vocabulary::Undecodable, payload: &Bytes) -> Rejection {
-    Rejection { reason: "undecodable job", detail: error.to_string(), raw: payload.clone(), whole: true }
-}
-
-fn no_source() -> vocabulary::SourceId {
-    "unknown".parse().expect("the word is an id")
 }

@@ -130,9 +130,9 @@ impl Inbound {
         for id in ids {
             let bytes: Option<Vec<u8>> =
                 redis::cmd("HGET").arg(&self.keys.data).arg(&id).query_async(&mut connection).await?;
-            let entries = Job::decode(&bytes.unwrap_or_default().into()).map(|job| job.entries).unwrap_or_default();
+            let entries = Job::decode_each(&bytes.unwrap_or_default().into()).unwrap_or_default();
             let foreign = Incarnation::foreign(&id);
-            stamps.extend(entries.into_iter().zip(1..).map(|(entry, number)| match entry.replay {
+            stamps.extend(entries.into_iter().zip(1..).map(|((entry, _), number)| match entry.replay {
                 Some(replay) => replay.stamp,
                 None => Stamp { incarnation: foreign.clone(), number },
             }));

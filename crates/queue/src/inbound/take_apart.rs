@@ -16,14 +16,14 @@ impl Inbound {
     /// # Errors
     /// When Redis does not answer.
     pub async fn take_apart(&self, held: &Held) -> Result<bool, RedisError> {
-        let (Some(first), Ok(job)) = (&held.first, Job::decode(&held.payload)) else { return Ok(false) };
-        if job.entries.len() < 2 || job.entries.len() != held.count as usize {
+        let (Some(first), Ok(entries)) = (&held.first, Job::decode_each(&held.payload)) else { return Ok(false) };
+        if entries.len() < 2 || entries.len() != held.count as usize {
             return Ok(false);
         }
         let mut call = script::TAKE_APART.key(self.keys.inflight(&held.id.worker));
         call.key(&self.keys.data).key(&self.keys.active);
         call.arg(&self.keys.meta_prefix).arg(&self.keys.channel).arg(held.id.job.as_ref());
-        for (number, entry) in (first.number..).zip(job.entries).collect::<Vec<_>>().into_iter().rev() {
+        for (number, (entry, _)) in (first.number..).zip(entries).collect::<Vec<_>>().into_iter().rev() {
             call.arg(job_id::of(&first.incarnation, number, 1)).arg(Job { entries: vec![entry] }.encode());
         }
         call.invoke_async::<()>(&mut self.redis.connection().await?).await?;
