@@ -111,6 +111,27 @@ async fn a_replay_gets_no_number() {
     consumer.stop().await;
 }
 
+/// Whoever may write past the script can call a job anything.
+#[tokio::test]
+async fn a_job_that_is_called_by_numbers_that_are_yet_to_be_given_has_none() {
+    let redis = tests::redis().await;
+    let (inbound, mut connection) = (inbound(&redis), connection(&redis.url).await);
+    let last = inbound.enqueue(&[job("first")]).await.unwrap().remove(0);
+    let forged = [(2, 4096), (1, 2)].map(|(first, count)| format!("{}-{first}-{count}", last.incarnation));
+    for name in &forged {
+        let () = run(&mut connection, &format!("HSET {}:inbound:data {name} garbage", redis.prefix)).await;
+        let () = run(&mut connection, &format!("RPUSH {}:inbound:active {name}", redis.prefix)).await;
+    }
+    let mut consumer = Consumer::start(&inbound, ConsumerSettings::default());
+
+    let held = [consumer.next().await, consumer.next().await, consumer.next().await];
+
+    let names = held.each_ref().map(|held| (held.id.job().into_owned(), held.first.clone(), held.count));
+    let [one, two] = forged;
+    assert_eq!(names, [(format!("{last}-1"), Some(last), 1), (one, None, 0), (two, None, 0)]);
+    consumer.stop().await;
+}
+
 #[tokio::test]
 async fn jobs_without_raw_events_are_nothing() {
     let redis = tests::redis().await;

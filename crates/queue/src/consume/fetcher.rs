@@ -28,8 +28,8 @@ enum Fetched {
     NotRegistered,
 }
 
-/// Id, bytes, unclean starts, of these alone, ms since it was first deferred (-1: never).
-type Fields = (Vec<u8>, Vec<u8>, u32, u32, i64);
+/// Id, bytes, unclean starts, of these alone, ms since it was first deferred (-1: never), whether its numbers are not given.
+type Fields = (Vec<u8>, Vec<u8>, u32, u32, i64, bool);
 type Answer = Option<(Vec<Fields>, Vec<Vec<u8>>, i64)>;
 
 impl Fetcher {
@@ -90,6 +90,7 @@ impl Fetcher {
         let keys = &self.inbound.keys;
         let mut call = script::FETCH.key(&keys.workers);
         call.key(&keys.active).key(&keys.scheduled).key(&keys.data).key(keys.inflight(&self.worker));
+        call.key(&keys.incarnation).key(&keys.incarnations);
         call.arg(&*self.worker).arg(&keys.meta_prefix).arg(room).arg(self.settings.fetch_bytes);
         let answer: Answer = call.invoke_async(&mut self.inbound.redis.connection().await?).await?;
         let Some((jobs, dropped, due)) = answer else {
@@ -100,8 +101,9 @@ impl Fetcher {
         Ok(Fetched::Jobs(jobs.collect(), u64::try_from(due).ok().map(Duration::from_millis)))
     }
 
-    fn held(&self, (job, payload, unclean_starts, unclean_alone, deferred_ms): Fields) -> Held {
-        let (first, count) = parse_job_id(&job).map_or((None, 0), |(first, count)| (Some(first), count));
+    fn held(&self, (job, payload, unclean_starts, unclean_alone, deferred_ms, is_ahead): Fields) -> Held {
+        let given = parse_job_id(&job).filter(|_| !is_ahead);
+        let (first, count) = given.map_or((None, 0), |(first, count)| (Some(first), count));
         let id = HeldId { job: job.into(), worker: self.worker.clone() };
         let deferred_for = u64::try_from(deferred_ms).ok().map(Duration::from_millis);
         Held { id, payload: payload.into(), first, count, unclean_starts, unclean_alone, deferred_for }
