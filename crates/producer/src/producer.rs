@@ -8,7 +8,7 @@ use tokio::{
     time::timeout,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use vocabulary::{Once, RawEvent, Stamp};
+use vocabulary::{Once, RawEvent, Stamp, Unkeepable};
 
 use crate::{
     PushCounters,
@@ -86,6 +86,17 @@ pub enum EnqueueError {
     /// Another request was sent under the same key: not taken, and no use in trying again.
     #[error("the key was used for another request: take a new one for each request")]
     KeyReused,
+    /// Nobody could keep it, so nothing of the call is taken, and it is no use to try again.
+    #[error("raw event {} of {of} cannot be kept: change it, or hand in the others without it", place + 1)]
+    Unkeepable {
+        /// Which of those that were handed in, from 0.
+        place: usize,
+        /// How many were handed in.
+        of: usize,
+        /// What of it cannot be kept.
+        #[source]
+        what: Unkeepable,
+    },
     /// [`Producer::close`] was called.
     #[error("the producer is closed; hand it to another one")]
     Closed,
@@ -123,7 +134,8 @@ impl Producer {
     /// Enqueues several raw events in one push: all of them or, on an error, perhaps none. The stamps are in their order.
     ///
     /// # Errors
-    /// Whenever it is not certain that Redis has all of them.
+    /// Whenever it is not certain that Redis has all of them. One that Postgres could not keep ([`RawEvent::check`]) is named,
+    /// and then Redis has none.
     pub async fn enqueue_batch(&self, raw_events: &[RawEvent]) -> Result<Vec<Stamp>, EnqueueError> {
         self.hand_in(raw_events, None).await
     }
@@ -151,12 +163,17 @@ impl Producer {
         }
     }
 
+    /// What is admitted shares jobs with others, so what a worker could not take out again must not come in.
     fn admit(
         &self,
         raw_events: &[RawEvent],
         once: Option<Once>,
         answer: oneshot::Sender<Result<Vec<Stamp>, EnqueueError>>,
     ) -> Result<Waiting, EnqueueError> {
+        for (place, raw_event) in raw_events.iter().enumerate() {
+            let of = raw_events.len();
+            raw_event.check().map_err(|what| EnqueueError::Unkeepable { place, of, what })?;
+        }
         let bytes = raw_events.iter().map(weight).sum();
         let max = self.settings.backlog_bytes;
         let permits = u32::try_from(bytes).ok().filter(|permits| *permits <= max);

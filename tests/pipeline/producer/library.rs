@@ -47,6 +47,24 @@ async fn a_batch_of_nothing_is_enqueued_at_once() {
     assert_eq!(inbound.depth().await.unwrap().ready, 0);
 }
 
+/// What shares a job with others must come out of it again.
+#[tokio::test]
+async fn a_raw_event_that_nobody_could_keep_is_refused_by_its_place_and_nothing_of_its_batch_is_taken() {
+    let (producer, inbound) = producer().await;
+    let (mut nul, mut late) = (raw_event("nul"), raw_event("late"));
+    nul.headers = vec![("x-id".into(), "\0".into())];
+    late.received_at = chrono::DateTime::from_timestamp(400_000_000_000, 0).unwrap();
+
+    for odd in [nul, late] {
+        let refused = producer.enqueue_batch(&[raw_event("one"), odd]).await.unwrap_err();
+        assert!(matches!(refused, EnqueueError::Unkeepable { place: 1, .. }), "{refused:?}");
+        assert!(refused.to_string().contains("raw event 2 of 2 cannot be kept"), "{refused}");
+    }
+
+    assert_eq!(inbound.depth().await.unwrap().ready, 0);
+    assert!(producer.enqueue(&raw_event("one")).await.is_ok());
+}
+
 #[tokio::test]
 async fn a_job_carries_at_most_64_raw_events() {
     let (producer, inbound) = producer().await;

@@ -158,3 +158,4 @@ pub(super) fn refusal_for(error: &EnqueueError) -> Refusal {
         }
     }
 }
+        EnqueueError::Unkeepable { .. } => Refusal::Unreadable,
