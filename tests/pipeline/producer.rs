@@ -16,6 +16,7 @@ mod producer {
     mod paypal;
     mod raw_events;
     mod server;
+    mod reading;
     mod signature;
     mod snapshot;
 }

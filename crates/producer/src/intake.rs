@@ -16,6 +16,7 @@ mod hooks;
 mod key;
 mod lines;
 mod patience;
+mod memory;
 mod pressure;
 mod raw_events;
 mod refusal;
@@ -32,7 +33,7 @@ use axum::{
 };
 use chrono::{DateTime, Utc};
 use queue::{Inbound, Redis};
-use tokio::{join, sync::Semaphore, time::sleep};
+use tokio::{join, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 pub use book::{Lookup, SourceBook};
@@ -43,6 +44,7 @@ pub use server::{ConnectionLimits, Stopped, serve};
 
 use crate::Producer;
 use pressure::Pressure;
+use memory::Memory;
 use under_way::UnderWay;
 
 /// How often the door looks at Redis and at the snapshot.
@@ -58,7 +60,7 @@ struct Shared {
     certificates: Certificates,
     inbound: Inbound,
     pressure: Pressure,
-    reading: Arc<Semaphore>,
+    memory: Memory,
     under_way: UnderWay,
     settings: IntakeSettings,
     counters: IntakeCounters,
@@ -69,12 +71,14 @@ struct Shared {
 pub struct IntakeSettings {
     /// How long a whole body may take, however steadily it drips.
     pub body_deadline: Duration,
-    /// The most bytes of bodies in memory at one time, over all requests: signatures can only be checked on whole bodies,
-    /// so strangers may fill this. Above it requests get 503.
+    /// The most bytes of bodies in memory at one time, over all requests, from their first byte until Redis has them. Above
+    /// it requests get 503. Apps take half of it at most, and the provider of one source a quarter: signatures can only be
+    /// checked on whole bodies, so strangers may fill that.
     pub reading_bytes: usize,
-    /// The most bytes that the apps of one source may have on their way to Redis at one time, beside a request that is alone.
-    /// Above it they get 429: a part of [`ProducerSettings::backlog_bytes`](crate::ProducerSettings), so that one app leaves
-    /// room for all others and for the providers.
+    /// The most bytes that the apps of one source may have on their way at one time, from their first byte until Redis has
+    /// them, beside a request that is alone. Above it they get 429: a part of
+    /// [`ProducerSettings::backlog_bytes`](crate::ProducerSettings), so that one app leaves room for all others and for the
+    /// providers.
     pub source_bytes: usize,
 }
 
@@ -101,7 +105,7 @@ impl Intake {
             inbound: Inbound::new(redis),
             pressure: Pressure::default(),
             under_way: UnderWay::default(),
-            reading: Arc::new(Semaphore::new(settings.reading_bytes)),
+            memory: Memory::new(settings.reading_bytes, settings.source_bytes),
             settings,
             counters: IntakeCounters::default(),
         }))

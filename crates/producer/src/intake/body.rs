@@ -1,35 +1,31 @@
 //! Reads a body whole, within a size, a time, and the memory that all requests share.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use axum::{body::Body, http::HeaderMap};
 use bytes::{Bytes, BytesMut};
 use http::header::CONTENT_LENGTH;
 use http_body_util::BodyExt;
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::timeout,
-};
+use tokio::time::timeout;
 
-use super::{Refusal, refusal::Refused};
+use super::{Refusal, memory::Share, refusal::Refused};
 
 /// What is reserved before a byte has come, at most: a promise of a length costs its sender nothing.
 const FIRST_CAPACITY: usize = 16 << 10;
 
 /// A whole body, and the share of the common memory that it takes until it is dropped.
 #[derive(Debug)]
-pub(super) struct Whole {
+pub(super) struct Whole<'a> {
     pub(super) bytes: Bytes,
-    _share: Option<OwnedSemaphorePermit>,
+    _share: Share<'a>,
 }
 
 /// The bounds of a body.
-#[derive(Debug, Clone)]
-pub(super) struct Bounds {
+#[derive(Debug)]
+pub(super) struct Bounds<'a> {
     pub(super) bytes: usize,
     pub(super) deadline: Duration,
-    /// One permit a byte. Taken as bytes arrive, not as they are announced, so that a stranger has to send what he holds.
-    pub(super) shared: Arc<Semaphore>,
+    pub(super) share: Share<'a>,
 }
 
 /// Refuses a body whose announced length is too large before any of it is read.
@@ -42,25 +38,20 @@ pub(super) fn check_announced(headers: &HeaderMap, limit: usize) -> Result<usize
 }
 
 /// Reads `body` to its end. The deadline is for all of it: a client that drips gains nothing.
-pub(super) async fn read(body: Body, announced: usize, bounds: Bounds) -> Result<Whole, Refused> {
+pub(super) async fn read(body: Body, announced: usize, bounds: Bounds<'_>) -> Result<Whole<'_>, Refused> {
     let deadline = bounds.deadline;
     timeout(deadline, gather(body, announced, bounds)).await.map_err(|_| Refusal::TooSlow)?
 }
 
-async fn gather(mut body: Body, announced: usize, bounds: Bounds) -> Result<Whole, Refused> {
+async fn gather(mut body: Body, announced: usize, mut bounds: Bounds<'_>) -> Result<Whole<'_>, Refused> {
     let mut bytes = BytesMut::with_capacity(announced.min(FIRST_CAPACITY));
-    let mut share: Option<OwnedSemaphorePermit> = None;
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(|_| Refusal::Broken)?.into_data() else { continue };
         if bytes.len() + data.len() > bounds.bytes {
             return Err(Refused::too_large(bounds.bytes));
         }
-        let taken = bounds.shared.clone().try_acquire_many_owned(data.len() as u32).map_err(|_| Refusal::Busy)?;
-        match &mut share {
-            Some(share) => share.merge(taken),
-            None => share = Some(taken),
-        }
+        bounds.share.take(data.len())?;
         bytes.extend_from_slice(&data);
     }
-    Ok(Whole { bytes: bytes.freeze(), _share: share })
+    Ok(Whole { bytes: bytes.freeze(), _share: bounds.share })
 }

@@ -19,6 +19,7 @@ use vocabulary::{RawEvent, Source};
 use super::{
     Intake, Lookup, Refusal,
     body::{self, Bounds},
+    memory::Door,
     refusal::Refused,
 };
 use crate::EnqueueError;
@@ -60,7 +61,7 @@ impl Intake {
         let (source, provider) = self.source(id).await?;
         self.0.pressure.check()?;
         let (parts, body) = request.into_parts();
-        let whole = self.read(&parts.headers, body, provider.body_limit_of(&source)).await?;
+        let whole = self.read(&parts.headers, body, provider.body_limit_of(&source), (Door::Provider, &source)).await?;
         let query = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri).map_err(|_| Refusal::Signature)?.0;
         let now = Utc::now();
         let asked = providers::Request { headers: &parts.headers, query: &query, body: &whole.bytes, now };
@@ -116,9 +117,16 @@ impl Intake {
         Ok((source, provider))
     }
 
-    pub(super) async fn read(&self, headers: &HeaderMap, body: Body, limit: usize) -> Result<body::Whole, Refused> {
+    pub(super) async fn read(
+        &self,
+        headers: &HeaderMap,
+        body: Body,
+        limit: usize,
+        (door, source): (Door, &Source),
+    ) -> Result<body::Whole<'_>, Refused> {
         let announced = body::check_announced(headers, limit)?;
-        let bounds = Bounds { bytes: limit, deadline: self.0.settings.body_deadline, shared: self.0.reading.clone() };
+        let share = self.0.memory.share(door, &source.id);
+        let bounds = Bounds { bytes: limit, deadline: self.0.settings.body_deadline, share };
         body::read(body, announced, bounds).await
     }
 

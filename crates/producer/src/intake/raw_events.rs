@@ -26,6 +26,7 @@ use super::{
     refusal::Refused,
 };
 
+    memory::Door,
 /// A push of so many is a few milliseconds of Redis, in which it does nothing else.
 const MOST_LINES: usize = 10_000;
 
@@ -59,8 +60,7 @@ impl Intake {
         let key = key::read(&head.headers)?;
         let _in_use = key.map(|key| self.0.under_way.take_key(&source.id, key)).transpose()?;
         let (form, most) = (Form::of(&head.headers), provider.body_limit_of(&source));
-        let whole = self.read(&head.headers, body, form.limit(most)).await?;
-        let _share = self.0.under_way.take_bytes(&source.id, whole.bytes.len(), self.0.settings.source_bytes)?;
+        let whole = self.read(&head.headers, body, form.limit(most), (Door::App, &source)).await?;
         let names = provider.kept_headers(&source);
         let headers = kept(&head.headers, &names);
         let parts = match form {
