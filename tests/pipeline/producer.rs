@@ -8,6 +8,7 @@ mod producer {
     mod clients;
     mod door;
     mod examples;
+    mod headers;
     mod http;
     mod keys;
     mod library;
@@ -15,8 +16,8 @@ mod producer {
     mod outage;
     mod paypal;
     mod raw_events;
-    mod server;
     mod reading;
+    mod server;
     mod signature;
     mod snapshot;
 }

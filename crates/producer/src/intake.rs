@@ -14,9 +14,10 @@ mod entrance;
 mod files;
 mod hooks;
 mod key;
+mod line_headers;
 mod lines;
-mod patience;
 mod memory;
+mod patience;
 mod pressure;
 mod raw_events;
 mod refusal;
@@ -43,8 +44,8 @@ pub use refusal::Refusal;
 pub use server::{ConnectionLimits, Stopped, serve};
 
 use crate::Producer;
-use pressure::Pressure;
 use memory::Memory;
+use pressure::Pressure;
 use under_way::UnderWay;
 
 /// How often the door looks at Redis and at the snapshot.

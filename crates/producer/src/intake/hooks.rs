@@ -6,7 +6,7 @@ use axum::{
     body::Body,
     extract::{Path, Query, Request, State, rejection::PathRejection},
     http::{
-        HeaderMap, StatusCode,
+        HeaderMap, HeaderValue, StatusCode,
         header::{CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS},
     },
     response::{IntoResponse, Response},
@@ -148,16 +148,19 @@ fn in_its_terms(answer: Answer) -> Response {
     }
 }
 
-/// The headers that the provider needs later, names in lower case; one that came twice is kept twice.
+/// The headers that the provider needs later, names in lower case; one that came twice is kept twice. Each byte of a value is
+/// a character, as in ISO-8859-1, which values were in once (RFC 9110, 5.5): so no two values become one, as they would where
+/// the bytes that are no UTF-8 are replaced, and one of them may be all that tells two events apart.
 pub(super) fn kept(headers: &HeaderMap, names: &[&str]) -> Vec<(String, String)> {
-    let values = |name: &str| headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
-    let pairs = names.iter().flat_map(|name| values(name).map(|value| (name.to_ascii_lowercase(), value.into_owned())));
-    pairs.collect()
+    let text = |value: &HeaderValue| value.as_bytes().iter().copied().map(char::from).collect::<String>();
+    let values = |name: &str| headers.get_all(name).iter().map(text);
+    names.iter().flat_map(|name| values(name).map(|value| (name.to_ascii_lowercase(), value))).collect()
 }
 
 pub(super) fn refusal_for(error: &EnqueueError) -> Refusal {
     match error {
         EnqueueError::KeyReused => Refusal::KeyReused,
+        EnqueueError::Unkeepable { .. } => Refusal::Unreadable,
         EnqueueError::Busy | EnqueueError::TooLarge { .. } | EnqueueError::Closed => Refusal::Busy,
         EnqueueError::Queue(cause) if matches!(**cause, queue::EnqueueError::Full(_)) => Refusal::RedisFull,
         EnqueueError::Queue(_) | EnqueueError::Unconfirmed => {
@@ -166,4 +169,3 @@ pub(super) fn refusal_for(error: &EnqueueError) -> Refusal {
         }
     }
 }
-        EnqueueError::Unkeepable { .. } => Refusal::Unreadable,

@@ -4,13 +4,15 @@
 //! stand in the line. `body_base64` is for bytes that are neither. `headers` are those that came with it; the ones that the
 //! provider needs are kept, as at the door for providers.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::borrow::Cow;
 
 use axum::http::{HeaderMap, StatusCode, header::CONTENT_TYPE};
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+
+use super::line_headers::LineHeaders;
 
 /// The most bytes of a request with many lines.
 const MOST_BYTES: usize = 8 << 20;
@@ -45,7 +47,7 @@ struct Line<'a> {
     #[serde(borrow, default)]
     body_base64: Option<Cow<'a, str>>,
     #[serde(default)]
-    headers: BTreeMap<String, String>,
+    headers: LineHeaders,
 }
 
 impl Form {
@@ -100,9 +102,8 @@ pub(super) fn read(line: &Bytes, most: usize, names: &[&str]) -> Result<Part, Li
         (None, None) => return Err(unreadable("there is neither body nor body_base64")),
     };
     check(&body, most)?;
-    let named = |name: &&str| parsed.headers.iter().find(|(given, _)| given.eq_ignore_ascii_case(name));
-    let kept = names.iter().filter_map(|name| Some((name.to_ascii_lowercase(), named(name)?.1.clone())));
-    Ok((kept.collect(), body))
+    let kept = parsed.headers.kept(names).map_err(|message| unreadable(&message))?;
+    Ok((kept, body))
 }
 
 /// Refuses a raw event's body that is none, or has more bytes than its source takes.

@@ -10,7 +10,10 @@
 use axum::{
     Json,
     extract::{Request, State},
-    http::{StatusCode, header::ALLOW},
+    http::{
+        HeaderMap, StatusCode,
+        header::{ALLOW, CONTENT_ENCODING},
+    },
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
@@ -23,6 +26,7 @@ use super::{
     hooks::{Id, kept, refusal_for},
     key,
     lines::{self, Form, LineError, Part},
+    memory::Door,
     refusal::Refused,
 };
 
@@ -56,6 +60,7 @@ impl Intake {
         if !bearer::is_shown(&source, &head.headers) {
             return Err(Refusal::Token.into());
         }
+        check_coding(&head.headers)?;
         self.0.pressure.check()?;
         let key = key::read(&head.headers)?;
         let _in_use = key.map(|key| self.0.under_way.take_key(&source.id, key)).transpose()?;

@@ -32,6 +32,8 @@ pub enum Refusal {
     TooLarge,
     /// 413: more lines than are taken at once.
     TooManyLines,
+    /// 415: the body of an app is compressed.
+    Coding,
     /// 422: another request was sent under the same key.
     KeyReused,
     /// 422: nothing in the request is acceptable.
@@ -54,7 +56,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// All of them, in the order of their declaration.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Broken,
         Self::BadKey,
         Self::Signature,
@@ -66,6 +68,7 @@ impl Refusal {
         Self::KeyUnderWay,
         Self::TooLarge,
         Self::TooManyLines,
+        Self::Coding,
         Self::KeyReused,
         Self::Unreadable,
         Self::TooMuch,
@@ -91,6 +94,7 @@ impl Refusal {
             Self::KeyUnderWay => "key_under_way",
             Self::TooLarge => "too_large",
             Self::TooManyLines => "too_many_lines",
+            Self::Coding => "coding",
             Self::KeyReused => "key_reused",
             Self::Unreadable => "unreadable",
             Self::TooMuch => "too_much",
@@ -125,9 +129,14 @@ impl Refusal {
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "the body has more bytes than are taken here"),
             Self::KeyUnderWay => (StatusCode::CONFLICT, "a request under this key is under way, try again later"),
             Self::TooManyLines => (StatusCode::PAYLOAD_TOO_LARGE, "more than 10,000 lines: send fewer at a time"),
-            Self::KeyReused => {
-                (StatusCode::UNPROCESSABLE_ENTITY, "another request was sent under this key: take a new key for each")
-            }
+            Self::Coding => (
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "the body is compressed: send it as it is, without Content-Encoding; or its bytes as body_base64 of a line",
+            ),
+            Self::KeyReused => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "another request was sent under this key, or other lines of this one were taken: take a new key for each",
+            ),
             Self::Unreadable => (StatusCode::UNPROCESSABLE_ENTITY, "nothing in the request is acceptable"),
             Self::TooMuch => {
                 (StatusCode::TOO_MANY_REQUESTS, "too much of this source is on its way already, try again later")
@@ -168,6 +177,8 @@ impl Refusal {
                 Some((header::RETRY_AFTER, HeaderValue::from(rand::random_range(1..=5_u16))))
             }
             (StatusCode::METHOD_NOT_ALLOWED, _) => Some((header::ALLOW, HeaderValue::from_static("GET, HEAD, POST"))),
+            // RFC 9110, 15.5.16.
+            (_, Self::Coding) => Some((header::ACCEPT_ENCODING, HeaderValue::from_static("identity"))),
             // RFC 6750, 3.
             (_, Self::Token) => Some((header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))),
             _ => None,
