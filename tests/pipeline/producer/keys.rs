@@ -7,7 +7,7 @@ use producer::{Producer, ProducerSettings, Refusal};
 use queue::Redis;
 use tests::private_redis;
 use tokio::{sync::Barrier, task::JoinSet};
-use vocabulary::Once;
+use vocabulary::{Once, Source};
 
 use super::{
     door::{Plan, door, enqueue, eventually, open_to_apps, raw_event},
@@ -16,6 +16,8 @@ use super::{
 };
 
 const LINES: (&str, &str) = ("content-type", "application/x-ndjson");
+const WHY: &str =
+    "another request was sent under this key, or other lines of this one were taken: take a new key for each";
 
 fn ids(response: &Response) -> String {
     assert_eq!(response.status, 202, "{response:?}");
@@ -60,10 +62,46 @@ async fn another_request_under_a_key_is_refused_and_leaves_the_first_as_it_was()
     ];
 
     for other in others {
-        assert_eq!(other.error(), (422, "another request was sent under this key: take a new key for each".into()));
+        assert_eq!(other.error(), (422, WHY.to_owned()));
     }
     assert_eq!(ids(&door.enqueue(&[key], b"{\"body\": 1}").await), ids(&first));
     assert_eq!((door.stored().await.len(), door.intake.counters().refused(Refusal::KeyReused)), (1, 3));
+}
+
+#[tokio::test]
+async fn the_same_lines_are_the_same_request_whatever_their_source_has_been_told_since() {
+    let door = door().await;
+    let lines = |headers: &[(&'static str, &'static str)]| [&[LINES, ("idempotency-key", "k")], headers].concat();
+    let body = b"{\"body\": 1, \"headers\": {\"x-id\": \"1\"}}\n{\"body\": 2}";
+    let first = door.enqueue(&lines(&[("x-id", "a")]), body).await;
+
+    let told = serde_json::json!({"algorithm": "equal", "signature_header": "x-token", "key_header": "x-id"});
+    let settings = told.as_object().unwrap().clone();
+    let source = Source { provider: "generic".into(), settings, body_limit: Some(2048), ..open_to_apps("wa") };
+    door.publish(2, &[source], Utc::now()).await;
+    door.intake.look(Utc::now()).await;
+    let again = door.enqueue(&lines(&[("x-id", "b")]), body).await;
+
+    assert_eq!((ids(&again), door.stored().await.len()), (ids(&first), 2));
+}
+
+/// Nobody remembers which lines were taken, so their names cannot be told again.
+#[tokio::test]
+async fn a_request_of_which_other_lines_can_be_taken_now_is_told_to_take_a_new_key() {
+    let door = door().await;
+    let limited = |body_limit| Source { body_limit: Some(body_limit), ..open_to_apps("wa") };
+    door.publish(2, &[limited(1024)], Utc::now()).await;
+    door.intake.look(Utc::now()).await;
+    let body = format!("{{\"body\": \"{}\"}}\n{{\"body\": 2}}", "x".repeat(2000));
+    let headers = [LINES, ("idempotency-key", "k")];
+    let first = door.enqueue(&headers, body.as_bytes()).await;
+
+    door.publish(3, &[limited(2048)], Utc::now()).await;
+    door.intake.look(Utc::now()).await;
+    let again = door.enqueue(&headers, body.as_bytes()).await;
+
+    assert_eq!((first.status, again.error()), (202, (422, WHY.to_owned())));
+    assert_eq!(door.stored().await.len(), 1);
 }
 
 #[tokio::test]

@@ -30,7 +30,6 @@ use super::{
     refusal::Refused,
 };
 
-    memory::Door,
 /// A push of so many is a few milliseconds of Redis, in which it does nothing else.
 const MOST_LINES: usize = 10_000;
 
@@ -60,14 +59,15 @@ impl Intake {
         if !bearer::is_shown(&source, &head.headers) {
             return Err(Refusal::Token.into());
         }
-        check_coding(&head.headers)?;
         self.0.pressure.check()?;
+        check_coding(&head.headers)?;
         let key = key::read(&head.headers)?;
         let _in_use = key.map(|key| self.0.under_way.take_key(&source.id, key)).transpose()?;
         let (form, most) = (Form::of(&head.headers), provider.body_limit_of(&source));
         let whole = self.read(&head.headers, body, form.limit(most), (Door::App, &source)).await?;
         let names = provider.kept_headers(&source);
-        let headers = kept(&head.headers, &names);
+        // Each line has headers of its own.
+        let headers = if form == Form::Single { kept(&head.headers, &names) } else { Vec::new() };
         let parts = match form {
             Form::Single => vec![lines::check(&whole.bytes, most).map(|()| (headers.clone(), whole.bytes.clone()))],
             Form::Lines => read_lines(&whole.bytes, most, &names)?,
@@ -121,17 +121,28 @@ fn read_lines(body: &Bytes, most: usize, names: &[&str]) -> Result<Vec<Result<Pa
     Ok(lines.iter().map(|line| lines::read(line, most, names)).collect())
 }
 
-/// The same request is one of the same form, headers and bytes, of which as many lines were read: another version of
-/// latchhook may read more of them, and then has not the stamps for it.
+/// A body that is to be unpacked first: it would be kept as it is, and only the worker would find that it is no JSON.
+///
+/// The providers' door takes it: it is what was signed, no provider that we know sends one, and quarantine keeps it.
+fn check_coding(headers: &HeaderMap) -> Result<(), Refusal> {
+    let is_identity = |value: &axum::http::HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
+    let plain = headers.get_all(CONTENT_ENCODING).iter().all(is_identity);
+    plain.then_some(()).ok_or(Refusal::Coding)
+}
+
+/// The same request is one of the same form, headers and bytes, of which the same lines are refused: under another
+/// `--max-body`, or by another version of latchhook, others may be, and then the queue has not the stamps for it. Which
+/// headers of a line are kept has no part in it.
 fn once(
     source_id: &SourceId,
     key: &str,
     (form, headers, body): (Form, &[(String, String)], &Bytes),
     parts: &[Result<Part, LineError>],
 ) -> Once {
-    let read = parts.iter().flatten().count().to_be_bytes();
+    let refused = parts.iter().zip(0_u64..).filter(|(part, _)| part.is_err());
+    let refused: Vec<u8> = refused.flat_map(|(_, place)| place.to_be_bytes()).collect();
     let headers = headers.iter().flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]);
-    let request: Vec<&[u8]> = [form.as_str().as_bytes(), &read, body].into_iter().chain(headers).collect();
+    let request: Vec<&[u8]> = [form.as_str().as_bytes(), &refused, body].into_iter().chain(headers).collect();
     Once::new(source_id, key, &request)
 }
 
