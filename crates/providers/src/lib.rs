@@ -2,6 +2,7 @@
 //!
 //! * [`Provider`]: one of those that we know, and the only door to the rest of this crate.
 //! * [`Request`], [`Verdict`], [`Handshake`], [`Answer`]: what the producer asks before it takes a raw event in.
+//! * [`Door`]: what every door asks of bytes and headers before it takes a raw event in.
 //! * [`Provider::split`]: what the worker asks: a raw event's items, each an event or the [`reason`] why not.
 //! * [`About`]: what people are told of a provider: where its secret is found, how long it repeats itself.
 //!
@@ -14,6 +15,7 @@ mod about;
 mod certificate;
 mod dialog360;
 mod discord;
+mod door;
 mod generic;
 mod github;
 mod gitlab;
@@ -50,6 +52,7 @@ use vocabulary::{Item, RawEvent, Source};
 
 pub use about::About;
 pub use certificate::{Certificate, CertificateError};
+pub use door::{Door, TooLarge};
 pub use request::{Answer, Handshake, Request, Sample, Verdict};
 pub use settings::{Setting, SettingsError};
 
@@ -170,19 +173,9 @@ impl Provider {
         self.rules().thanks(request)
     }
 
-    /// The headers worth keeping with a raw event of this source, in lower case: where its settings name headers, these.
-    pub fn kept_headers(self, source: &Source) -> Vec<&str> {
-        self.rules().kept_headers(source)
-    }
-
     /// The largest body that it sends, in bytes.
     pub fn body_limit(self) -> usize {
         self.about().body_limit
-    }
-
-    /// The largest body that is taken of this source, in bytes: its own limit, or what its provider sends at most.
-    pub fn body_limit_of(self, source: &Source) -> usize {
-        source.body_limit.map_or(self.body_limit(), |own| own as usize)
     }
 
     /// Splits a raw event into its items, in the order in which they stand in it.

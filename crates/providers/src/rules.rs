@@ -33,7 +33,7 @@ pub(crate) trait Rules: Sync {
     }
 
     /// The headers worth keeping with a raw event, in lower case.
-    fn kept_headers<'s>(&self, _source: &'s Source) -> Vec<&'s str> {
+    fn kept_headers<'s>(&self, _settings: &'s Map<String, Value>) -> Vec<&'s str> {
         self.about().kept_headers.to_vec()
     }
 

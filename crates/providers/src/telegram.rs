@@ -92,7 +92,7 @@ mod tests {
         let source = source_of(Provider::Telegram, "");
 
         assert!(!genuine(&source, &[(TOKEN, "")], b"{}"));
-        assert_eq!(Provider::Telegram.kept_headers(&source), Vec::<&str>::new());
+        assert_eq!(Provider::Telegram.door(None, &source.settings).kept_headers, Vec::<&str>::new());
     }
 
     #[test]

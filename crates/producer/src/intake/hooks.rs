@@ -12,7 +12,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use chrono::Utc;
-use providers::{Answer, Handshake, Provider, Verdict};
+use providers::{Answer, Door, Handshake, Provider, Verdict};
 use tracing::{debug, warn};
 use vocabulary::{RawEvent, Source};
 
@@ -59,8 +59,9 @@ impl Intake {
     async fn take(&self, id: Id, request: Request) -> Result<Answer, Refused> {
         let (source, provider) = self.source(id).await?;
         self.0.pressure.check()?;
+        let door = provider.door(source.body_limit, &source.settings);
         let (parts, body) = request.into_parts();
-        let whole = self.read(&parts.headers, body, provider.body_limit_of(&source)).await?;
+        let whole = self.read(&parts.headers, body, door.most).await?;
         let query = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri).map_err(|_| Refusal::Signature)?.0;
         let now = Utc::now();
         let asked = providers::Request { headers: &parts.headers, query: &query, body: &whole.bytes, now };
@@ -74,7 +75,7 @@ impl Intake {
         let raw_event = RawEvent {
             source_id: source.id.clone(),
             received_at: now,
-            headers: kept(&parts.headers, &provider.kept_headers(&source)),
+            headers: kept(&parts.headers, &door),
             body: whole.bytes.clone(),
         };
         self.0.producer.enqueue(&raw_event).await.map_err(|error| refusal_for(&error))?;
@@ -140,11 +141,9 @@ fn in_its_terms(answer: Answer) -> Response {
     }
 }
 
-/// The headers that the provider needs later, names in lower case; one that came twice is kept twice.
-pub(super) fn kept(headers: &HeaderMap, names: &[&str]) -> Vec<(String, String)> {
-    let values = |name: &str| headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
-    let pairs = names.iter().flat_map(|name| values(name).map(|value| (name.to_ascii_lowercase(), value.into_owned())));
-    pairs.collect()
+/// The headers that the provider needs later; of a value that is no text what can be read.
+pub(super) fn kept(headers: &HeaderMap, door: &Door<'_>) -> Vec<(String, String)> {
+    door.keep(headers.iter().map(|(name, value)| (name.as_str(), String::from_utf8_lossy(value.as_bytes()))))
 }
 
 pub(super) fn refusal_for(error: &EnqueueError) -> Refusal {

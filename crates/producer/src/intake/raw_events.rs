@@ -15,6 +15,7 @@ use axum::{
 };
 use bytes::Bytes;
 use chrono::Utc;
+use providers::Door;
 use serde_json::{Value, json};
 use vocabulary::{Once, RawEvent, SourceId, Stamp};
 
@@ -58,14 +59,13 @@ impl Intake {
         self.0.pressure.check()?;
         let key = key::read(&head.headers)?;
         let _in_use = key.map(|key| self.0.under_way.take_key(&source.id, key)).transpose()?;
-        let (form, most) = (Form::of(&head.headers), provider.body_limit_of(&source));
-        let whole = self.read(&head.headers, body, form.limit(most)).await?;
+        let (form, door) = (Form::of(&head.headers), provider.door(source.body_limit, &source.settings));
+        let whole = self.read(&head.headers, body, form.limit(door.most)).await?;
         let _share = self.0.under_way.take_bytes(&source.id, whole.bytes.len(), self.0.settings.source_bytes)?;
-        let names = provider.kept_headers(&source);
-        let headers = kept(&head.headers, &names);
+        let headers = kept(&head.headers, &door);
         let parts = match form {
-            Form::Single => vec![lines::check(&whole.bytes, most).map(|()| (headers.clone(), whole.bytes.clone()))],
-            Form::Lines => read_lines(&whole.bytes, most, &names)?,
+            Form::Single => vec![lines::check(&whole.bytes, &door).map(|()| (headers.clone(), whole.bytes.clone()))],
+            Form::Lines => read_lines(&whole.bytes, &door)?,
         };
         let once = key.map(|key| once(&source.id, key, (form, &headers, &whole.bytes), &parts));
         Ok(self.enqueue_parts(&source.id, parts, once).await?)
@@ -108,12 +108,12 @@ impl Intake {
     }
 }
 
-fn read_lines(body: &Bytes, most: usize, names: &[&str]) -> Result<Vec<Result<Part, LineError>>, Refusal> {
+fn read_lines(body: &Bytes, door: &Door<'_>) -> Result<Vec<Result<Part, LineError>>, Refusal> {
     let lines: Vec<Bytes> = lines::split(body).take(MOST_LINES + 1).collect();
     if lines.len() > MOST_LINES {
         return Err(Refusal::TooManyLines);
     }
-    Ok(lines.iter().map(|line| lines::read(line, most, names)).collect())
+    Ok(lines.iter().map(|line| lines::read(line, door)).collect())
 }
 
 /// The same request is one of the same form, headers and bytes, of which as many lines were read: another version of

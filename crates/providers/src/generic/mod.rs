@@ -58,8 +58,8 @@ impl Rules for Generic {
     }
 
     /// A token that vouches for a request is a secret, and not kept with it.
-    fn kept_headers<'s>(&self, source: &'s Source) -> Vec<&'s str> {
-        let Ok(recipe) = Recipe::of(&source.settings) else { return Vec::new() };
+    fn kept_headers<'s>(&self, settings: &'s Map<String, Value>) -> Vec<&'s str> {
+        let Ok(recipe) = Recipe::of(settings) else { return Vec::new() };
         let signature = match (recipe.algorithm, &recipe.place) {
             (Algorithm::Equal, _) | (_, Place::Query(_)) => None,
             (_, Place::Header(name)) => Some(*name),
