@@ -4,8 +4,8 @@
 //! changed, the time always. Secrets are in it, so it is sealed whole with the master key; one that is sealed under
 //! another key than the publisher's first is as good as changed, so that a master key can be rotated.
 //!
-//! Beside it lies the directory: who there is and what rules apply, which is no secret. Whoever needs no more needs no master
-//! key.
+//! Beside it lies the directory: who there is, and what a door goes by, which is no secret. Whoever needs no more needs no
+//! master key.
 
 use std::collections::HashMap;
 
@@ -55,8 +55,28 @@ pub enum Read {
     Missing,
 }
 
-/// The enabled sources and their providers' names, as they were when the snapshot was written.
-pub type Directory = HashMap<SourceId, String>;
+/// The enabled sources, as they were when the snapshot was written.
+pub type Directory = HashMap<SourceId, Listed>;
+
+/// What the directory has of a source: what a door must know, and no secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listed {
+    /// Which provider's rules apply, by the provider's name.
+    pub provider: String,
+    /// The largest body that it takes, in bytes; `None` is what its provider sends at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body_limit: Option<u32>,
+    /// What only its provider understands.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub settings: Map<String, Value>,
+}
+
+impl Listed {
+    fn of(source: &Source) -> Self {
+        let Source { provider, body_limit, settings, .. } = source.clone();
+        Self { provider, body_limit, settings }
+    }
+}
 
 /// What publishing did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,19 +134,19 @@ impl Snapshots {
         let plain = serde_json::to_vec(&sources.iter().map(Wire::of).collect::<Vec<_>>())?;
         let blob = master.seal(PLACE, &plain);
         let enabled = sources.iter().filter(|source| source.enabled);
-        let directory: HashMap<_, _> = enabled.map(|source| (&source.id, &source.provider)).collect();
+        let directory: Directory = enabled.map(|source| (source.id.clone(), Listed::of(source))).collect();
         let directory = serde_json::to_vec(&directory)?;
         Ok(published(&self.say(revision, now, &mark, Some((&blob, &directory))).await?))
     }
 
     /// Who there is. `None` when nobody has published it: nobody has published anything, or the last who did was a latchhook
-    /// that knew no directory.
+    /// that knew no directory, or one of names alone.
     ///
     /// # Errors
     /// When Redis does not answer, or answers what nobody published.
     pub async fn directory(&self) -> Result<Option<Directory>, SnapshotError> {
         type Told = (Option<i64>, Option<i64>, Option<Vec<u8>>);
-        let (revision, directory_of, directory): Told = self.fields(&["revision", "directory_of", "directory"]).await?;
+        let (revision, directory_of, directory): Told = self.fields(&["revision", "listed_of", "listed"]).await?;
         let current = directory.filter(|_| revision == directory_of);
         Ok(current.map(|directory| serde_json::from_slice(&directory)).transpose()?)
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Duration, Utc};
-use queue::{Directory, Published, Read, Redis, Snapshots, Wake};
+use queue::{Directory, Listed, Published, Read, Redis, Snapshots, Wake};
 use secrecy::ExposeSecret;
 use tokio::{sync::Notify, time::timeout};
 use tokio_util::sync::CancellationToken;
@@ -108,15 +108,18 @@ async fn what_is_published_is_read_by_who_knows_of_no_limits() {
 }
 
 #[tokio::test]
-async fn who_there_is_is_read_without_a_key_and_without_who_is_disabled() {
-    let ((snapshots, _redis), master) = (snapshots().await, master());
+async fn what_a_door_must_know_is_read_without_a_key_and_without_who_is_disabled() {
+    let ((snapshots, redis), master) = (snapshots().await, master());
     assert_eq!(snapshots.directory().await.unwrap(), None);
     let disabled = Source { id: "old".parse().unwrap(), enabled: false, ..source(7) };
 
     snapshots.publish(&master, 7, &[source(7), disabled], at(0)).await.unwrap();
 
-    let directory = Directory::from([("wa".parse().unwrap(), "whatsapp".to_owned())]);
+    let Source { provider, body_limit, settings, .. } = source(7);
+    let directory = Directory::from([("wa".parse().unwrap(), Listed { provider, body_limit, settings })]);
     assert_eq!(snapshots.directory().await.unwrap(), Some(directory));
+    let listed: String = run(&mut connection(&redis.url).await, &format!("HGET {}:sources listed", redis.prefix)).await;
+    assert!(!listed.contains("secret") && !listed.contains("token"), "{listed}");
 }
 
 /// While a fleet is upgraded, the older half publishes too.
@@ -125,7 +128,7 @@ async fn a_directory_that_is_missing_or_of_another_revision_is_not_read_and_is_p
     let ((snapshots, redis), master) = (snapshots().await, master());
     snapshots.publish(&master, 7, &[source(7)], at(0)).await.unwrap();
     let mut connection = connection(&redis.url).await;
-    let () = run(&mut connection, &format!("HSET {}:sources directory_of 6", redis.prefix)).await;
+    let () = run(&mut connection, &format!("HSET {}:sources listed_of 6", redis.prefix)).await;
     assert_eq!(snapshots.directory().await.unwrap(), None);
 
     let again = snapshots.publish(&master, 7, &[source(7)], at(2)).await.unwrap();
