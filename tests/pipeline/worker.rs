@@ -23,6 +23,8 @@ mod handler;
 mod handler_limits;
 #[path = "worker/kinds.rs"]
 mod kinds;
+#[path = "worker/limits.rs"]
+mod limits;
 #[path = "worker/ordered.rs"]
 mod ordered;
 #[path = "worker/owed.rs"]
