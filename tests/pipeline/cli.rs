@@ -24,6 +24,8 @@ mod direct;
 mod doctor;
 #[path = "cli/enabling.rs"]
 mod enabling;
+#[path = "cli/enqueue.rs"]
+mod enqueue;
 #[path = "cli/grants.rs"]
 mod grants;
 #[path = "cli/limits.rs"]

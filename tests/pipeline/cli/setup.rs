@@ -222,24 +222,3 @@ async fn doctor_finds_nothing_wrong_with_what_dev_starts_once_it_is_migrated() {
     assert_eq!(failure, "latchhook: 1 check failed: the table says what to do", "{}", before.out);
     assert!(after.ended.is_ok(), "{}", after.out);
 }
-
-#[tokio::test(flavor = "multi_thread")]
-async fn files_are_enqueued_under_numbers_that_follow_each_other() {
-    let (_database, redis, latchhook) = stores().await;
-    latchhook.json("account add --id acme").await;
-    latchhook.json(ADD_SOURCE).await;
-    let dir = latchhook::servers::ScratchDir::new().unwrap();
-    let files = ["a", "b", "c"].map(|name| dir.path().join(name));
-    files.iter().for_each(|file| std::fs::write(file, b"\xff{}").unwrap());
-    let [a, b, c] = files.map(|file| file.display().to_string());
-
-    let enqueued = latchhook.json(&format!("enqueue --source wa {a} {b} {c}")).await;
-
-    let numbers: Vec<_> = enqueued.as_array().unwrap().iter().map(|it| it["raw_event"].as_str().unwrap()).collect();
-    let numbers: Vec<_> = numbers.iter().map(|stamp| stamp.rsplit_once('-').unwrap().1).collect();
-    assert_eq!(numbers, ["1", "2", "3"]);
-    let inbound = queue::Inbound::new(&Redis::new(&redis.url, &redis.prefix).unwrap());
-    assert_eq!(inbound.depth().await.unwrap().ready, 3);
-    assert!(latchhook.fails(&format!("enqueue --source wa {a} missing")).await.contains("nothing was enqueued"));
-    assert_eq!(inbound.depth().await.unwrap().ready, 3);
-}
