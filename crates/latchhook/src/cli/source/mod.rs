@@ -65,7 +65,7 @@ pub(super) struct Add {
     /// A setting of its provider's: latchhook providers P tells which there are. JSON, or a text as it stands
     #[arg(long = "setting", value_name = "NAME=VALUE", value_parser = setting)]
     settings: Vec<(String, Value)>,
-    /// The largest body that it takes over HTTP, as 512KiB or 3MiB; what its provider sends at most if not given
+    /// The largest body that it takes, at whatever door, as 512KiB or 3MiB; what its provider sends at most if not said
     #[arg(long, value_name = "SIZE", value_parser = body_limit::parse)]
     max_body: Option<u32>,
     /// The last part of its URL; a random one if not given
