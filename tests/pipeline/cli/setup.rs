@@ -3,6 +3,7 @@
 use queue::{Read, Redis, Snapshots};
 use secrecy::ExposeSecret;
 use serde_json::json;
+use tests::Pipeline;
 use vocabulary::{MasterKey, Source};
 
 use super::{CommandLine, stores};
@@ -221,4 +222,40 @@ async fn doctor_finds_nothing_wrong_with_what_dev_starts_once_it_is_migrated() {
     let failure = before.ended.unwrap_err().to_string();
     assert_eq!(failure, "latchhook: 1 check failed: the table says what to do", "{}", before.out);
     assert!(after.ended.is_ok(), "{}", after.out);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_whose_row_is_damaged_holds_up_no_other_and_is_mended_by_new_secrets() {
+    let pipeline = Pipeline::new().await;
+    let latchhook = CommandLine::of(&pipeline);
+    pipeline.execute("UPDATE sources SET secrets = ARRAY['damaged'::bytea]").await;
+    let sealed = async || {
+        let sources = published(&latchhook, &pipeline.test_redis).await;
+        sources.into_iter().filter(Source::is_sealed).map(|source| source.id.to_string()).collect::<Vec<_>>()
+    };
+
+    latchhook.json(&ADD_SOURCE.replace("--id wa", "--id other")).await;
+    let told = latchhook.fails("source test wa").await;
+
+    assert_eq!(sealed().await, ["wa"]);
+    assert!(told.contains("a secret does not open"), "{told}");
+    latchhook.json("source rotate wa --app-secret again").await;
+    assert_eq!(sealed().await, [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn under_a_master_key_that_opens_no_source_nothing_is_changed() {
+    let pipeline = Pipeline::new().await;
+    let latchhook = CommandLine::of(&pipeline);
+    latchhook.json("source enable wa").await;
+    let foreign = MasterKey::generate();
+    let another = CommandLine::knowing(foreign.expose_secret(), &pipeline.test_database.url, &pipeline.test_redis);
+
+    for command in [&*ADD_SOURCE.replace("--id wa", "--id other"), "source disable wa", "source token wa"] {
+        let refused = another.fails(command).await;
+        assert!(refused.contains("nothing was changed: no source opens under this master key"), "{command}: {refused}");
+    }
+
+    let sources = published(&latchhook, &pipeline.test_redis).await;
+    assert_eq!((sources.len(), sources[0].enabled, sources[0].tokens.len()), (1, true, 0));
 }

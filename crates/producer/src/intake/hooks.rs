@@ -14,7 +14,7 @@ use axum::{
 use chrono::Utc;
 use providers::{Answer, Door, Handshake, Provider, Verdict};
 use tracing::{debug, warn};
-use vocabulary::{RawEvent, Source};
+use vocabulary::{RawEvent, Source, SourceId};
 
 use super::{
     Intake, Lookup, Refusal,
@@ -57,7 +57,7 @@ pub(super) async fn other_method(State(intake): State<Intake>) -> Response {
 
 impl Intake {
     async fn take(&self, id: Id, request: Request) -> Result<Answer, Refused> {
-        let (source, provider) = self.source(id).await?;
+        let (source, provider) = self.open_source(id).await?;
         self.0.pressure.check()?;
         let door = provider.door(source.body_limit, &source.settings);
         let (parts, body) = request.into_parts();
@@ -95,17 +95,21 @@ impl Intake {
     }
 
     async fn shake_hands(&self, id: Id, query: &[(String, String)]) -> Result<String, Refusal> {
-        let (source, provider) = self.source(id).await?;
+        let (source, provider) = self.open_source(id).await?;
         match provider.handshake(&source, query) {
             Handshake::Answer(challenge) => Ok(challenge),
             Handshake::Refused | Handshake::None => Err(Refusal::Handshake),
         }
     }
 
-    pub(super) async fn source(&self, id: Id) -> Result<(Arc<Source>, Provider), Refusal> {
-        let Path(id) = id.map_err(|_| Refusal::NoSuchSource)?;
-        let id = id.parse().map_err(|_| Refusal::NoSuchSource)?;
-        let source = match self.0.book.lookup(&id, Utc::now()).await {
+    /// A source whose secrets are known, so that what its provider signs can be verified.
+    async fn open_source(&self, id: Id) -> Result<(Arc<Source>, Provider), Refusal> {
+        let (source, provider) = self.source(&name(id)?).await?;
+        if source.is_sealed() { Err(Refusal::Sealed) } else { Ok((source, provider)) }
+    }
+
+    pub(super) async fn source(&self, id: &SourceId) -> Result<(Arc<Source>, Provider), Refusal> {
+        let source = match self.0.book.lookup(id, Utc::now()).await {
             Lookup::Known(source) => source,
             Lookup::Unknown => return Err(Refusal::NoSuchSource),
             Lookup::Stale => return Err(Refusal::Stale),
@@ -128,6 +132,12 @@ impl Intake {
         self.counters().refuse(refused.why);
         refused.into_response()
     }
+}
+
+/// What is no id is nobody's.
+pub(super) fn name(id: Id) -> Result<SourceId, Refusal> {
+    let Path(id) = id.map_err(|_| Refusal::NoSuchSource)?;
+    id.parse().map_err(|_| Refusal::NoSuchSource)
 }
 
 /// What the provider is told where it expects more than a status.

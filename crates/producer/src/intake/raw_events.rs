@@ -7,21 +7,23 @@
 //! A Redis that is full or slow is answered with 503: no app has done anything wrong. 429 is for one that has: it has more on
 //! its way than a source may hold, which is a part of what the producer holds for all, so that providers find room.
 
+use std::sync::Arc;
+
 use axum::{
     Json,
     extract::{Request, State},
-    http::{StatusCode, header::ALLOW},
+    http::{HeaderMap, StatusCode, header::ALLOW},
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
 use chrono::Utc;
-use providers::Door;
+use providers::{Door, Provider};
 use serde_json::{Value, json};
-use vocabulary::{Once, RawEvent, SourceId, Stamp};
+use vocabulary::{Once, RawEvent, Source, SourceId, Stamp};
 
 use super::{
     Intake, Refusal, bearer,
-    hooks::{Id, kept, refusal_for},
+    hooks::{Id, kept, name, refusal_for},
     key,
     lines::{self, Form, LineError, Part},
     refusal::Refused,
@@ -51,11 +53,8 @@ type Answer = Result<Stamp, LineError>;
 
 impl Intake {
     async fn enqueue(&self, id: Id, request: Request) -> Result<Vec<Answer>, Refused> {
-        let (source, provider) = self.source(id).await?;
         let (head, body) = request.into_parts();
-        if !bearer::is_shown(&source, &head.headers) {
-            return Err(Refusal::Token.into());
-        }
+        let (source, provider) = self.vouched_source(&name(id)?, &head.headers).await?;
         self.0.pressure.check()?;
         let key = key::read(&head.headers)?;
         let _in_use = key.map(|key| self.0.under_way.take_key(&source.id, key)).transpose()?;
@@ -69,6 +68,19 @@ impl Intake {
         };
         let once = key.map(|key| once(&source.id, key, (form, &headers, &whole.bytes), &parts));
         Ok(self.enqueue_parts(&source.id, parts, once).await?)
+    }
+
+    /// A source of which a token is shown. One that is not known may have been made a moment ago, as a source may.
+    async fn vouched_source(&self, id: &SourceId, headers: &HeaderMap) -> Result<(Arc<Source>, Provider), Refusal> {
+        let known = self.source(id).await?;
+        if bearer::is_shown(&known.0, headers) {
+            return Ok(known);
+        }
+        if !self.0.book.reread(Utc::now()).await {
+            return Err(Refusal::Stale);
+        }
+        let known = self.source(id).await?;
+        if bearer::is_shown(&known.0, headers) { Ok(known) } else { Err(Refusal::Token) }
     }
 
     /// All that was read in one push. What was not read keeps its place among the answers.

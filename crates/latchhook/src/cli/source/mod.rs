@@ -1,7 +1,8 @@
 //! `latchhook source`: where raw events come from.
 //!
 //! Producers know sources only from the snapshot in Redis, so whatever changes one returns once the new snapshot is
-//! published: what one does next (pasting the URL into the provider's console) then works.
+//! published: what one does next (pasting the URL into the provider's console) then works. `docs/sources.md` says what takes
+//! a second longer.
 
 mod body_limit;
 mod show;
@@ -14,7 +15,7 @@ use database::{AsyncPgConnection, sources};
 use providers::{About, Provider};
 use queue::{Redis, Snapshots};
 use serde_json::{Map, Value, json};
-use vocabulary::{AccountId, MasterKey, SourceId};
+use vocabulary::{AccountId, MasterKey, SourceId, chain};
 
 use self::{test::Test, token::Token};
 use super::{
@@ -182,8 +183,10 @@ async fn must_be_same(
 impl Rotate {
     async fn run(self, context: &mut Context<'_>) -> anyhow::Result<()> {
         let change = Change::begin(context).await?;
-        let all = sources::open_all(&change.postgres, &change.master).await?;
-        let there = all.into_iter().find(|source| source.id == self.id).with_context(|| unknown(&self.id))?;
+        let opened = sources::open_all(&change.postgres, &change.master).await?;
+        // One that does not open is mended by what is given now.
+        let there =
+            opened.sources.into_iter().find(|source| source.id == self.id).with_context(|| unknown(&self.id))?;
         let (secrets, token) = (self.secrets.read()?, self.verify_token.read()?);
         let new = sources::NewSource {
             id: &there.id,
@@ -239,7 +242,19 @@ pub(super) struct Change {
 }
 
 impl Change {
+    /// Refuses a master key that opens none of the sources there are: what it sealed nobody else could open.
     pub(super) async fn begin(context: &Context<'_>) -> anyhow::Result<Self> {
+        let change = Self::under_any_key(context).await?;
+        let opened = sources::open_all(&change.postgres, &change.master).await?;
+        ensure!(
+            !opened.is_foreign(),
+            "nothing was changed: no source opens under this master key: set LATCHHOOK_MASTER_KEY to the one that sealed \
+             them"
+        );
+        Ok(change)
+    }
+
+    pub(super) async fn under_any_key(context: &Context<'_>) -> anyhow::Result<Self> {
         let master = context.master_key()?;
         Ok(Self { postgres: context.postgres().await?, redis: context.redis().await?, master })
     }
@@ -247,8 +262,12 @@ impl Change {
     /// The revision is read before the sources: a snapshot may be newer than it says, never older.
     pub(super) async fn publish(&self, context: &Context<'_>) -> anyhow::Result<()> {
         let (_, revision) = sources::newest(&self.postgres).await?;
-        let all = sources::open_all(&self.postgres, &self.master).await?;
-        let publishing = Snapshots::new(&self.redis).publish(&self.master, revision, &all, context.now).await;
+        let opened = sources::open_all(&self.postgres, &self.master).await?;
+        for (id, error) in &opened.failures {
+            context.note(&format!("{id} does not open, and its provider is answered with 503: {}", chain(error)));
+        }
+        let publishing =
+            Snapshots::new(&self.redis).publish(&self.master, revision, &opened.sources, context.now).await;
         publishing
             .context("saved, but producers do not know yet: they will once `latchhook run` runs, or repeat this")?;
         Ok(())

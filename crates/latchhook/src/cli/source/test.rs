@@ -37,8 +37,8 @@ pub(in crate::cli) struct Test {
 
 impl Test {
     pub(super) async fn run(self, context: &mut Context<'_>) -> anyhow::Result<()> {
-        let all = sources::open_all(&*context.postgres().await?, &context.master_key()?).await?;
-        let source = all.into_iter().find(|source| source.id == self.id).with_context(|| unknown(&self.id))?;
+        let opened = sources::open_all(&*context.postgres().await?, &context.master_key()?).await?;
+        let source = opened.find(&self.id)?.with_context(|| unknown(&self.id))?;
         let provider: Provider = source.provider.parse()?;
         let sample_id: SourceId = fresh_id()?;
         let sample = provider.sample(&source, &Sample { id: sample_id.as_str(), now: context.now });
