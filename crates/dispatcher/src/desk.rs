@@ -4,8 +4,7 @@
 //!  worker ──set aside──▶ ( places ) ──take──▶ ( waiting, by endpoint ) ──permit──▶ sent
 //!                           full: left in `due`, for whoever leases next
 //! ```
-//! Places are bounded, in number and in bytes, and shared so that nobody can take them all: an endpoint may have as many as
-//! are still free. One that answers nothing ends up with half of them, the next such with half of the rest, and so on; what
+//! Places are bounded, in number and in bytes, and shared among endpoints so that nobody can take them all (`fairness.rs`). What
 //! finds no place waits in Postgres, as ever.
 //!
 //! Of the permits, all, each account's and each endpoint's, a quarter is left to what is leased, as long as there is something to
@@ -42,7 +41,7 @@ use vocabulary::EndpointId;
 
 use crate::{
     dispatcher::DispatchError,
-    in_flight::{InFlight, Share},
+    in_flight::{InFlight, Portion},
     send::Sender,
     settings::Settings,
 };
@@ -136,8 +135,8 @@ impl Desk {
             return;
         }
         let late = waiting.late(Instant::now() + *needed);
-        let share = if waiting.has_all_permits { Share::All } else { Share::OfDesk };
-        for (leased, ends, permit) in waiting.next(|leased| in_flight.try_take(leased, share)) {
+        let portion = if waiting.has_all_permits { Portion::All } else { Portion::OfDesk };
+        for (leased, ends, permit) in waiting.next(|leased| in_flight.try_take(leased, portion)) {
             runtime.spawn(sender.clone().send(leased, permit, ends, self.clone()));
         }
         drop(waiting);

@@ -5,7 +5,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 use chrono::Utc;
 use database::{
     Database, DatabaseError, QueryError,
-    due::{self, Body, LeaseRequest, Leased, Room},
+    due::{self, Body, LeaseRequest, Leased},
 };
 use fail::fail_point;
 use tokio::{
@@ -257,7 +257,7 @@ impl Dispatcher {
         }
         let connection = self.database.connection().await?;
         let ends = Instant::now() + self.lease;
-        let room = Room { all: rooms.all.all.min(self.batch), retries: rooms.all.retries.min(self.batch) };
+        let room = rooms.all.within(self.batch);
         let Rooms { per_endpoint, per_account, .. } = *rooms;
         let (busy, busy_accounts, lease) = (&rooms.busy, &rooms.busy_accounts, self.lease);
         let request = LeaseRequest { room, per_endpoint, busy, per_account, busy_accounts, lease };

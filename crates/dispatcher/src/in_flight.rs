@@ -1,8 +1,11 @@
 //! What is being sent just now, and how much more may be.
 //!
 //! Three limits: over all, for each account, and for each endpoint, so that a customer who hangs holds his own share and nobody
-//! else's, however many endpoints he has. Of each limit retries get half at most: that is the share reserved for first attempts. What was answered no longer counts
-//! there, but it counts until it is recorded, so that a slow Postgres slows the sending down and nothing piles up in memory.
+//! else's, however many endpoints he has. What an account may have depends on what the others have (`fairness.rs`); a lease may be
+//! for any number of accounts, so it may have half of what is free, as one newcomer might.
+//!
+//! Of each limit retries get half at most: that is reserved for first attempts. What was answered no longer counts there, but it
+//! counts until it is recorded, so that a slow Postgres slows the sending down and nothing piles up in memory.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -14,13 +17,13 @@ use database::due::{Leased, Room};
 use tokio::sync::Notify;
 use vocabulary::EndpointId;
 
+use crate::fairness::share;
+
 /// How much there may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Limits {
     /// Sent just now.
     pub(crate) in_flight: usize,
-    /// Of these, for one account.
-    pub(crate) per_account: usize,
     /// Of these, to one endpoint.
     pub(crate) per_endpoint: usize,
     /// Sent just now, or answered and not recorded yet.
@@ -70,14 +73,14 @@ pub(crate) enum Full {
 
 /// How much of the limits one may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Share {
+pub(crate) enum Portion {
     /// All but a quarter, which is left to what is leased.
     OfDesk,
     /// All.
     All,
 }
 
-impl Share {
+impl Portion {
     fn of(self, limit: usize) -> usize {
         match self {
             Self::OfDesk => (limit - limit.div_ceil(4)).max(1),
@@ -107,13 +110,13 @@ impl InFlight {
     }
 
     pub(crate) fn rooms(&self) -> Rooms {
-        let (load, Limits { per_account, per_endpoint, .. }) = (self.load(), self.limits);
+        let (load, limits) = (self.load(), self.limits);
         Rooms {
-            all: load.room(self.limits, Share::All),
-            per_account: Count::default().room(per_account),
-            busy_accounts: rooms_of(&load.accounts, per_account),
-            per_endpoint: Count::default().room(per_endpoint),
-            busy: rooms_of(&load.endpoints, per_endpoint),
+            all: load.room_of_lease(limits),
+            per_account: load.room_of_account(Count::default(), limits, Portion::All),
+            busy_accounts: rooms_of(&load.accounts, |own| load.room_of_account(own, limits, Portion::All)),
+            per_endpoint: Count::default().room(limits.per_endpoint),
+            busy: rooms_of(&load.endpoints, |own| own.room(limits.per_endpoint)),
             closed: HashSet::new(),
         }
     }
@@ -123,15 +126,15 @@ impl InFlight {
         self.add(self.load(), leased)
     }
 
-    /// Takes a permit for a first attempt, if this share of the limits is not used up.
-    pub(crate) fn try_take(self: &Arc<Self>, leased: &Leased, share: Share) -> Result<Permit, Full> {
-        let load = self.load();
-        if load.room(self.limits, share).all == 0 {
+    /// Takes a permit for a first attempt, if this portion of the limits is not used up.
+    pub(crate) fn try_take(self: &Arc<Self>, leased: &Leased, portion: Portion) -> Result<Permit, Full> {
+        let (load, limits) = (self.load(), self.limits);
+        if load.room(limits, portion).all == 0 {
             return Err(Full::ForAll);
         }
         let (account, endpoint) = load.counts(leased);
-        let Limits { per_account, per_endpoint, .. } = self.limits;
-        if account.room(share.of(per_account)).all == 0 || endpoint.room(share.of(per_endpoint)).all == 0 {
+        let of_account = load.room_of_account(account, limits, portion);
+        if of_account.all == 0 || endpoint.room(portion.of(limits.per_endpoint)).all == 0 {
             return Err(Full::ForEndpoint);
         }
         Ok(self.add(load, leased))
@@ -171,8 +174,8 @@ impl InFlight {
 }
 
 /// What each of them can have still.
-fn rooms_of<K: Clone>(counts: &HashMap<K, Count>, limit: usize) -> Vec<(K, Room)> {
-    counts.iter().map(|(id, count)| (id.clone(), count.room(limit))).collect()
+fn rooms_of<K: Clone>(counts: &HashMap<K, Count>, room: impl Fn(Count) -> Room) -> Vec<(K, Room)> {
+    counts.iter().map(|(id, count)| (id.clone(), room(*count))).collect()
 }
 
 impl Rooms {
@@ -245,11 +248,20 @@ impl Load {
         self.all.all == 0 && self.unrecorded == 0
     }
 
-    /// Within a share of the limit, and within what may wait to be recorded.
-    fn room(&self, limits: Limits, share: Share) -> Room {
-        let Room { all, retries } = self.all.room(share.of(limits.in_flight));
+    /// Within a portion of the limit, and within what may wait to be recorded.
+    fn room(&self, limits: Limits, portion: Portion) -> Room {
         let unrecorded = limits.unrecorded.saturating_sub(self.unrecorded + self.all.all);
-        Room { all: all.min(unrecorded), retries: retries.min(unrecorded) }
+        self.all.room(portion.of(limits.in_flight)).within(unrecorded)
+    }
+
+    /// For all whom it is for together.
+    fn room_of_lease(&self, limits: Limits) -> Room {
+        self.room(limits, Portion::All).within(share(limits.in_flight, self.all.all))
+    }
+
+    /// Of an account that has so many.
+    fn room_of_account(&self, own: Count, limits: Limits, portion: Portion) -> Room {
+        own.room(portion.of(share(limits.in_flight, self.all.all - own.all)))
     }
 
     /// What there is for the account and the endpoint of a delivery.

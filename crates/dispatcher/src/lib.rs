@@ -22,6 +22,7 @@ mod connector;
 mod counters;
 mod desk;
 mod dispatcher;
+mod fairness;
 mod fetch;
 mod fetcher;
 mod foreign;

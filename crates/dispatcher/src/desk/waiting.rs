@@ -13,7 +13,7 @@ use database::due::{LARGEST_BROUGHT, Leased};
 use tokio::time::Instant;
 use vocabulary::EndpointId;
 
-use crate::in_flight::Full;
+use crate::{fairness::share, in_flight::Full};
 
 const BYTES: usize = 16 << 20;
 /// Of one delivery: it is in memory for as long as its customer takes, and as many as there are permits.
@@ -97,7 +97,7 @@ impl Waiting {
         if self.is_cleared || self.owing.contains(endpoint) {
             return false;
         }
-        if own >= self.limit - self.places || bytes > LARGEST || self.bytes + bytes > BYTES {
+        if own >= share(self.limit, self.places - own) || bytes > LARGEST || self.bytes + bytes > BYTES {
             // It will be due, and those after it must not pass it.
             self.owing.insert(endpoint.clone());
             return false;
