@@ -302,7 +302,8 @@ impl Dispatcher {
                     tokio::spawn(self.sender.clone().send(leased.with(body), permit, ends, self.desk.clone()));
                 }
                 Body::Left { format, bytes } => {
-                    let which = Which { event_id: leased.event_id, format, bytes };
+                    let account_id = leased.target.account_id.clone();
+                    let which = Which { account_id, event_id: leased.event_id, format, bytes };
                     wanted.entry(which).or_default().push(Taken { leased, permit, ends });
                 }
             }

@@ -18,8 +18,9 @@ pub struct Settings {
     /// Deliveries that one statement leases, and attempts that one records, at most.
     pub batch: usize,
     /// Bytes of large bodies that are in memory at one time: of those that do not come with their leases
-    /// ([`database::due::LARGEST_BROUGHT`]). Each counts once, however many deliveries have it; one that is larger is sent alone.
-    pub large_bytes: u32,
+    /// ([`database::due::LARGEST_BROUGHT`]). Each counts once, however many deliveries have it. An account has half of what others
+    /// leave; a body that is larger than half of all is sent when there is room for it, one that is larger than all alone.
+    pub large_bytes: usize,
     /// What one attempt may take, from the name's resolution to the last byte of the answer.
     pub deadline: Duration,
     /// How much longer than the deadline a lease is: the time to record the result before somebody else sends again.
