@@ -26,24 +26,20 @@ use std::{
 };
 
 use chrono::Utc;
-use database::{
-    Database,
-    due::{self, Leased},
-};
+use database::{Database, due::Leased};
 use fail::fail_point;
 use tokio::{
     runtime::Handle,
     sync::Notify,
     time::{Instant, timeout},
 };
-use tracing::warn;
 use vocabulary::EndpointId;
 
 use crate::{
-    dispatcher::DispatchError,
     in_flight::{InFlight, Portion},
     send::Sender,
     settings::Settings,
+    unsent::give_back,
 };
 use waiting::{LONGEST_WAIT, MOVES_WITHIN, Waiting};
 
@@ -202,28 +198,5 @@ impl Drop for Hold<'_> {
     fn drop(&mut self) {
         self.0.waiting().is_held = false;
         self.0.send_what_may();
-    }
-}
-
-/// Gives leases back under which nothing was sent: due again after a pause.
-///
-/// # Errors
-/// When Postgres cannot be asked: then they end by themselves.
-pub(crate) async fn release<B>(
-    database: &Database,
-    unused: &[Leased<B>],
-    pause: Duration,
-) -> Result<(), DispatchError> {
-    if unused.is_empty() {
-        return Ok(());
-    }
-    let connection = database.connection().await?;
-    Ok(due::release(&connection, unused, pause).await?)
-}
-
-/// Likewise, for whoever goes on anyhow: what is not given back ends by itself.
-pub(crate) async fn give_back<B>(database: &Database, unused: &[Leased<B>], pause: Duration) {
-    if let Err(away) = release(database, unused, pause).await {
-        warn!(error = &away as &dyn std::error::Error, "leases cannot be given back; they are waited for to end");
     }
 }

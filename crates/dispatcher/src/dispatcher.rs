@@ -24,7 +24,7 @@ use crate::{
     back_off::BackOff,
     client::Client,
     counters::Counters,
-    desk::{Desk, give_back, release},
+    desk::Desk,
     fetcher::{Fetcher, Wanted},
     foreign::Foreign,
     in_flight::{InFlight, Permit, Rooms},
@@ -35,6 +35,7 @@ use crate::{
     send::Sender,
     settings::Settings,
     targets::Targets,
+    unsent::{give_back, release},
 };
 
 /// How often the loop looks for retries, and for what there was no room for: each look has its price.

@@ -48,6 +48,7 @@ pub mod signing;
 mod split;
 mod standing;
 mod targets;
+mod unsent;
 
 pub use access::{Access, AccessError, AccessShown, ClientCertificate};
 pub use address::{AllowedPrivate, Cidr, CidrError};
