@@ -38,8 +38,9 @@ use crate::{
     unsent::{give_back, release},
 };
 
-/// How often the loop looks for retries, and for what there was no room for: each look has its price.
-const LOOK_AT_MOST_EVERY: Duration = Duration::from_millis(5);
+mod pause;
+
+use pause::{LOOK_AT_MOST_EVERY, Pause};
 
 /// Leases deliveries, sends them, has the results recorded.
 pub struct Dispatcher {
@@ -91,27 +92,6 @@ pub(crate) struct Taken<B> {
     pub(crate) leased: Leased<B>,
     pub(crate) permit: Permit,
     pub(crate) ends: Instant,
-}
-
-/// What the loop waits for after a step, beside a word from outside.
-struct Pause {
-    /// Whatever is said.
-    at_least: Duration,
-    at_most: Duration,
-    /// A permit that is given back ends it: the step saw too little room to tell whether more is due.
-    for_room: bool,
-}
-
-impl Pause {
-    /// There may be more to lease.
-    const NONE: Self = Self { at_least: Duration::ZERO, at_most: Duration::ZERO, for_room: false };
-
-    /// Retries have waited for longer than that already, and without it thousands of them were leased as fast as permits
-    /// come back, a handful at a time, while others wait for Postgres.
-    fn after(taken: &[Taken<Body>]) -> Self {
-        let are_retries = taken.iter().all(|taken| taken.leased.attempts > 0);
-        Self { at_least: if are_retries { LOOK_AT_MOST_EVERY } else { Duration::ZERO }, ..Self::NONE }
-    }
 }
 
 impl Dispatcher {

@@ -19,6 +19,10 @@ use vocabulary::EndpointId;
 
 use crate::fairness::share;
 
+mod rooms;
+
+pub(crate) use rooms::Rooms;
+
 /// How much there may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Limits {
@@ -87,20 +91,6 @@ impl Portion {
             Self::All => limit,
         }
     }
-}
-
-/// What may be leased now.
-#[derive(Debug)]
-pub(crate) struct Rooms {
-    pub(crate) all: Room,
-    pub(crate) per_account: Room,
-    /// For whom something is being sent.
-    pub(crate) busy_accounts: Vec<(String, Room)>,
-    pub(crate) per_endpoint: Room,
-    /// Who is being sent to, or has no room for another reason.
-    pub(crate) busy: Vec<(EndpointId, Room)>,
-    /// Of these, those that no permit which is given back makes room for.
-    closed: HashSet<EndpointId>,
 }
 
 impl InFlight {
@@ -176,40 +166,6 @@ impl InFlight {
 /// What each of them can have still.
 fn rooms_of<K: Clone>(counts: &HashMap<K, Count>, room: impl Fn(Count) -> Room) -> Vec<(K, Room)> {
     counts.iter().map(|(id, count)| (id.clone(), room(*count))).collect()
-}
-
-impl Rooms {
-    /// Nothing is to be leased of these endpoints.
-    pub(crate) fn without(mut self, closed: HashSet<EndpointId>) -> Self {
-        const NONE: Room = Room { all: 0, retries: 0 };
-        self.busy.retain(|(id, _)| !closed.contains(id));
-        self.busy.extend(closed.iter().map(|id| (id.clone(), NONE)));
-        self.closed = closed;
-        self
-    }
-
-    /// The endpoints of which nothing could have been leased, but for those whose account has all that it may have.
-    pub(crate) fn full(&self) -> HashSet<&EndpointId> {
-        self.busy.iter().filter(|(_, room)| room.all == 0).map(|(id, _)| id).collect()
-    }
-
-    /// Whether an account has all that it may have, with what was just leased: any of its endpoints may have more due then, and
-    /// which ones it has is not known here.
-    pub(crate) fn hide_some<B>(&self, leased: &[Leased<B>]) -> bool {
-        let mut counts: HashMap<&str, usize> = HashMap::new();
-        for leased in leased {
-            *counts.entry(&leased.target.account_id).or_default() += 1;
-        }
-        let has_all = |(id, room): &(String, Room)| counts.get(id.as_str()).copied().unwrap_or_default() >= room.all;
-        self.busy_accounts.iter().any(has_all) || counts.values().any(|count| *count >= self.per_account.all)
-    }
-
-    /// Whether the want of room may be why something due was not leased.
-    pub(crate) fn are_scarce(&self) -> bool {
-        let scarce = |room: &Room| room.all == 0 || room.retries == 0;
-        let any_account = self.busy_accounts.iter().any(|(_, room)| scarce(room));
-        any_account || scarce(&self.all) || self.busy.iter().any(|(id, room)| scarce(room) && !self.closed.contains(id))
-    }
 }
 
 impl Permit {
