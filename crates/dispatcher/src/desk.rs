@@ -20,7 +20,7 @@
 mod waiting;
 
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -162,15 +162,21 @@ impl Desk {
         Hold(self)
     }
 
-    /// Hears what a lease has brought: whether all the room there was, and of which endpoints. Who had no room may have more.
-    pub(crate) fn hear(&self, is_behind: bool, leased: &HashSet<EndpointId>, had_room: impl Fn(&EndpointId) -> bool) {
+    /// Hears what a lease has brought: whether all the room there was, and of which endpoints, with their accounts. Who had no room
+    /// may have more; of whom it is not known whose he is, that is asked without an account.
+    pub(crate) fn hear(
+        &self,
+        is_behind: bool,
+        leased: &HashMap<EndpointId, String>,
+        had_room: impl Fn(&EndpointId, Option<&String>) -> bool,
+    ) {
         let mut waiting = self.waiting();
         waiting.is_behind = is_behind;
         waiting.has_all_permits = leased.is_empty();
         if !is_behind {
-            waiting.owing.retain(|endpoint| !had_room(endpoint));
+            waiting.owing.retain(|endpoint, account| !had_room(endpoint, account.as_ref()));
         }
-        waiting.owing.extend(leased.iter().cloned());
+        waiting.owing.extend(leased.iter().map(|(endpoint, account)| (endpoint.clone(), Some(account.clone()))));
     }
 
     /// Gives back whatever waits for endpoints that are to be left alone. They get places again once they were leased from.

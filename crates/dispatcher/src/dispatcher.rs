@@ -1,6 +1,10 @@
 //! The loop: a step, `dispatch_due`, plus a pause.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use chrono::Utc;
 use database::{
@@ -77,14 +81,15 @@ pub enum DispatchError {
 }
 
 /// What a step found due.
+#[derive(Default)]
 struct Found {
     taken: Vec<Taken<Body>>,
-    /// Of whom something was leased. It is among what was taken, or given back already.
-    endpoints: HashSet<EndpointId>,
+    /// Of whom something was leased, and their accounts. It is among what was taken, or given back already.
+    endpoints: HashMap<EndpointId, String>,
     /// Whether as much is due as there was room for.
     fills_room: bool,
-    /// Whether more may be due of an account that has its share.
-    hides_some: bool,
+    /// Of whom more may be due, because they have their share.
+    full_accounts: HashSet<String>,
 }
 
 /// A delivery and the right to send it, until `ends`.
@@ -199,7 +204,7 @@ impl Dispatcher {
     async fn step(&mut self, stop: &CancellationToken) -> Result<Pause, DispatchError> {
         let hold = self.desk.hold();
         let rooms = self.rooms();
-        let Found { taken, endpoints, fills_room, hides_some } = self.lease_due(&rooms).await?;
+        let Found { taken, endpoints, fills_room, full_accounts } = self.lease_due(&rooms).await?;
         drop(hold);
         if stop.is_cancelled() {
             self.release(taken.into_iter().map(|taken| taken.leased).collect()).await?;
@@ -208,7 +213,12 @@ impl Dispatcher {
         // Without room nobody has looked, and nothing is known of what is due.
         if rooms.all.all > 0 {
             let full = rooms.full();
-            self.desk.hear(fills_room, &endpoints, |endpoint| !hides_some && !full.contains(endpoint));
+            // Of whom it is not known whose he is, an account that is full may be.
+            let account_is_full = |account: Option<&String>| {
+                account.map_or(!full_accounts.is_empty(), |account| full_accounts.contains(account))
+            };
+            let had_room = |id: &EndpointId, account: Option<&String>| !account_is_full(account) && !full.contains(id);
+            self.desk.hear(fills_room, &endpoints, had_room);
         }
         if !endpoints.is_empty() {
             let pause = Pause::after(&taken);
@@ -234,7 +244,7 @@ impl Dispatcher {
     /// in Postgres.
     async fn lease_due(&self, rooms: &Rooms) -> Result<Found, DispatchError> {
         if rooms.all.all == 0 {
-            return Ok(Found { taken: Vec::new(), endpoints: HashSet::new(), fills_room: false, hides_some: false });
+            return Ok(Found::default());
         }
         let connection = self.database.connection().await?;
         let ends = Instant::now() + self.lease;
@@ -248,14 +258,15 @@ impl Dispatcher {
         if !leased.is_empty() {
             fail_point!("dispatcher-after-lease");
         }
-        let endpoints = leased.iter().map(|leased| leased.endpoint_id.clone()).collect();
-        let (fills_room, hides_some) = (leased.len() >= rooms.all.all, rooms.hide_some(&leased));
+        let whose = |leased: &Leased<Body>| (leased.endpoint_id.clone(), leased.target.account_id.clone());
+        let endpoints = leased.iter().map(whose).collect();
+        let (fills_room, full_accounts) = (leased.len() >= rooms.all.all, rooms.full_accounts(&leased));
         let take = |leased: Leased<Body>| {
             let permit = self.in_flight.take(&leased);
             Taken { leased, permit, ends }
         };
         let taken = self.leave_to_others(leased).await.into_iter().map(take).collect();
-        Ok(Found { taken, endpoints, fills_room, hides_some })
+        Ok(Found { taken, endpoints, fills_room, full_accounts })
     }
 
     /// Gives back what others have the key for, and hands out the rest.

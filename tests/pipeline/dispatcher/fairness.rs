@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use database::due::{self, Body, LeaseRequest, Leased, Room};
-use dispatcher::Settings;
+use dispatcher::{Dispatcher, Settings};
 use tests::leasing;
 use tokio::{sync::Notify, time::timeout};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
@@ -65,9 +65,12 @@ async fn add_crowd(setting: &Setting, account: &str, url: &str) {
 }
 
 /// No attempt ends before its customer has answered.
-fn run_patiently(setting: &Setting) -> AbortOnDropHandle<()> {
-    let settings = Settings { deadline: Duration::from_secs(3600), ..Settings::default() };
-    let running = setting.dispatcher_with(settings).run(Arc::new(Notify::new()), CancellationToken::new());
+fn patient(setting: &Setting) -> Dispatcher {
+    setting.dispatcher_with(Settings { deadline: Duration::from_secs(3600), ..Settings::default() })
+}
+
+fn running(dispatcher: Dispatcher) -> AbortOnDropHandle<()> {
+    let running = dispatcher.run(Arc::new(Notify::new()), CancellationToken::new());
     AbortOnDropHandle::new(tokio::spawn(running))
 }
 
@@ -77,7 +80,7 @@ async fn customers_of_one_account_who_never_answer_hold_its_share_and_delay_no_o
     let (hanging, prompt) = (Customer::hanging().await, Customer::content().await);
     let setting = Setting::with_endpoint(&prompt.url).await;
     add_crowd(&setting, "crowd", &hanging.url).await;
-    let _running = run_patiently(&setting);
+    let _running = running(patient(&setting));
     hanging.has_received(128).await;
 
     setting.owe_many("bot", 200).await;
@@ -93,7 +96,7 @@ async fn accounts_whose_customers_never_answer_hold_half_of_what_is_left_one_aft
 {
     let (hanging, prompt) = (Customer::hanging().await, Customer::content().await);
     let setting = Setting::with_endpoint(&prompt.url).await;
-    let _running = run_patiently(&setting);
+    let _running = running(patient(&setting));
 
     for (number, held) in (1..).zip([128, 192, 224, 240, 248]) {
         add_crowd(&setting, &format!("crowd-{number}"), &hanging.url).await;
@@ -112,7 +115,7 @@ async fn accounts_whose_customers_never_answer_leave_room_to_another_though_all_
     for number in 1..=5 {
         add_crowd(&setting, &format!("crowd-{number}"), &hanging.url).await;
     }
-    let _running = run_patiently(&setting);
+    let _running = running(patient(&setting));
     hanging.has_received(128).await;
 
     setting.owe_many("bot", 200).await;
@@ -122,6 +125,28 @@ async fn accounts_whose_customers_never_answer_leave_room_to_another_though_all_
                 WHERE account_id <> 'acme' AND lease IS NOT NULL GROUP BY account_id";
     let held: Vec<i64> = setting.rows(held).await.iter().map(|row| row.get(0)).collect();
     assert!(held.iter().sum::<i64>() <= 248, "{held:?}");
+}
+
+/// Else whatever it is owed would be leased for as long as the others have their share, which takes longer than to hand it over.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_that_has_its_share_keeps_no_endpoint_of_another_from_being_handed_deliveries() {
+    let (hanging, prompt) = (Customer::hanging().await, Customer::content().await);
+    let setting = Setting::with_endpoint(&prompt.url).await;
+    add_crowd(&setting, "crowd", &hanging.url).await;
+    let dispatcher = patient(&setting);
+    let (desk, _running) = (dispatcher.desk(), running(dispatcher));
+    hanging.has_received(128).await;
+    setting.owe("bot", "1").await;
+    prompt.has_received(1).await;
+
+    let is_handed_to = async {
+        while !desk.set_aside(&"bot".parse().unwrap(), 1) {
+            tokio::task::yield_now().await;
+        }
+    };
+
+    assert!(timeout(Duration::from_secs(20), is_handed_to).await.is_ok());
+    assert!(!desk.set_aside(&"crowd-0".parse().unwrap(), 1), "it has more due");
 }
 
 /// Room that is made while the loop looks into `due` must not be missed: the next word would be the poll, an hour later.

@@ -34,15 +34,16 @@ impl Rooms {
         self.busy.iter().filter(|(_, room)| room.all == 0).map(|(id, _)| id).collect()
     }
 
-    /// Whether an account has all that it may have, with what was just leased: any of its endpoints may have more due then, and
-    /// which ones it has is not known here.
-    pub(crate) fn hide_some<B>(&self, leased: &[Leased<B>]) -> bool {
-        let mut counts: HashMap<&str, usize> = HashMap::new();
+    /// The accounts that have all that they may have, with what was just leased: any of their endpoints may have more due then, and
+    /// which ones they have is not known here.
+    pub(crate) fn full_accounts<B>(&self, leased: &[Leased<B>]) -> HashSet<String> {
+        let mut left: HashMap<&str, usize> =
+            self.busy_accounts.iter().map(|(id, room)| (id.as_str(), room.all)).collect();
         for leased in leased {
-            *counts.entry(&leased.target.account_id).or_default() += 1;
+            let left = left.entry(&leased.target.account_id).or_insert(self.per_account.all);
+            *left = left.saturating_sub(1);
         }
-        let has_all = |(id, room): &(String, Room)| counts.get(id.as_str()).copied().unwrap_or_default() >= room.all;
-        self.busy_accounts.iter().any(has_all) || counts.values().any(|count| *count >= self.per_account.all)
+        left.into_iter().filter(|(_, left)| *left == 0).map(|(id, _)| id.to_owned()).collect()
     }
 
     /// Whether the want of room may be why something due was not leased.
