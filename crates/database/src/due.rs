@@ -42,6 +42,13 @@ pub struct Room {
     pub retries: usize,
 }
 
+impl Room {
+    /// As much of it as fits into so many.
+    pub fn within(self, most: usize) -> Self {
+        Self { all: self.all.min(most), retries: self.retries.min(most) }
+    }
+}
+
 /// What a dispatcher asks for.
 #[derive(Debug, Clone)]
 pub struct LeaseRequest<'a> {

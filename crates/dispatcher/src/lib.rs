@@ -22,6 +22,7 @@ mod connector;
 mod counters;
 mod desk;
 mod dispatcher;
+mod fairness;
 mod fetch;
 mod fetcher;
 mod foreign;
@@ -47,6 +48,7 @@ pub mod signing;
 mod split;
 mod standing;
 mod targets;
+mod unsent;
 
 pub use access::{Access, AccessError, AccessShown, ClientCertificate};
 pub use address::{AllowedPrivate, Cidr, CidrError};
