@@ -32,7 +32,7 @@ mod told;
 mod wanted;
 
 pub use abandon::{Abandoned, abandon};
-pub use again::{MadeDue, make_due};
+pub use again::{Again, MadeDue, make_due};
 pub use causes::{Cause, causes};
 pub use pages::{LOOKED_AT, Page, Place, list, page};
 pub use told::{Told, told};

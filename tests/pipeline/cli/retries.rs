@@ -223,6 +223,37 @@ async fn what_is_being_sent_is_dealt_with_and_not_made_due() {
     assert_eq!(pipeline.number("SELECT count(*) FROM due WHERE due_at <= now() AND attempts = 0").await, 1);
 }
 
+/// Of three one is being sent, and one is delivered while the retry waits for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_written_down_is_what_was_made_due_and_not_what_was_left_alone() {
+    let pipeline = Pipeline::new().await;
+    let latchhook = CommandLine::of(&pipeline);
+    for key in ["wamid.1", "wamid.2", "wamid.3"] {
+        pipeline.receive(a_text(key, "hello")).await;
+    }
+    let of = |key| format!("event_id = (SELECT id FROM events WHERE key = '{key}')");
+    let (sent, delivered) = (of("wamid.1"), of("wamid.2"));
+    pipeline
+        .execute(&format!(
+            "UPDATE due SET due_at = now() + interval '1 hour'; UPDATE due SET lease = 7 WHERE {sent}; \
+             BEGIN; DELETE FROM due WHERE {delivered}; \
+             UPDATE deliveries SET state = 'delivered', finished_at = now() WHERE {delivered}"
+        ))
+        .await;
+    let meanwhile = async {
+        pipeline.somebody_waits_for_us().await;
+        pipeline.execute("COMMIT").await;
+    };
+
+    let (ended, ()) = join(latchhook.json("deliveries retry --state pending"), meanwhile).await;
+    latchhook.json("deliveries retry --state pending").await;
+
+    assert_eq!(ended, came_to("done", 3, 1));
+    let written_down = "SELECT count(*) FILTER (WHERE target <> (SELECT webhook_id FROM deliveries JOIN events ON id = event_id \
+                        WHERE key = 'wamid.3')) * 10 + count(*) FROM audit_log";
+    assert_eq!(pipeline.number(written_down).await, 2, "the last of them, each time");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_retry_that_a_later_program_wrote_is_left_to_it() {
     let pipeline = Pipeline::new().await;

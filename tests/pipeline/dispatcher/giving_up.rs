@@ -55,7 +55,7 @@ async fn what_was_given_up_at_once_is_counted_by_its_cause_and_sent_again_on_a_p
     let causes: Vec<_> =
         causes.iter().map(|cause| (cause.outcome.as_deref(), cause.http_status, cause.count)).collect();
     assert_eq!(causes, [(Some("status"), Some(422), 1)]);
-    assert_eq!((due.due, setting.delivery().await), (1, ("delivered".to_owned(), 2)));
+    assert_eq!((due.made_due.due, setting.delivery().await), (1, ("delivered".to_owned(), 2)));
     let [first, again] = &customer.received()[..] else { panic!("it was sent twice") };
     assert_eq!((first.id(), &first.body), (again.id(), &again.body));
 }

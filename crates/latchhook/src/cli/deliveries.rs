@@ -72,8 +72,8 @@ impl Word<'_> {
     }
 }
 
-/// Makes deliveries due again and writes down who did, in the transaction of the caller. What is being sent at this moment is
-/// left alone.
+/// Makes deliveries due again and writes down who did, and which, in the transaction of the caller. What is being sent at this
+/// moment is left alone, and not written down.
 async fn make_due_together(
     conn: &AsyncPgConnection,
     word: &Word<'_>,
@@ -83,6 +83,9 @@ async fn make_due_together(
     if rows.is_empty() {
         return Ok(MadeDue::default());
     }
-    word.write_down(conn, rows.iter().map(|row| row.webhook_id.as_str())).await?;
-    deliveries::make_due(conn, rows, states).await
+    let again = deliveries::make_due(conn, rows, states).await?;
+    if !again.rows.is_empty() {
+        word.write_down(conn, again.rows.iter().map(|row| row.webhook_id.as_str())).await?;
+    }
+    Ok(again.made_due)
 }
