@@ -11,7 +11,8 @@ use super::{in_lanes, wanted::DeliveryRow};
 use crate::{QueryResult, lanes};
 
 statement! {
-    /// A lease that somebody holds is left to end: a second request beside the one under way would help nobody. Rows of `due`
+    /// A lease that somebody holds is left to end: a second request beside the one under way would help nobody. What was never
+    /// tried stays a first attempt; all else gives way to those (`again`), however many it is. Rows of `due`
     /// are locked before those of `deliveries`, as `attempts::record` does, so that the two never wait for each other.
     MakeDue {
         events: Vec<Uuid> => Array<SqlUuid>,
@@ -26,11 +27,11 @@ statement! {
      again AS (UPDATE deliveries d SET state = 'pending', finished_at = NULL, abandoned_reason = NULL FROM wanted w \
          WHERE d.event_id = w.event_id AND d.endpoint_id = w.endpoint_id AND d.state = ANY(?) \
          AND (SELECT count(*) FROM ordered) >= 0 RETURNING d.event_id, d.endpoint_id, d.lane) \
-     INSERT INTO due AS u (event_id, endpoint_id, due_at, lane, sequence) \
-     SELECT event_id, endpoint_id, CASE WHEN lane IS NULL THEN now() END, lane, CASE WHEN lane IS NOT NULL THEN \
+     INSERT INTO due AS u (event_id, endpoint_id, due_at, again, lane, sequence) \
+     SELECT event_id, endpoint_id, CASE WHEN lane IS NULL THEN now() END, true, lane, CASE WHEN lane IS NOT NULL THEN \
          (SELECT sequence FROM events WHERE id = event_id) END FROM again ORDER BY 1, 2 \
      ON CONFLICT (event_id, endpoint_id) DO UPDATE SET due_at = CASE WHEN u.due_at IS NOT NULL THEN now() END, \
-         attempts = 0, lease = NULL \
+         attempts = 0, again = u.retry, lease = NULL \
      WHERE u.lease IS NULL OR u.due_at <= now() RETURNING event_id, endpoint_id"
 }
 
