@@ -28,13 +28,15 @@ mod abandon;
 mod again;
 mod causes;
 mod pages;
+mod places;
 mod told;
 mod wanted;
 
 pub use abandon::{Abandoned, abandon};
 pub use again::{Again, MadeDue, make_due};
 pub use causes::{Cause, causes};
-pub use pages::{LOOKED_AT, Page, Place, list, page};
+pub use pages::{LOOKED_AT, Page, list, page};
+pub use places::Place;
 pub use told::{Told, told};
 pub use wanted::{DeliveryRow, Wanted, find};
 

@@ -8,7 +8,8 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde::Serialize;
 
 use super::{
-    pages::{Look, Order},
+    pages::Look,
+    places::Order,
     wanted::{Wanted, last_outcome, last_status},
 };
 use crate::{QueryResult, schema::deliveries};
