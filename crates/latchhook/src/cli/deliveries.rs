@@ -1,8 +1,8 @@
 //! `latchhook deliveries`: what is owed to endpoints, and making it due again.
 //!
 //! The cast: [`look`] shows it, [`filter`] says which of it, and [`selection`] to which something is done: [`retry`] makes
-//! some due again, [`job`] many of them, chunk by chunk, and [`retries`] is where a person looks after that; [`abandon`] gives
-//! some up. [`progress`] is said where there are millions to look at.
+//! some due again, [`plan`] says beforehand which, [`job`] works many of them, chunk by chunk, and [`retries`] is where a person
+//! looks after that; [`abandon`] gives some up. [`progress`] is said where there are millions to look at.
 
 use clap::Subcommand;
 use database::{
@@ -14,6 +14,7 @@ mod abandon;
 mod filter;
 mod job;
 mod look;
+mod plan;
 mod progress;
 mod retries;
 mod retry;
@@ -37,7 +38,8 @@ pub(super) enum Command {
     List(List),
     /// Count what is abandoned, or pending, by endpoint and cause
     Summary(Summary),
-    /// Try abandoned ones again, pending ones at once, or send delivered ones once more, under the same webhook ids
+    /// Try abandoned ones again, pending ones at once, or send delivered ones once more, under the same webhook ids; what was
+    /// given up on purpose only by its --reason, or by its id
     Retry(Retry),
     /// Give up pending ones, for a reason that is kept with them
     Abandon(Abandon),
