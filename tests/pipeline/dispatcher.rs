@@ -7,6 +7,8 @@
 mod abandoning;
 #[path = "dispatcher/access.rs"]
 mod access;
+#[path = "dispatcher/again.rs"]
+mod again;
 #[path = "dispatcher/answers.rs"]
 mod answers;
 #[path = "dispatcher/changes.rs"]

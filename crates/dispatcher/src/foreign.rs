@@ -76,6 +76,7 @@ mod tests {
             endpoint_id: id.parse().unwrap(),
             lease: 1,
             attempts: 0,
+            again: false,
             webhook_id: "msg".to_owned(),
             body: Bytes::new(),
             target: Arc::new(target),

@@ -135,7 +135,7 @@ impl InFlight {
             in_flight: self.clone(),
             endpoint_id: leased.endpoint_id.clone(),
             account_id: leased.target.account_id.clone(),
-            retry: leased.attempts > 0,
+            retry: leased.is_retry(),
             is_answered: false,
         };
         load.add(&permit);

@@ -161,7 +161,7 @@ pub fn judge(outcome: &Outcome, attempts: u32, schedule: &Schedule, give_up_on: 
     let is_last = |status: &StatusCode| give_up_on.iter().any(|last| u16::try_from(*last) == Ok(status.as_u16()));
     let wish = match outcome {
         Outcome::Delivered => return Next::Delivered,
-        Outcome::Declined { status, .. } if is_last(status) => return Next::Abandoned,
+        Outcome::Declined { status, .. } if is_last(status) => return Next::GivenUp,
         Outcome::Declined { retry_after, .. } => retry_after.unwrap_or_default(),
         Outcome::Failed(_) => Duration::ZERO,
     };
@@ -188,7 +188,7 @@ mod tests {
     fn after(outcome: &Outcome, attempts: u32, random: f64) -> Option<Duration> {
         match judge(outcome, attempts, &Schedule::default(), &[], random) {
             Next::Retry { after } => Some(after),
-            Next::Delivered | Next::Abandoned => None,
+            Next::Delivered | Next::Abandoned | Next::GivenUp => None,
         }
     }
 
@@ -217,7 +217,7 @@ mod tests {
     /// Whatever it asks for, and wherever the delivery stands. What is no answer at all is none of them.
     #[test]
     fn only_an_answer_that_the_endpoint_gives_up_on_is_the_last_before_the_schedule_has_ended() {
-        let last = |outcome: &Outcome| judge(outcome, 0, &Schedule::default(), &[400, 422], 0.0) == Next::Abandoned;
+        let last = |outcome: &Outcome| judge(outcome, 0, &Schedule::default(), &[400, 422], 0.0) == Next::GivenUp;
 
         assert!(last(&answer(400, None)) && last(&answer(422, Some("60"))));
         for status in [300, 399, 401, 404, 421, 423, 429, 500] {

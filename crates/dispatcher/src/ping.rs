@@ -35,6 +35,7 @@ pub async fn ping(
         endpoint_id: endpoint_id.clone(),
         lease: 0,
         attempts: 0,
+        again: false,
         webhook_id: format!("ping_{:032x}", rand::random::<u128>()),
         body: body.into(),
         target: Arc::new(target),

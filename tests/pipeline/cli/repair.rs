@@ -222,7 +222,7 @@ async fn a_command_that_is_told_of_nothing_names_every_way_to_tell_it() {
     let ways = "<ID|--group <REASON>|--source <ID>|--since <WHEN>|--all>";
     assert!(quarantine.contains(ways), "{quarantine}");
     let ways = "<WEBHOOK_ID|--state <STATE>|--endpoint <ID>|--event <ID>|--since <WHEN>|--until <WHEN>|--cause <CAUSE>|\
-                --status <N>>";
+                --status <N>|--reason <WHY>>";
     assert!(deliveries.contains(ways), "{deliveries}");
     assert!(source.contains("<--app-secret <S>|--app-secret-file <FILE>>"), "{source}");
 }

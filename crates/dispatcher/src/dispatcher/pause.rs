@@ -25,7 +25,7 @@ impl Pause {
     /// Retries have waited for longer than that already, and without it thousands of them were leased as fast as permits
     /// come back, a handful at a time, while others wait for Postgres.
     pub(super) fn after(taken: &[Taken<Body>]) -> Self {
-        let are_retries = taken.iter().all(|taken| taken.leased.attempts > 0);
+        let are_retries = taken.iter().all(|taken| taken.leased.is_retry());
         Self { at_least: if are_retries { LOOK_AT_MOST_EVERY } else { Duration::ZERO }, ..Self::NONE }
     }
 }

@@ -21,6 +21,7 @@ fn owed_by(account: &str, id: &str) -> Leased {
         endpoint_id: endpoint(id),
         lease: 1,
         attempts: 0,
+        again: false,
         webhook_id: "msg_1".to_owned(),
         body: Bytes::new(),
         target: Arc::new(Target { account_id: account.to_owned(), ..Target::default() }),
@@ -48,6 +49,15 @@ fn retries_never_fill_more_than_half_of_any_limit() {
     assert_eq!(rooms.busy_accounts, [("acme".to_owned(), Room { all: 2, retries: 0 })]);
     assert_eq!(rooms.per_endpoint, Room { all: 4, retries: 2 });
     assert_eq!(rooms.busy, [(endpoint("e1"), Room { all: 2, retries: 0 })]);
+}
+
+#[test]
+fn what_is_tried_again_on_a_persons_word_counts_as_a_retry_though_its_schedule_begins_anew() {
+    let in_flight = in_flight(8, 4);
+
+    let _permit = in_flight.take(&Leased { again: true, ..first("e1") });
+
+    assert_eq!(in_flight.rooms().busy, [(endpoint("e1"), Room { all: 3, retries: 1 })]);
 }
 
 #[test]

@@ -21,6 +21,7 @@ fn leased(endpoint_id: &str, body: &'static str) -> Leased {
         endpoint_id: endpoint(endpoint_id),
         lease: 1,
         attempts: 0,
+        again: false,
         webhook_id: "msg_1".to_owned(),
         body: body.into(),
         target: Arc::new(Target::default()),
