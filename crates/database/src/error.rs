@@ -40,6 +40,20 @@ pub fn trouble(error: &Error) -> Trouble {
     }
 }
 
+/// What holds work up that is tried again, in words that stand before the error itself: whoever reads of a server that is
+/// away looks for a dead one.
+pub fn held_up_by(error: &Error) -> &'static str {
+    use DatabaseErrorKind as Kind;
+    match error {
+        _ if trouble(error) == Trouble::Contention => "others hold locks in Postgres",
+        Error::DatabaseError(_, info) if info.message().contains("statement timeout") => "Postgres takes too long",
+        // No server has said that.
+        Error::DatabaseError(Kind::UnableToSendCommand | Kind::ClosedConnection, _) => "Postgres is away",
+        Error::DatabaseError(..) => "Postgres refuses",
+        _ => "Postgres is away",
+    }
+}
+
 /// 55P03 and 40P01, which diesel has no kinds for.
 fn is_lock(message: &str) -> bool {
     message.contains("lock timeout")
