@@ -113,14 +113,12 @@ async fn disable(context: &mut Context<'_>, id: &EndpointId, reason: &str) -> an
     let actor = actor();
     let deed = audit_log::Deed { actor: &actor, action: "endpoint disable", target: id.as_str(), detail: reason };
     let disabling = conn.transaction(async |conn| {
-        if endpoints::disable(conn, id, None, reason).await?.is_some() {
+        if endpoints::disable_by_hand(conn, id, reason).await? {
             audit_log::record(conn, &deed).await?;
         }
         QueryResult::Ok(())
     });
     disabling.await?;
-    // Of one that was disabled before, the reason stays.
-    let reason = endpoints::find(&conn, id).await?.and_then(|row| row.disabled_reason);
     context.out.object(&json!({"id": id, "enabled": false, "disabled_reason": reason}))
 }
 
