@@ -60,7 +60,7 @@ pub use fetch::FetchError;
 pub use granted::{GrantError, Granted};
 pub use guard::{Guard, Refusal, UrlRefused};
 pub use outcome::{Cause, Next, Outcome, Schedule, judge};
-pub use ping::ping;
+pub use ping::Ping;
 pub use resolver::{Addresses, NoPlace};
 pub use schedule::Span;
 pub use settings::Settings;
