@@ -85,7 +85,7 @@ async fn doctor_names_the_endpoints_that_latchhook_has_disabled_without_anybody_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_person_says_of_an_endpoint_that_latchhook_has_disabled_is_the_last_word() {
+async fn what_a_person_says_of_an_endpoint_that_latchhook_has_disabled_is_its_reason_from_then_on() {
     let ((gone, _server), pipeline) = (gone().await, Pipeline::new().await);
     let latchhook = CommandLine::of(&pipeline);
     pipeline.execute(&gone).await;
@@ -94,7 +94,7 @@ async fn what_a_person_says_of_an_endpoint_that_latchhook_has_disabled_is_the_la
     let before = says(&pipeline, HEARD).await;
 
     let disabled = latchhook.json("endpoint disable bot --reason 'they have closed their shop'").await;
-    let again = latchhook.json("endpoint disable bot --reason 'they have closed their shop'").await;
+    let again = latchhook.json("endpoint disable bot").await;
 
     assert_eq!((disabled["disabled_reason"].as_str(), &disabled), (Some("they have closed their shop"), &again));
     assert_eq!(latchhook.json("endpoint show bot").await["disabled_reason"], disabled["disabled_reason"]);

@@ -1,10 +1,10 @@
 //! Whether an endpoint is sent to, who has decided that, and whether anybody was told.
 //!
 //! ```text
-//!            a person enables it                              latchhook disables it: `disabled_told`
-//!  enabled ◀──────────────────── disabled, for a reason ◀──────────────────────────────────────── enabled
-//!     │                                   ▲  │
-//!     └───────────────────────────────────┘  └──▶ a person disables it, again too: his reason, and nobody need be told
+//!            ┌──▶ disabled by latchhook ──┐ `disabled_told` says how many have heard of it
+//!  enabled ──┤            │               ├──▶ enabled, by a person
+//!            │            ▼ by a person   │
+//!            └──▶ disabled by a person ───┘ `disabled_told` is null
 //! ```
 
 use diesel::{prelude::*, sql_types::Bool};
@@ -36,14 +36,15 @@ pub async fn enable(conn: &AsyncPgConnection, id: &EndpointId) -> QueryResult<bo
     Ok(true)
 }
 
-/// Disables an endpoint on a person's word, which is the last: it replaces a reason of latchhook's own, and nobody need be told
-/// any more. Says whether there is anything new in it.
+/// Disables an endpoint on a person's word. One that latchhook has disabled is a person's from then on: it replaces that reason,
+/// and nobody need be told any more. One that a person has disabled keeps the reason that it has. Says whether anything
+/// changed.
 ///
 /// # Errors
 /// As any query.
 pub async fn disable_by_hand(conn: &AsyncPgConnection, id: &EndpointId, reason: &str) -> QueryResult<bool> {
-    let is_other = endpoints::disabled_reason.is_distinct_from(reason).or(endpoints::disabled_told.is_not_null());
-    let changed = diesel::update(endpoints::table.find(id.as_str()).filter(endpoints::enabled.or(is_other)))
+    let is_no_persons = endpoints::enabled.or(endpoints::disabled_told.is_not_null());
+    let changed = diesel::update(endpoints::table.find(id.as_str()).filter(is_no_persons))
         .set((
             endpoints::enabled.eq(false),
             endpoints::disabled_reason.eq(reason),

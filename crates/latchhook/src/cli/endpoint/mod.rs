@@ -119,6 +119,8 @@ async fn disable(context: &mut Context<'_>, id: &EndpointId, reason: &str) -> an
         QueryResult::Ok(())
     });
     disabling.await?;
+    // Of one that a person had disabled before, the reason stays.
+    let reason = endpoints::find(&conn, id).await?.and_then(|row| row.disabled_reason);
     context.out.object(&json!({"id": id, "enabled": false, "disabled_reason": reason}))
 }
 
