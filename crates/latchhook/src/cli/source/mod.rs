@@ -4,6 +4,7 @@
 //! published: what one does next (pasting the URL into the provider's console) then works.
 
 mod body_limit;
+mod secrets;
 mod show;
 mod test;
 mod token;
@@ -115,6 +116,7 @@ impl Add {
         let before = must_be_same(&change.postgres, &id, &self.account, self.provider).await?;
         let settings = settings_of(self.provider, self.phone_number_id, self.settings)?;
         let (secrets, token) = (self.secrets.read()?, self.verify_token.read()?);
+        secrets::check(context, self.provider, &settings, &secrets)?;
         let new = sources::NewSource {
             id: &id,
             account_id: &self.account,
@@ -203,6 +205,7 @@ impl Rotate {
         let all = sources::open_all(&change.postgres, &change.master).await?;
         let there = all.into_iter().find(|source| source.id == self.id).with_context(|| unknown(&self.id))?;
         let (secrets, token) = (self.secrets.read()?, self.verify_token.read()?);
+        secrets::check(context, there.provider.parse()?, &there.settings, &secrets)?;
         let new = sources::NewSource {
             id: &there.id,
             account_id: &there.account_id,
