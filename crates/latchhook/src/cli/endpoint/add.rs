@@ -125,5 +125,5 @@ fn taken_away(before: &EndpointRow, terms: &Terms) -> Vec<String> {
         ("max-per-second", before.max_per_second.is_some() && terms.max_per_second.is_none()),
         ("ordered-by", before.ordered_by.is_some() && terms.ordered_by.is_none()),
     ];
-    terms.into_iter().filter_map(|(name, is_lost)| is_lost.then(|| name.to_owned())).collect()
+    terms.into_iter().filter(|(_, is_lost)| *is_lost).map(|(name, _)| name.to_owned()).collect()
 }

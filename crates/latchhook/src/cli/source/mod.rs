@@ -174,7 +174,7 @@ fn taken_away(before: &SourceRow, new: &sources::NewSource<'_>) -> Vec<String> {
         ("verify-token", before.has_verify_token && new.verify_token.is_none()),
         ("max-body", before.body_limit.is_some() && new.body_limit.is_none()),
     ];
-    let lost = lost.into_iter().filter_map(|(name, is_lost)| is_lost.then(|| name.to_owned()));
+    let lost = lost.into_iter().filter(|(_, is_lost)| *is_lost).map(|(name, _)| name.to_owned());
     let settings = before.settings.as_object().into_iter().flat_map(Map::keys);
     let settings = settings.filter(|name| !new.settings.contains_key(*name)).map(|name| format!("setting {name}"));
     lost.chain(settings).collect()
