@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use tracing::warn;
 use uuid::Uuid;
 
-use crate::{dispatcher::DispatchError, fairness::share, pauses::Pauses};
+use crate::{error::DispatchError, fairness::share, pauses::Pauses};
 
 /// How long what found no room is left alone.
 pub(crate) const PAUSE: Duration = Duration::from_secs(1);
@@ -78,8 +78,8 @@ impl LargeBodies {
             return Ok(None);
         }
         let connection = self.database.connection().await?;
-        let body = bodies::find(&connection, which.event_id, &which.format).await?.ok_or(QueryError::NotFound)?;
-        let body = Arc::new(body);
+        let body = bodies::find(&connection, which.event_id, &which.format).await;
+        let body = Arc::new(body.and_then(|body| body.ok_or(QueryError::NotFound)).map_err(DispatchError::Body)?);
         self.held().insert(which.clone(), Arc::downgrade(&body));
         Ok(Some(Bytes::from_owner(Shared(body))))
     }

@@ -8,7 +8,7 @@ use database::{
 };
 use tracing::warn;
 
-use crate::{dispatcher::DispatchError, in_flight::Permit};
+use crate::{error::DispatchError, in_flight::Permit};
 
 /// Gives leases back: due again after a pause.
 ///
@@ -23,13 +23,13 @@ pub(crate) async fn release<B>(
         return Ok(());
     }
     let connection = database.connection().await?;
-    Ok(due::release(&connection, unsent, pause).await?)
+    due::release(&connection, unsent, pause).await.map_err(DispatchError::GiveBack)
 }
 
 /// Likewise, for whoever goes on anyhow: what is not given back ends by itself.
 pub(crate) async fn give_back<B>(database: &Database, unsent: &[Leased<B>], pause: Duration) {
-    if let Err(away) = release(database, unsent, pause).await {
-        warn!(error = &away as &dyn std::error::Error, "leases cannot be given back; they are waited for to end");
+    if let Err(failed) = release(database, unsent, pause).await {
+        warn!(error = &failed as &dyn std::error::Error, "{} leases are waited for to end", unsent.len());
     }
 }
 

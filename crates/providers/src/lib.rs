@@ -16,6 +16,7 @@ mod certificate;
 mod dialog360;
 mod discord;
 mod door;
+mod form;
 mod generic;
 mod github;
 mod gitlab;
@@ -47,12 +48,14 @@ mod whatsapp;
 
 use std::{fmt, str::FromStr};
 
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 use vocabulary::{Item, RawEvent, Source};
 
 pub use about::About;
 pub use certificate::{Certificate, CertificateError};
 pub use door::{Door, TooLarge};
+pub use form::SecretForm;
 pub use request::{Answer, Handshake, Request, Sample, Verdict};
 pub use settings::{Setting, SettingsError};
 
@@ -194,6 +197,12 @@ impl Provider {
     pub fn check_settings(self, settings: &Map<String, Value>) -> Result<(), SettingsError> {
         settings::check(self, settings)?;
         self.rules().check_settings(settings)
+    }
+
+    /// What can be said of a secret of a source with these settings, by its form alone. Is to be asked before it is kept: one
+    /// that is no key would have each webhook answered 401, and nobody would know why.
+    pub fn secret_form(self, settings: &Map<String, Value>, secret: &SecretString) -> SecretForm {
+        self.rules().secret_form(settings, secret.expose_secret())
     }
 
     /// A request as the provider would send it, signed with the source's first secret: what `source test` sends. `None`

@@ -3,7 +3,9 @@
 use serde_json::{Map, Value};
 use vocabulary::{Item, RawEvent, Source};
 
-use crate::{About, Answer, Certificate, Handshake, Request, Sample, SettingsError, Verdict, request::Signed};
+use crate::{
+    About, Answer, Certificate, Handshake, Request, Sample, SecretForm, SettingsError, Verdict, request::Signed,
+};
 
 /// One provider's rules. Pure: no I/O and no clock.
 pub(crate) trait Rules: Sync {
@@ -30,6 +32,11 @@ pub(crate) trait Rules: Sync {
     /// Whether settings, each of which could be had, go together.
     fn check_settings(&self, _settings: &Map<String, Value>) -> Result<(), SettingsError> {
         Ok(())
+    }
+
+    /// What can be said of a secret by its form alone.
+    fn secret_form(&self, _settings: &Map<String, Value>, _secret: &str) -> SecretForm {
+        SecretForm::Usual
     }
 
     /// The headers worth keeping with a raw event, in lower case.

@@ -5,13 +5,17 @@
 //! a second longer.
 
 mod body_limit;
+mod secrets;
 mod show;
 mod test;
 mod token;
 
 use anyhow::{Context as _, bail, ensure};
 use clap::{Args, Subcommand};
-use database::{AsyncPgConnection, sources};
+use database::{
+    AsyncPgConnection,
+    sources::{self, SourceRow},
+};
 use providers::{About, Provider};
 use queue::{Redis, Snapshots};
 use serde_json::{Map, Value, json};
@@ -110,9 +114,10 @@ impl Add {
     async fn run(self, context: &mut Context<'_>) -> anyhow::Result<()> {
         let (change, id) = (Change::begin(context).await?, self.id.map_or_else(fresh_id, Ok)?);
         account::must_exist(&change.postgres, &self.account).await?;
-        must_be_same(&change.postgres, &id, &self.account, self.provider).await?;
+        let before = must_be_same(&change.postgres, &id, &self.account, self.provider).await?;
         let settings = settings_of(self.provider, self.phone_number_id, self.settings)?;
         let (secrets, token) = (self.secrets.read()?, self.verify_token.read()?);
+        secrets::check(context, self.provider, &settings, &secrets)?;
         let new = sources::NewSource {
             id: &id,
             account_id: &self.account,
@@ -125,6 +130,9 @@ impl Add {
         };
         sources::put(&change.postgres, &change.master, &new).await?;
         change.publish(context).await?;
+        if let Some(before) = &before {
+            context.note_lost(id.as_str(), &taken_away(before, &new), "source add takes all of them each time");
+        }
         guide(context, self.provider.about(), &id, token.is_some());
         context.out.object(&json!({"id": id, "account_id": self.account, "name": self.name, "path": path(id.as_str())}))
     }
@@ -161,23 +169,35 @@ fn guide(context: &Context<'_>, about: &About, id: &SourceId, has_token: bool) {
     context.note(&format!("Then: latchhook source test {id} --to https://YOUR-HOST"));
 }
 
-/// A source's keys are unique under its account and provider, so these are for ever.
+/// What a source had, and has no longer; in the words of `source add`.
+fn taken_away(before: &SourceRow, new: &sources::NewSource<'_>) -> Vec<String> {
+    let lost = [
+        ("verify-token", before.has_verify_token && new.verify_token.is_none()),
+        ("max-body", before.body_limit.is_some() && new.body_limit.is_none()),
+    ];
+    let lost = lost.into_iter().filter(|(_, is_lost)| *is_lost).map(|(name, _)| name.to_owned());
+    let settings = before.settings.as_object().into_iter().flat_map(Map::keys);
+    let settings = settings.filter(|name| !new.settings.contains_key(*name)).map(|name| format!("setting {name}"));
+    lost.chain(settings).collect()
+}
+
+/// A source's keys are unique under its account and provider, so these are for ever. Gives what is there.
 async fn must_be_same(
     conn: &AsyncPgConnection,
     id: &SourceId,
     account: &AccountId,
     provider: Provider,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Option<SourceRow>> {
     let there = sources::list(conn).await?.into_iter().find(|source| source.id == id.as_str());
-    if let Some(there) = there {
+    if let Some(there) = &there {
         let is_same = there.account_id == account.as_str() && there.provider == provider.as_str();
-        let (owner, whose) = (there.account_id, there.provider);
+        let (owner, whose) = (&there.account_id, &there.provider);
         ensure!(
             is_same,
             "there is a source {id} already, of account {owner} and provider {whose}: choose another --id"
         );
     }
-    Ok(())
+    Ok(there)
 }
 
 impl Rotate {
@@ -188,6 +208,7 @@ impl Rotate {
         let there =
             opened.sources.into_iter().find(|source| source.id == self.id).with_context(|| unknown(&self.id))?;
         let (secrets, token) = (self.secrets.read()?, self.verify_token.read()?);
+        secrets::check(context, there.provider.parse()?, &there.settings, &secrets)?;
         let new = sources::NewSource {
             id: &there.id,
             account_id: &there.account_id,
