@@ -120,9 +120,9 @@ fn believe(source: &Source, request: &Request<'_>) -> Result<(), Doubt> {
 
 /// Seconds since 1970, with a fraction.
 fn unix_time(value: &Json<'_>) -> Option<DateTime<Utc>> {
-    let Json::Number(seconds) = value else { return None };
+    let Json::Number(digits) = value else { return None };
     // The year 10000 is the first that RFC 3339 cannot say.
-    let seconds = seconds.as_f64().filter(|seconds| (0.0..253_402_300_800.0).contains(seconds))?;
+    let seconds: f64 = digits.parse().ok().filter(|seconds| (0.0..253_402_300_800.0).contains(seconds))?;
     DateTime::from_timestamp_micros((seconds * 1e6) as i64)
 }
 

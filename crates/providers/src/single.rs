@@ -112,8 +112,7 @@ pub(crate) fn header_key(raw_event: &RawEvent, name: &str) -> Result<Key, Fault>
 
 /// A date and time as RFC 3339 writes it. What is none is left out.
 pub(crate) fn rfc3339(value: &Json<'_>) -> Option<DateTime<Utc>> {
-    let Json::Text(text) = value else { return None };
-    DateTime::parse_from_rfc3339(text).ok().map(|time| time.with_timezone(&Utc))
+    DateTime::parse_from_rfc3339(value.as_str()?).ok().map(|time| time.with_timezone(&Utc))
 }
 
 /// What stands for bytes that have no id, in hexadecimal.

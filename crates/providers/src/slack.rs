@@ -19,7 +19,7 @@ use vocabulary::{Item, RawEvent, Source};
 
 use crate::{
     About, Answer, Handshake, Request, Sample, Verdict,
-    json::{Fault, Fields, Path, canonical, key, unix_time},
+    json::{Fault, Fields, Path, key, unix_time},
     reason,
     request::Signed,
     rules::Rules,
@@ -117,10 +117,7 @@ fn parts<'r>(timestamp: &'r str, body: &'r [u8]) -> [&'r [u8]; 4] {
 fn event(body: &Fields<'_>) -> Result<Single, Fault> {
     let kind = body.required_text("type")?;
     let key = match body.get("event_id") {
-        None if kind != "event_callback" => {
-            let said = body.all_but(&["token"]).unwrap_or_default();
-            body.key("type", format!("{kind}:{}", sha256(canonical(&said))))?
-        }
+        None if kind != "event_callback" => body.key("type", format!("{kind}:{}", body.hash_of_all_but(&["token"])))?,
         _ => body.key("event_id", body.id("event_id")?)?,
     };
     let inner = body.fields("event")?.filter(|_| kind == "event_callback").and_then(|event| event.loose_text("type"));

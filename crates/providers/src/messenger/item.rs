@@ -51,7 +51,7 @@ pub(super) fn notice(account: &str, kind: &str, value: &Json<'_>, path: &Path<'_
 }
 
 fn hashed(account: &str, kind: &str, value: &Json<'_>, path: &Path<'_>) -> Result<Key, Fault> {
-    let said = canonical(&Value::Array(vec![value.into(), account.into()]));
+    let said = canonical(&Json::Array(vec![value.clone(), Json::Text(account.into())]));
     key(path, format!("{kind}:{}", sha256(said)))
 }
 

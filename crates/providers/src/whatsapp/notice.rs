@@ -1,11 +1,10 @@
 //! What is no message: calls, conversions, errors, and every field that concerns the account or that we do not know.
 
-use serde_json::Value;
 use vocabulary::{Effect, Event};
 
 use super::{PHONE_NUMBER_ID, envelope::Change};
 use crate::{
-    json::{Fault, Fields, Node, canonical, key, unix_time},
+    json::{Fault, Fields, Json, Node, canonical, key, unix_time},
     single::sha256,
 };
 
@@ -15,12 +14,12 @@ use crate::{
 /// we understand more. Two that say the same in all things, time included, cannot be told from a redelivery.
 pub(super) fn notice(change: &Change<'_>, kind: &str, node: &Node<'_>) -> Result<Event, Fault> {
     let value = node.value()?;
-    let number = change.metadata(PHONE_NUMBER_ID).into();
-    let said = Value::Array(vec![(&value).into(), change.entry_id.into(), change.entry_time.into(), number]);
-    let key = key(node.path(), format!("{kind}:{}", sha256(canonical(&said))))?;
+    let number = change.metadata(PHONE_NUMBER_ID).map_or(Json::Null, |number| Json::Text(number.into()));
     let inside = value.get("value").and_then(|inside| inside.get("timestamp"));
-    let times = [value.get("timestamp"), inside, Some(change.entry_time)];
-    let occurred_at = times.into_iter().flatten().find_map(unix_time);
+    let own_time = [value.get("timestamp"), inside].into_iter().flatten().find_map(unix_time);
+    let said = Json::Array(vec![value, change.entry_id.clone(), change.entry_time.clone(), number]);
+    let key = key(node.path(), format!("{kind}:{}", sha256(canonical(&said))))?;
+    let occurred_at = own_time.or_else(|| unix_time(change.entry_time));
     Ok(Event { key, kind: kind.to_owned(), occurred_at, raw: node.raw(), effect: Effect::Notice, quiet: false })
 }
 

@@ -217,6 +217,29 @@ fn an_event_is_known_by_what_its_source_says_and_the_signature_is_no_part_of_tha
 }
 
 #[test]
+fn an_id_that_is_a_number_is_its_digits_however_many_they_are() {
+    let ids =
+        ["36893488147419103233", "36893488147419103234", "12345678901234567.1", "12345678901234567.2", "7", "7.0"];
+
+    let keys = ids.map(|id| split(&stripe(), &[], &format!(r#"{{"id":{id}}}"#)).unwrap().key.to_string());
+
+    assert_eq!(keys, ids);
+}
+
+/// Such texts read alike, and two events would be one.
+#[test]
+fn an_id_that_cannot_be_read_is_none_in_a_header_as_in_a_body() {
+    let header = json!({"algorithm": "hmac-sha256", "signature_header": "s", "key_header": "id"});
+
+    let in_body = [r#"{"id":"a\ud83d"}"#, r#"{"id":"a\ufffd"}"#].map(|body| split(&stripe(), &[], body).unwrap_err());
+    let in_header = split(&header, &[("id", "a\u{fffd}")], "{}").unwrap_err();
+
+    let reasons = in_body.map(|rejection| rejection.reason);
+    assert_eq!((reasons, in_header.reason), ([reason::UNUSABLE_ID; 2], reason::UNUSABLE_ID));
+    assert!(in_header.detail.contains("U+FFFD"), "{}", in_header.detail);
+}
+
+#[test]
 fn an_event_without_its_id_is_rejected_and_told_where_it_was_looked_for() {
     let rejected = split(&stripe(), &[], r#"{"id":{}}"#).unwrap_err();
 
