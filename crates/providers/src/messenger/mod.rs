@@ -24,7 +24,9 @@
 //! * A deletion, an edit and a reaction carry the id of the message that they are about: by that alone, each would be taken
 //!   for the message once more.
 //! * The id of a postback may be that of the message whose button was pressed, and a button can be pressed twice.
-//! * The `time` of an entry is when Meta sent it, and changes with every attempt: no key is made of it.
+//! * The `time` of an entry is when Meta sent it, says the Graph API's page, so that a redelivery may have another: a key made
+//!   of it would tell an event twice. Without it none is lost: what these items are about has a time or an id of its own.
+//!   WhatsApp's notices have neither, and there this time is part of the key (whatsapp/notice.rs).
 //! * An app has one URL for all of its pages or accounts: give it one source.
 
 mod envelope;
