@@ -179,13 +179,21 @@ pub(crate) fn sign(algorithm: hmac::Algorithm, key: &[u8], parts: &[&[u8]]) -> V
 /// Whether a time in seconds since 1970, as it was signed, is within so many of now, before it or after it. No time is too
 /// large to be compared.
 ///
+/// A number is written in one way only, with no zero before it: else a `0` of what is signed before it could be moved to it.
+/// A fresh one has ten digits, from 2001 until 2286, so that none can be moved at all.
+///
 /// # Errors
 /// When it is no such number, or not within.
 pub(crate) fn fresh(seconds: &str, now: DateTime<Utc>, tolerance: TimeDelta) -> Result<(), Doubt> {
-    let is_number = !seconds.is_empty() && seconds.len() <= 20 && seconds.bytes().all(|byte| byte.is_ascii_digit());
-    let signed_at: i128 = is_number.then(|| seconds.parse().ok()).flatten().ok_or(MALFORMED)?;
-    let apart = (i128::from(now.timestamp()) - signed_at).abs();
-    if apart <= i128::from(tolerance.num_seconds()) { Ok(()) } else { Err(STALE) }
+    is_near(seconds, now.timestamp(), tolerance.num_seconds())
+}
+
+fn is_near(number: &str, now: i64, tolerance: i64) -> Result<(), Doubt> {
+    let is_plain = number == "0" || !number.starts_with('0');
+    let is_number = (1..=20).contains(&number.len()) && number.bytes().all(|byte| byte.is_ascii_digit());
+    let signed_at: i128 = (is_plain && is_number).then(|| number.parse().ok()).flatten().ok_or(MALFORMED)?;
+    let apart = (i128::from(now) - signed_at).abs();
+    if apart <= i128::from(tolerance) { Ok(()) } else { Err(STALE) }
 }
 
 /// The same of a date and time as RFC 3339 writes it.
@@ -244,6 +252,7 @@ mod tests {
         assert_eq!(["700", "1000", "1300"].map(fresh), [Ok(()); 3]);
         assert_eq!(["699", "1301", "0", "18446744073709551615", "99999999999999999999"].map(fresh), [Err(STALE); 5]);
         assert_eq!(["", "-1", "+1000", "1000.0", " 1000", "100000000000000000000"].map(fresh), [Err(MALFORMED); 6]);
+        assert_eq!(["01000", "00", "1000 ", "1_000", "１０００", "1e3"].map(fresh), [Err(MALFORMED); 6]);
     }
 
     #[test]
