@@ -116,10 +116,11 @@ impl<'s> Given<'s> {
             let useless = ["signed", "encoding", "secret_form"].into_iter().find(|name| self.0.contains_key(*name));
             return match useless {
                 Some(name) => Err(format!("{name} goes with a signature: algorithm equal has none")),
-                None => Template::read(""),
+                None => Template::read("", false),
             };
         }
-        let signed = Template::read(self.text("signed").unwrap_or("{body}"))?;
+        let has_date = self.text("timestamp_form") == Some("rfc3339");
+        let signed = Template::read(self.text("signed").unwrap_or("{body}"), has_date)?;
         if signed.has(Part::Body) {
             Ok(signed)
         } else {

@@ -24,7 +24,7 @@ pub(super) fn believe(recipe: &Recipe<'_>, source: &Source, request: &Request<'_
     let given = recipe.place.value(request)?;
     let signatures = recipe.form.signatures(given)?;
     if matches!(recipe.algorithm, Algorithm::Equal) {
-        return one_of(&secrets, |secret| signatures.iter().any(|token| same(token, recipe.without_prefix(secret))));
+        return one_of(&secrets, |secret| recipe.is_token(secret, &signatures));
     }
     let timestamp = recipe.timestamp.as_ref().map(|timestamp| timestamp.value(recipe, given, request)).transpose()?;
     let id = recipe.id_header.map(|header| only(request.headers, header)).transpose()?.unwrap_or_default();
@@ -98,6 +98,12 @@ impl Recipe<'_> {
 
     fn without_prefix<'t>(&self, secret: &'t str) -> &'t str {
         secret.strip_prefix(self.secret_prefix).unwrap_or(secret)
+    }
+
+    /// Whether one of these is the token that a secret stands for. None at all would be anybody's.
+    fn is_token(&self, secret: &str, given: &[&str]) -> bool {
+        let token = self.without_prefix(secret);
+        !token.is_empty() && given.iter().any(|given| same(given, token))
     }
 
     /// The bytes that a secret stands for. None at all would sign for anybody.

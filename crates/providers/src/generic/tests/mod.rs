@@ -1,5 +1,6 @@
 //! What is described here by settings alone are providers that publish vectors.
 
+mod borders;
 mod keys;
 
 use serde_json::{Map, Value, json};
@@ -125,6 +126,29 @@ fn shopify_is_taken_by_data_alone() {
     assert!(!genuine_at(&source, &pairs, br#"{"id":2}"#, at(0)));
 }
 
+/// Computed by ourselves, with the headers of an example of Twitch's page "Handling webhook events": it publishes none.
+#[test]
+fn twitch_is_taken_by_data_alone_although_nothing_stands_between_what_it_signs() {
+    let (settings, body) = (shown("Twitch"), br#"{"subscription":{"type":"channel.follow"},"event":{}}"#);
+    let source = source("s3cRe7-of-ten", &settings);
+    let pairs = |tag: &'static str| {
+        [
+            ("twitch-eventsub-message-id", "e76c6bd4-55c9-4987-8304-da1588d8988b"),
+            ("twitch-eventsub-message-timestamp", "2019-11-16T10:11:12.634234626Z"),
+            ("twitch-eventsub-message-signature", tag),
+            ("twitch-eventsub-subscription-type", "channel.follow"),
+        ]
+    };
+    let right = pairs("sha256=1bfd169afa96071f7e6480b1ae2715c004606356351c5152b962c7bfb771687e");
+    let genuine = |pairs: &[_], now| genuine_at(&source, pairs, body, at(now));
+
+    assert!(genuine(&right, 1_573_899_072) && genuine(&right, 1_573_899_672));
+    assert!(!genuine(&right, 1_573_899_673) && !genuine(&right[1..], 1_573_899_072));
+    assert!(!genuine(&pairs("sha256=0bfd169afa96071f7e6480b1ae2715c004606356351c5152b962c7bfb771687e"), 1_573_899_072));
+    let event = split(&settings, &right, str::from_utf8(body).unwrap()).unwrap();
+    assert_eq!((event.key.as_str(), &event.kind[..]), ("e76c6bd4-55c9-4987-8304-da1588d8988b", "channel.follow"));
+}
+
 /// The libraries of Standard Webhooks, and the tests of Svix's server for Ed25519.
 #[test]
 fn standard_webhooks_are_taken_by_data_alone_with_either_kind_of_key() {
@@ -187,6 +211,16 @@ fn a_token_is_taken_from_the_query_or_a_header_and_never_kept() {
     assert!(!asked(&[("secret", "other")]) && !asked(&[]) && !asked(&[("secret", "token"), ("secret", "token")]));
     assert!(genuine_at(&by_header, &[("x-token", "token")], b"{}", at(0)));
     assert_eq!(Provider::Generic.kept_headers(&by_header), ["x-id"]);
+}
+
+#[test]
+fn a_token_that_is_nothing_but_its_prefix_vouches_for_nobody() {
+    let settings =
+        json!({"algorithm": "equal", "signature_header": "x-token", "secret_prefix": "tok_", "key_pointer": "/id"});
+    let genuine = |secret, token| genuine_at(&source(secret, &settings), &[("x-token", token)], b"{}", at(0));
+
+    assert!(genuine("tok_1", "1"));
+    assert!(!genuine("tok_", "") && !genuine("tok_", "tok_") && !genuine("tok_1", "") && !genuine("tok_1", "tok_1"));
 }
 
 #[test]
@@ -265,7 +299,12 @@ fn settings_that_cannot_work_are_refused_by_name() {
         (json!({"signed": "{body}"}), "signed must hold {timestamp}"),
         (json!({"signed": "{timestamp}{body}{nonce}"}), "signed has {nonce}"),
         (json!({"signed": "{timestamp}{id}{body}", "id_header": "i"}), "signed must have a text behind {id}"),
-        (json!({"signed": "{timestamp}{body}{id}"}), "signed has {id}, which needs the setting id_header"),
+        (json!({"signed": "{timestamp}{body}.{id}"}), "signed has {id}, which needs the setting id_header"),
+        (json!({"signed": "{id}{timestamp}{body}", "id_header": "i"}), "signed must have a text behind {id}"),
+        (json!({"signed": "{timestamp}{body}{id}", "id_header": "i"}), "signed must have a text before an {id}"),
+        (json!({"signed": "{body}{timestamp}{id}", "id_header": "i"}), "signed must have a text before an {id}"),
+        (json!({"signed": "{timestamp}.{id}{id}.{body}", "id_header": "i"}), "signed must have a text behind {id}"),
+        (json!({"signed": "{timestamp}.{body}.{body}"}), "signed must hold {body} once"),
         (json!({"url": "https://a.example"}), "url goes with {url}"),
         (json!({"timestamp_name": null}), "signed has {timestamp}"),
         (json!({"form": "bare"}), "list_separator goes with form list"),
