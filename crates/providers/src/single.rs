@@ -33,6 +33,25 @@ pub(crate) fn split(raw_event: &RawEvent, read: impl FnOnce(&Fields<'_>) -> Resu
     one(raw_event, object(&raw_event.body, read))
 }
 
+/// The one item of a raw event whose key is in a header: a body that is no JSON object does not cost the event, and is read as
+/// one without members.
+pub(crate) fn split_by_header(
+    raw_event: &RawEvent,
+    read: impl FnOnce(&Fields<'_>) -> Result<Single, Fault>,
+) -> Vec<Item> {
+    one(raw_event, members(&raw_event.body, read))
+}
+
+/// What is read of a JSON object, or of one without members where there is none.
+///
+/// # Errors
+/// When `read` says so.
+pub(crate) fn members(json: &Bytes, read: impl FnOnce(&Fields<'_>) -> Result<Single, Fault>) -> Result<Single, Fault> {
+    let text = Text::of(json);
+    let value = text.root().and_then(|node| node.value()).ok().filter(|value| value.as_object().is_some());
+    read(&Fields::of(&value.unwrap_or(Json::Object(Vec::new())), &Path::default())?)
+}
+
 /// What is read of a JSON object.
 ///
 /// # Errors
@@ -115,7 +134,40 @@ pub(crate) fn rfc3339(value: &Json<'_>) -> Option<DateTime<Utc>> {
     DateTime::parse_from_rfc3339(value.as_str()?).ok().map(|time| time.with_timezone(&Utc))
 }
 
+/// The first value of this name in a form. JSON is none, whatever text it holds.
+pub(crate) fn form_value(body: &[u8], wanted: &str) -> Option<String> {
+    if body.trim_ascii_start().starts_with(b"{") {
+        return None;
+    }
+    form_urlencoded::parse(body).find(|(name, _)| name == wanted).map(|(_, value)| value.into_owned())
+}
+
+/// A key of several parts. What separates them is escaped in all but the last, so that no two lists of parts make one key.
+pub(crate) fn joined<'p>(parts: impl IntoIterator<Item = &'p str, IntoIter: DoubleEndedIterator>) -> String {
+    let mut parts = parts.into_iter();
+    let last = parts.next_back().unwrap_or_default();
+    let escaped = parts.map(|part| part.replace('%', "%25").replace(':', "%3A") + ":");
+    escaped.chain([last.to_owned()]).collect()
+}
+
 /// What stands for bytes that have no id, in hexadecimal.
 pub(crate) fn sha256(bytes: impl AsRef<[u8]>) -> String {
     to_hex(digest(&SHA256, bytes.as_ref()).as_ref())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_lists_of_parts_make_one_key_and_a_plain_one_is_as_it_was() {
+        let lists = [["a", "b:c"], ["a:b", "c"], ["a%3Ab", "c"], ["", "a:b:c"], ["a:b:c", ""]];
+
+        let keys = lists.map(joined);
+
+        for (place, key) in keys.iter().enumerate() {
+            assert!(!keys[..place].contains(key), "{key}");
+        }
+        assert_eq!(joined(["orders/create", "a:1"]), "orders/create:a:1");
+    }
 }
