@@ -1,8 +1,8 @@
 //! Slack's Events API, slash commands and interactions: whatever one app's Request URLs are sent. All of it is signed alike.
 //!
-//! An event is JSON with an id, which its retries keep; `X-Slack-Retry-Num` and `-Reason` only say that it is one. Slash
-//! commands and interactions are forms. They are never sent again, and what makes one different from the next is its
-//! `trigger_id`, or else all that it says.
+//! An event is JSON with an id, which its retries keep; `X-Slack-Retry-Num` and `-Reason` only say that it is one, for whoever
+//! looks at what was kept. Slash commands and interactions are forms. They are never sent again, and what makes one different
+//! from the next is its kind and its `trigger_id`, or else all that it says.
 //!
 //! * `X-Slack-No-Retry` is never answered: what is refused for now is to come again.
 //! * An answer of 200 with nothing in it acknowledges a command and an interaction; with `response_url` the customer can say
@@ -24,7 +24,7 @@ use crate::{
     request::Signed,
     rules::Rules,
     signature::{Doubt, MALFORMED, fresh, from_hex, one_of, only, sign, signed, to_hex, usable, verdict},
-    single::{self, Single, sha256},
+    single::{self, Single, form_value, joined, sha256},
 };
 
 /// What Slack sends to an app.
@@ -32,6 +32,7 @@ pub(crate) struct Slack;
 
 const SIGNATURE: &str = "x-slack-signature";
 const TIMESTAMP: &str = "x-slack-request-timestamp";
+const RETRY: [&str; 2] = ["x-slack-retry-num", "x-slack-retry-reason"];
 
 /// What Slack's page asks for. Each retry is signed anew.
 const TOLERANCE: TimeDelta = TimeDelta::seconds(300);
@@ -44,10 +45,10 @@ const ABOUT: About = About {
     url: "api.slack.com/apps, your app, Event Subscriptions, Slash Commands, and Interactivity & Shortcuts, Request URL",
     verify_token: None,
     signature: "X-Slack-Signature: HMAC-SHA256 of v0, X-Slack-Request-Timestamp and the body, hexadecimal; within 5 minutes",
-    key: "event_id, which a retry keeps; of commands and interactions, which are not repeated, the trigger_id",
+    key: "event_id, which a retry keeps; of commands and interactions, which are not repeated, the kind and the trigger_id",
     // At once, after 1 minute and after 5; where Delayed Events is switched on, every hour for a day.
     repeats_for: Some(Duration::from_hours(24)),
-    kept_headers: &[SIGNATURE, TIMESTAMP],
+    kept_headers: &[SIGNATURE, TIMESTAMP, RETRY[0], RETRY[1]],
     // It names no limit.
     body_limit: 3 * 1024 * 1024,
     settings: &[],
@@ -70,7 +71,8 @@ impl Rules for Slack {
         verdict(believe(source, request))
     }
 
-    /// A slash command's URL is asked now and then, with nothing signed, whether its certificate is good.
+    /// A slash command's URL is asked now and then, with nothing signed, whether its certificate is good; by a POST, too
+    /// ([`Rules::greeting`]).
     fn handshake(&self, _source: &Source, query: &[(String, String)]) -> Handshake {
         let asks = query.iter().any(|(name, value)| name == "ssl_check" && value == "1");
         if asks { Handshake::Answer(String::new()) } else { Handshake::Refused }
@@ -78,6 +80,10 @@ impl Rules for Slack {
 
     /// The URL of events is taken once it has given back a challenge.
     fn greeting(&self, _source: &Source, request: &Request<'_>) -> Option<Answer> {
+        let value = |name| form_value(request.body, name);
+        if value("ssl_check").as_deref() == Some("1") && value("command").is_none() && value("payload").is_none() {
+            return Some(Answer::OK);
+        }
         let asked: Asked<'_> = serde_json::from_slice(request.body).ok()?;
         asked.challenge.filter(|_| asked.r#type == "url_verification").map(Answer::text)
     }
@@ -127,24 +133,20 @@ fn event(body: &Fields<'_>) -> Result<Single, Fault> {
 
 /// A slash command is a form; an interaction is JSON, in a form's `payload`.
 fn form(raw_event: &RawEvent) -> Result<Single, Fault> {
-    let value = |wanted: &str| {
-        let mut pairs = form_urlencoded::parse(&raw_event.body);
-        pairs.find(|(name, _)| name == wanted).map(|(_, value)| value.into_owned())
+    let body = &raw_event.body;
+    let known_by = |kind: &str, trigger: Option<&str>| {
+        let hash = || format!("sha256:{}", sha256(body));
+        let trigger = trigger.filter(|trigger| !trigger.is_empty()).map_or_else(hash, str::to_owned);
+        let key = key(&Path::default(), joined([kind, &trigger]))?;
+        Ok(Single { key, kind: kind.to_owned(), occurred_at: None })
     };
-    let known_by = |trigger: Option<String>| {
-        let trigger = trigger.filter(|trigger| !trigger.is_empty());
-        key(&Path::default(), trigger.unwrap_or_else(|| format!("sha256:{}", sha256(&raw_event.body))))
-    };
-    if let Some(payload) = value("payload") {
-        let interaction = |said: &Fields<'_>| {
-            let kind = said.required_text("type")?.to_owned();
-            Ok(Single { key: known_by(said.text("trigger_id")?.map(str::to_owned))?, kind, occurred_at: None })
-        };
+    if let Some(payload) = form_value(body, "payload") {
+        let interaction = |said: &Fields<'_>| known_by(said.required_text("type")?, said.text("trigger_id")?);
         let inside = |fault: Fault| Fault { detail: format!("payload: {}", fault.detail), ..fault };
         return single::object(&payload.into(), interaction).map_err(inside);
     }
-    if value("command").is_some() {
-        return Ok(Single { key: known_by(value("trigger_id"))?, kind: "slash_command".into(), occurred_at: None });
+    if form_value(body, "command").is_some() {
+        return known_by("slash_command", form_value(body, "trigger_id").as_deref());
     }
     Err(Fault::at(Path::default(), reason::NOT_JSON, "neither JSON nor a form with a command or a payload"))
 }
@@ -217,6 +219,10 @@ mod tests {
 
         assert_eq!(asked("ssl_check", "1"), Handshake::Answer(String::new()));
         assert_eq!([asked("ssl_check", "2"), asked("challenge", "1")], [Handshake::Refused, Handshake::Refused]);
+        assert_eq!(greeting("ssl_check=1&token=xyzz0WbapA4vBCDEFasx0q6G"), Some(Answer::OK));
+        for event in ["ssl_check=0&token=t", "ssl_check=1&command=%2Fopen", r#"{"text":"&ssl_check=1&"}"#] {
+            assert_eq!(greeting(event), None, "{event}");
+        }
     }
 
     #[test]
@@ -229,7 +235,7 @@ mod tests {
         assert_eq!((first.key.as_str(), &first.kind[..]), ("Ev08MFMKH6", "reaction_added"));
         assert_eq!(first.occurred_at, Some(at(1_234_567_890)));
         assert_eq!(first, retry);
-        assert!(!ABOUT.kept_headers.iter().any(|name| name.contains("retry")));
+        assert!(RETRY.iter().all(|name| ABOUT.kept_headers.contains(name)));
     }
 
     #[test]
@@ -251,9 +257,24 @@ mod tests {
 
         let [command, interaction] = [BODY, interaction].map(|body| event(Provider::Slack, &raw_event(&[], body)));
 
-        assert_eq!(command.key.as_str(), "398738663015.47445629121.803a0bc887a14d10d2c447fce8b6703c");
+        assert_eq!(command.key.as_str(), "slash_command:398738663015.47445629121.803a0bc887a14d10d2c447fce8b6703c");
         assert_eq!((command.kind.as_str(), &command.raw[..]), ("slash_command", BODY.as_bytes()));
-        assert_eq!((interaction.key.as_str(), &interaction.kind[..]), ("12466734323.1395872398", "block_actions"));
+        assert_eq!(
+            (interaction.key.as_str(), &interaction.kind[..]),
+            ("block_actions:12466734323.1395872398", "block_actions")
+        );
+    }
+
+    #[test]
+    fn two_kinds_of_one_trigger_are_two_events() {
+        let of = |kind: &str| {
+            let body = format!("payload=%7B%22type%22%3A%22{kind}%22%2C%22trigger_id%22%3A%221.2%22%7D");
+            event(Provider::Slack, &raw_event(&[], &body)).key
+        };
+
+        let command = event(Provider::Slack, &raw_event(&[], "command=%2Fopen&trigger_id=1.2")).key;
+
+        assert!(of("view_submission") != of("block_actions") && of("view_submission") != command);
     }
 
     #[test]
