@@ -15,9 +15,9 @@ use vocabulary::{Item, RawEvent, Source};
 
 use crate::{
     About, Request, Sample, Verdict,
+    hex_headers::HexHmac,
     request::Signed,
     rules::Rules,
-    signature::HexHmac,
     single::{self, Single, form_value, header_key, kept},
 };
 

@@ -17,6 +17,7 @@ mod discord;
 mod generic;
 mod github;
 mod gitlab;
+mod hex_headers;
 mod json;
 mod mailgun;
 mod messenger;

@@ -1,7 +1,8 @@
 //! Signatures and tokens, compared in constant time.
 //!
 //! What providers do differs in a few ways only: what is signed, with which algorithm, how the signature is written, and where
-//! it stands. Each of these is a function here, and a provider's file puts them together.
+//! it stands. Each of these is a function here, and a provider's file puts them together. What many do in the same way is in
+//! `hex_headers.rs`.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -9,7 +10,7 @@ use http::HeaderMap;
 use ring::hmac;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::{Request, Verdict};
+use crate::Verdict;
 
 /// Why a request is not believed; for logs and counters.
 pub(crate) type Doubt = &'static str;
@@ -30,82 +31,6 @@ pub(crate) const STALE: Doubt = "the signature is too old, or from the future";
 /// Signatures that are looked at, each by every secret. Nobody rotates more keys at once, and a stranger could have us hash
 /// megabytes a thousand times.
 pub(crate) const MAX_SIGNATURES: usize = 16;
-
-/// Where a provider puts its HMAC-SHA256 of the body, in hexadecimal: `X-Hub-Signature-256: sha256=<64 digits>`.
-pub(crate) struct HexHmac {
-    /// The header's name, in lower case.
-    pub header: &'static str,
-    /// What stands before the digits.
-    pub prefix: &'static str,
-}
-
-impl HexHmac {
-    /// Whether one of the secrets signed the body.
-    pub(crate) fn verify(&self, secrets: &[SecretString], request: &Request<'_>) -> Verdict {
-        let verify = || {
-            let secrets = usable(secrets)?;
-            let given = only(request.headers, self.header)?;
-            let tag = given.strip_prefix(self.prefix).and_then(from_hex).ok_or(MALFORMED)?;
-            one_of(&secrets, |secret| signed(hmac::HMAC_SHA256, secret.as_bytes(), &[request.body], &tag))
-        };
-        verdict(verify())
-    }
-
-    /// The header's value for a body.
-    pub(crate) fn sign(&self, secret: &str, body: &[u8]) -> String {
-        format!("{}{}", self.prefix, to_hex(&sign(hmac::HMAC_SHA256, secret.as_bytes(), &[body])))
-    }
-}
-
-/// Where a provider puts a time and its HMAC-SHA256 of that time and the body, in hexadecimal, as a list in one header:
-/// `Stripe-Signature: t=<seconds>,v1=<64 digits>`.
-pub(crate) struct TimedHex {
-    /// The header's name, in lower case.
-    pub header: &'static str,
-    /// What stands between two members of the list.
-    pub separator: char,
-    /// The name of the member that is the time, in seconds since 1970. There must be one.
-    pub time: &'static str,
-    /// The name of those that are signatures. One that cannot be read spoils none that can; others are not looked at.
-    pub tag: &'static str,
-    /// What stands between time and body in what is signed.
-    pub joint: &'static str,
-    /// How far from now the time may be.
-    pub tolerance: TimeDelta,
-}
-
-impl TimedHex {
-    /// Whether one of the secrets signed the time and the body, not long ago.
-    pub(crate) fn verify(&self, secrets: &[SecretString], request: &Request<'_>) -> Verdict {
-        let verify = || {
-            let secrets = usable(secrets)?;
-            let (time, tags) = self.read(only(request.headers, self.header)?)?;
-            fresh(time, request.now, self.tolerance)?;
-            let parts = [time.as_bytes(), self.joint.as_bytes(), request.body];
-            one_of(&secrets, |secret| tags.iter().any(|tag| signed(hmac::HMAC_SHA256, secret.as_bytes(), &parts, tag)))
-        };
-        verdict(verify())
-    }
-
-    /// The header's value for a body that is signed at this moment.
-    pub(crate) fn sign(&self, secret: &str, body: &[u8], now: DateTime<Utc>) -> String {
-        let Self { separator, time, tag, joint, .. } = self;
-        let seconds = now.timestamp().to_string();
-        let signature = sign(hmac::HMAC_SHA256, secret.as_bytes(), &[seconds.as_bytes(), joint.as_bytes(), body]);
-        format!("{time}={seconds}{separator}{tag}={}", to_hex(&signature))
-    }
-
-    /// The time, and the signatures that can be read.
-    fn read<'h>(&self, list: &'h str) -> Result<(&'h str, Vec<Vec<u8>>), Doubt> {
-        let members: Option<Vec<_>> = list.split(self.separator).map(|member| member.split_once('=')).collect();
-        let members = members.ok_or(MALFORMED)?;
-        let named = |wanted| members.iter().filter(move |(name, _)| *name == wanted).map(|(_, value)| *value);
-        let mut times = named(self.time);
-        let time = times.next().filter(|_| times.next().is_none()).ok_or(MALFORMED)?;
-        let tags: Vec<_> = named(self.tag).filter_map(from_hex).collect();
-        if (1..=MAX_SIGNATURES).contains(&tags.len()) { Ok((time, tags)) } else { Err(MALFORMED) }
-    }
-}
 
 /// What a chain of doubts comes to.
 pub(crate) fn verdict(believed: Result<(), Doubt>) -> Verdict {

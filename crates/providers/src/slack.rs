@@ -11,7 +11,6 @@
 use std::{borrow::Cow, time::Duration};
 
 use chrono::TimeDelta;
-use ring::hmac::HMAC_SHA256;
 use secrecy::ExposeSecret;
 use serde::Deserialize;
 use serde_json::json;
@@ -19,23 +18,26 @@ use vocabulary::{Item, RawEvent, Source};
 
 use crate::{
     About, Answer, Handshake, Request, Sample, Verdict,
+    hex_headers::StampedHex,
     json::{Fault, Fields, Path, key, unix_time},
     reason,
     request::Signed,
     rules::Rules,
-    signature::{Doubt, MALFORMED, fresh, from_hex, one_of, only, sign, signed, to_hex, usable, verdict},
     single::{self, Single, form_value, joined, sha256},
 };
 
 /// What Slack sends to an app.
 pub(crate) struct Slack;
 
-const SIGNATURE: &str = "x-slack-signature";
-const TIMESTAMP: &str = "x-slack-request-timestamp";
 const RETRY: [&str; 2] = ["x-slack-retry-num", "x-slack-retry-reason"];
 
-/// What Slack's page asks for. Each retry is signed anew.
-const TOLERANCE: TimeDelta = TimeDelta::seconds(300);
+/// Five minutes are what Slack's page asks for. Each retry is signed anew.
+const SIGNATURE: StampedHex = StampedHex {
+    header: "x-slack-signature",
+    time: "x-slack-request-timestamp",
+    version: "v0",
+    tolerance: TimeDelta::seconds(300),
+};
 
 const ABOUT: About = About {
     name: "slack",
@@ -48,7 +50,7 @@ const ABOUT: About = About {
     key: "event_id, which a retry keeps; of commands and interactions, which are not repeated, the kind and the trigger_id",
     // At once, after 1 minute and after 5; where Delayed Events is switched on, every hour for a day.
     repeats_for: Some(Duration::from_hours(24)),
-    kept_headers: &[SIGNATURE, TIMESTAMP, RETRY[0], RETRY[1]],
+    kept_headers: &[SIGNATURE.header, SIGNATURE.time, RETRY[0], RETRY[1]],
     // It names no limit.
     body_limit: 3 * 1024 * 1024,
     settings: &[],
@@ -68,7 +70,7 @@ impl Rules for Slack {
     }
 
     fn verify(&self, source: &Source, request: &Request<'_>) -> Verdict {
-        verdict(believe(source, request))
+        SIGNATURE.verify(&source.secrets, request)
     }
 
     /// A slash command's URL is asked now and then, with nothing signed, whether its certificate is good; by a POST, too
@@ -99,23 +101,8 @@ impl Rules for Slack {
         let (id, seconds) = (format!("Ev{}", sample.id), sample.now.timestamp());
         let event = json!({"type": "latchhook_sample"});
         let body = json!({"type": "event_callback", "event_id": id, "event_time": seconds, "event": event}).to_string();
-        let seconds = seconds.to_string();
-        let secret = source.secrets.first()?.expose_secret();
-        let tag = to_hex(&sign(HMAC_SHA256, secret.as_bytes(), &parts(&seconds, body.as_bytes())));
-        Signed::json(body, &[(SIGNATURE, &format!("v0={tag}")), (TIMESTAMP, &seconds)])
+        SIGNATURE.signed(source.secrets.first()?.expose_secret(), body, sample.now)
     }
-}
-
-fn believe(source: &Source, request: &Request<'_>) -> Result<(), Doubt> {
-    let secrets = usable(&source.secrets)?;
-    let (signature, timestamp) = (only(request.headers, SIGNATURE)?, only(request.headers, TIMESTAMP)?);
-    let tag = signature.strip_prefix("v0=").and_then(from_hex).ok_or(MALFORMED)?;
-    fresh(timestamp, request.now, TOLERANCE)?;
-    one_of(&secrets, |secret| signed(HMAC_SHA256, secret.as_bytes(), &parts(timestamp, request.body), &tag))
-}
-
-fn parts<'r>(timestamp: &'r str, body: &'r [u8]) -> [&'r [u8]; 4] {
-    [b"v0:", timestamp.as_bytes(), b":", body]
 }
 
 /// What is no `event_callback` may have no id (`app_rate_limited` has none), and is then known by what it says. `token` is
@@ -164,7 +151,8 @@ mod tests {
     const BODY: &str = "token=xyzz0WbapA4vBCDEFasx0q6G&team_id=T1DC2JH3J&team_domain=testteamnow&channel_id=G8PSS9T3V&channel_name=foobar&user_id=U2CERLKJA&user_name=roadrunner&command=%2Fwebhook-collect&text=&response_url=https%3A%2F%2Fhooks.slack.com%2Fcommands%2FT1DC2JH3J%2F397700885554%2F96rGlfmibIGlgcZRskXaIFfN&trigger_id=398738663015.47445629121.803a0bc887a14d10d2c447fce8b6703c";
     const TAG: &str = "v0=a2114d57b48eac39b9ad189dd8316235a7b4a8d21a10bd27519666489c69b503";
     const SIGNED_AT: i64 = 1_531_420_618;
-    const RIGHT: [(&str, &str); 2] = [(SIGNATURE, TAG), (TIMESTAMP, "1531420618")];
+    const TIMESTAMP: &str = SIGNATURE.time;
+    const RIGHT: [(&str, &str); 2] = [(SIGNATURE.header, TAG), (TIMESTAMP, "1531420618")];
 
     fn believed(pairs: &[(&str, &str)], body: &str, now: i64) -> bool {
         genuine_at(&source_of(Provider::Slack, SECRET), pairs, body.as_bytes(), at(now))
@@ -191,8 +179,8 @@ mod tests {
             vec![RIGHT[0], RIGHT[1], RIGHT[1]],
             vec![RIGHT[0]],
             vec![RIGHT[1]],
-            vec![(SIGNATURE, &v1), RIGHT[1]],
-            vec![(SIGNATURE, &TAG[3..]), RIGHT[1]],
+            vec![(SIGNATURE.header, &v1), RIGHT[1]],
+            vec![(SIGNATURE.header, &TAG[3..]), RIGHT[1]],
         ];
 
         let believed_anyway = forged.iter().filter(|pairs| believed(pairs, BODY, SIGNED_AT)).count();
