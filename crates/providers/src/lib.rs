@@ -43,6 +43,7 @@ mod telegram;
 mod testing;
 mod twilio;
 mod whatsapp;
+mod zoom;
 
 use std::{fmt, str::FromStr};
 
@@ -115,6 +116,8 @@ providers! {
     Mailgun => mailgun::Mailgun,
     /// PayPal's webhooks.
     PayPal => paypal::PayPal,
+    /// Zoom's webhooks.
+    Zoom => zoom::Zoom,
 }
 
 /// Why a text names no provider.
