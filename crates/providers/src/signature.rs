@@ -4,7 +4,10 @@
 //! it stands. Each of these is a function here, and a provider's file puts them together. What many do in the same way is in
 //! `hex_headers.rs`.
 
-use base64::{Engine, engine::general_purpose::STANDARD};
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD, STANDARD_NO_PAD},
+};
 use chrono::{DateTime, TimeDelta, Utc};
 use http::HeaderMap;
 use ring::hmac;
@@ -113,6 +116,14 @@ pub(crate) fn fresh(seconds: &str, now: DateTime<Utc>, tolerance: TimeDelta) -> 
     is_near(seconds, now.timestamp(), tolerance.num_seconds())
 }
 
+/// The same of milliseconds since 1970.
+///
+/// # Errors
+/// When it is no such number, or not within.
+pub(crate) fn fresh_millis(millis: &str, now: DateTime<Utc>, tolerance: TimeDelta) -> Result<(), Doubt> {
+    is_near(millis, now.timestamp_millis(), tolerance.num_milliseconds())
+}
+
 fn is_near(number: &str, now: i64, tolerance: i64) -> Result<(), Doubt> {
     let is_plain = number == "0" || !number.starts_with('0');
     let is_number = (1..=20).contains(&number.len()) && number.bytes().all(|byte| byte.is_ascii_digit());
@@ -157,6 +168,12 @@ pub(crate) fn from_base64(text: &str) -> Option<Vec<u8>> {
     STANDARD.decode(text).ok()
 }
 
+/// The same of either alphabet (RFC 4648, sections 4 and 5), with its padding or without.
+pub(crate) fn from_any_base64(text: &str) -> Option<Vec<u8>> {
+    let text = text.replace('-', "+").replace('_', "/");
+    STANDARD_NO_PAD.decode(text.trim_end_matches('=')).ok()
+}
+
 /// Base64 with its padding.
 pub(crate) fn to_base64(bytes: &[u8]) -> String {
     STANDARD.encode(bytes)
@@ -187,5 +204,22 @@ mod tests {
         assert_eq!(from_hex(&to_hex(&bytes)), Some(bytes.to_vec()));
         assert_eq!(from_hex("00017FfF"), Some(bytes.to_vec()));
         assert_eq!(["0", "0g", "é", "+1"].map(from_hex), [const { None }; 4]);
+    }
+
+    #[test]
+    fn milliseconds_are_fresh_for_as_long_as_seconds_are() {
+        let fresh = |millis| fresh_millis(millis, at(1_000), TimeDelta::seconds(300));
+
+        assert_eq!(["700000", "1300000"].map(fresh), [Ok(()); 2]);
+        assert_eq!(["699999", "1300001", "1000", "99999999999999999999"].map(fresh), [Err(STALE); 4]);
+        assert_eq!(["", "01000000", "-1", "1000000.0"].map(fresh), [Err(MALFORMED); 4]);
+    }
+
+    #[test]
+    fn base64_is_read_in_either_alphabet_with_its_padding_or_without() {
+        let written = ["+/8=", "+/8", "-_8=", "-_8"].map(from_any_base64);
+
+        assert!(written.iter().all(|bytes| bytes.as_deref() == Some(&[0xfb, 0xff])), "{written:?}");
+        assert_eq!(["+/8 ", "+", "*", "é"].map(from_any_base64), [const { None }; 4]);
     }
 }

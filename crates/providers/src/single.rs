@@ -8,6 +8,7 @@ use vocabulary::{Effect, Event, Item, Key, RawEvent};
 
 use crate::{
     json::{Fault, Fields, Json, Node, Path, Text, key},
+    reason,
     signature::to_hex,
 };
 
@@ -113,20 +114,21 @@ pub(crate) fn kept_of<'r>(raw_event: &'r RawEvent, names: &[&str]) -> Option<&'r
     values.next().filter(|value| !value.is_empty() && values.next().is_none())
 }
 
+/// The same, of a header that must be there.
+///
+/// # Errors
+/// When it is missing, or came twice.
+pub(crate) fn required<'r>(raw_event: &'r RawEvent, name: &str) -> Result<&'r str, Fault> {
+    let what = format_args!("the header {name} is missing, or there are two");
+    kept(raw_event, name).ok_or_else(|| Fault::at(Path::default(), reason::MISSING_ID, what))
+}
+
 /// The key that is made of a header.
 ///
 /// # Errors
 /// When it is missing, came twice, or cannot be a key.
 pub(crate) fn header_key(raw_event: &RawEvent, name: &str) -> Result<Key, Fault> {
-    let value = kept(raw_event, name);
-    let value = value.ok_or_else(|| {
-        Fault::at(
-            Path::default(),
-            crate::reason::MISSING_ID,
-            format_args!("the header {name} is missing, or there are two"),
-        )
-    })?;
-    key(&Path::default(), value)
+    key(&Path::default(), required(raw_event, name)?)
 }
 
 /// A date and time as RFC 3339 writes it. What is none is left out.
