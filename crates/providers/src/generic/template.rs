@@ -5,8 +5,8 @@
 //! before the body can be read from the front, and all that stands behind it from the back.
 //!
 //! * Texts and the URL are known.
-//! * A time is known by its form: the ten digits of one that is fresh (`signature::fresh`), or a date and time of RFC 3339,
-//!   which goes from four digits and a hyphen to a `Z` or an offset.
+//! * A time is known by its form: the ten digits of one that is fresh (`signature::fresh`), or thirteen of milliseconds, or a
+//!   date and time of RFC 3339, which goes from four digits and a hyphen to a `Z` or an offset.
 //! * An id has no form. Before the body it ends where the text behind it comes for the first time, or the date; behind the body
 //!   it begins where the text before it comes for the last time. An id that holds such a text itself is refused. Digits end no
 //!   id: ids have digits, too.
