@@ -151,7 +151,8 @@ fn in_its_terms(answer: Answer) -> Response {
     }
 }
 
-/// The headers that the provider needs later; of a value that is no text what can be read.
+/// The headers that the provider needs later. Bytes that are no text are kept as U+FFFD, and what holds that is no key: two such
+/// headers may look the same.
 pub(super) fn kept(headers: &HeaderMap, door: &Door<'_>) -> Vec<(String, String)> {
     door.keep(headers.iter().map(|(name, value)| (name.as_str(), String::from_utf8_lossy(value.as_bytes()))))
 }
