@@ -1,5 +1,6 @@
 //! What a provider's file has to say.
 
+use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 use vocabulary::{Item, RawEvent, Source};
 
@@ -32,6 +33,16 @@ pub(crate) trait Rules: Sync {
         Ok(())
     }
 
+    /// Whether settings that go together are of any use at this moment.
+    fn check_dates(&self, _settings: &Map<String, Value>, _now: DateTime<Utc>) -> Result<(), SettingsError> {
+        Ok(())
+    }
+
+    /// The setting that is the URL that the sender was given, where that is part of what is signed.
+    fn signed_url(&self) -> Option<&'static str> {
+        None
+    }
+
     /// The headers worth keeping with a raw event, in lower case.
     fn kept_headers<'s>(&self, _source: &'s Source) -> Vec<&'s str> {
         self.about().kept_headers.to_vec()
@@ -52,7 +63,12 @@ pub(crate) trait Rules: Sync {
         Answer::OK
     }
 
-    /// A request as the provider would send it.
+    /// Whether the source's first secret is what signs. Not where it only verifies: then there is no sample.
+    fn can_sign(&self, _source: &Source) -> bool {
+        true
+    }
+
+    /// A request as the provider would send it. `None` where the secret cannot be used.
     fn sample(&self, _source: &Source, _sample: &Sample<'_>) -> Option<Signed> {
         None
     }

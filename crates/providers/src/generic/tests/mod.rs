@@ -1,6 +1,7 @@
 //! What is described here by settings alone are providers that publish vectors.
 
 mod keys;
+mod sample;
 
 use serde_json::{Map, Value, json};
 use vocabulary::{Item, Source};
