@@ -31,6 +31,9 @@ pub struct SourceRow {
     pub created_at: DateTime<Utc>,
     /// The largest body that it takes, in bytes; `None` is what its provider sends at most.
     pub body_limit: Option<i32>,
+    /// Whether its provider's handshake must show a token.
+    #[diesel(select_expression = sources::verify_token.is_not_null())]
+    pub has_verify_token: bool,
     tokens: Vec<Vec<u8>>,
 }
 
