@@ -51,3 +51,5 @@ mod secrets;
 mod setting;
 #[path = "dispatcher/ways.rs"]
 mod ways;
+#[path = "dispatcher/wishes.rs"]
+mod wishes;

@@ -41,7 +41,7 @@ use tracing::warn;
 use vocabulary::EndpointId;
 
 use crate::{
-    dispatcher::DispatchError,
+    error::DispatchError,
     in_flight::{InFlight, Share},
     send::Sender,
     settings::Settings,
@@ -219,12 +219,12 @@ pub(crate) async fn release<B>(
         return Ok(());
     }
     let connection = database.connection().await?;
-    Ok(due::release(&connection, unused, pause).await?)
+    due::release(&connection, unused, pause).await.map_err(DispatchError::GiveBack)
 }
 
 /// Likewise, for whoever goes on anyhow: what is not given back ends by itself.
 pub(crate) async fn give_back<B>(database: &Database, unused: &[Leased<B>], pause: Duration) {
-    if let Err(away) = release(database, unused, pause).await {
-        warn!(error = &away as &dyn std::error::Error, "leases cannot be given back; they are waited for to end");
+    if let Err(failed) = release(database, unused, pause).await {
+        warn!(error = &failed as &dyn std::error::Error, "{} leases are waited for to end", unused.len());
     }
 }

@@ -4,7 +4,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use chrono::Utc;
 use database::{
-    Database, DatabaseError, QueryError,
+    Database,
     due::{self, Body, LeaseRequest, Leased, Room},
 };
 use fail::fail_point;
@@ -25,6 +25,7 @@ use crate::{
     client::Client,
     counters::Counters,
     desk::{Desk, give_back, release},
+    error::DispatchError,
     fetcher::{Fetcher, Wanted},
     foreign::Foreign,
     in_flight::{InFlight, Permit, Rooms},
@@ -61,17 +62,6 @@ pub struct Dispatcher {
 pub struct Dispatched {
     /// Deliveries that it leased, and began to send.
     pub leased: usize,
-}
-
-/// Why a step leased nothing.
-#[derive(Debug, thiserror::Error)]
-pub enum DispatchError {
-    /// No connection.
-    #[error("deliveries cannot be leased without a connection")]
-    Connect(#[from] DatabaseError),
-    /// The statement failed.
-    #[error("deliveries cannot be leased")]
-    Query(#[from] QueryError),
 }
 
 /// What a step found due.
@@ -193,8 +183,9 @@ impl Dispatcher {
                     back_off.reset();
                     pause
                 }
-                Err(away) => {
-                    error!(error = &away as &dyn std::error::Error, "Postgres is away; dispatching pauses");
+                Err(failed) => {
+                    let held_up_by = failed.held_up_by();
+                    error!(error = &failed as &dyn std::error::Error, "{held_up_by}; dispatching pauses");
                     Pause { at_most: back_off.next(), ..Pause::NONE }
                 }
             };
@@ -207,8 +198,11 @@ impl Dispatcher {
                 () = self.room_is_made(), if pause.for_room => {}
             }
         }
-        if let Err(away) = self.release(self.desk.clear()).await {
-            error!(error = &away as &dyn std::error::Error, "what was handed over is sent once its leases have ended");
+        if let Err(failed) = self.release(self.desk.clear()).await {
+            error!(
+                error = &failed as &dyn std::error::Error,
+                "what was handed over is sent once its leases have ended"
+            );
         }
         if timeout(self.lease, self.settled()).await.is_err() {
             error!("stopped before every result was recorded; these deliveries will be sent again");
@@ -235,7 +229,7 @@ impl Dispatcher {
             return Ok(pause);
         }
         let connection = self.database.connection().await?;
-        let next = due::next_due(&connection).await?.unwrap_or(self.poll);
+        let next = due::next_due(&connection).await.map_err(DispatchError::NextDue)?.unwrap_or(self.poll);
         Ok(Pause { at_most: next.min(self.poll), for_room: rooms.are_scarce(), ..Pause::NONE })
     }
 
@@ -261,7 +255,7 @@ impl Dispatcher {
         let Rooms { per_endpoint, per_account, .. } = *rooms;
         let (busy, busy_accounts, lease) = (&rooms.busy, &rooms.busy_accounts, self.lease);
         let request = LeaseRequest { room, per_endpoint, busy, per_account, busy_accounts, lease };
-        let leased = due::lease(&connection, &request).await?;
+        let leased = due::lease(&connection, &request).await.map_err(DispatchError::Lease)?;
         drop(connection);
         self.counters.leased.add(leased.len());
         if !leased.is_empty() {

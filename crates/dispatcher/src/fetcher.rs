@@ -78,7 +78,7 @@ impl Fetcher {
             }
             Err(unread) => {
                 counters.released.add(taken.len());
-                error!(event.id = %which.event_id, error = &unread as &dyn std::error::Error, "a large body cannot be read; its deliveries are put off");
+                error!(event.id = %which.event_id, error = &unread as &dyn std::error::Error, "the deliveries of a large body are put off");
                 taken
             }
         }

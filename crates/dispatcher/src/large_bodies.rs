@@ -21,7 +21,7 @@ use tokio::{
 use tracing::warn;
 use uuid::Uuid;
 
-use crate::{dispatcher::DispatchError, pauses::Pauses};
+use crate::{error::DispatchError, pauses::Pauses};
 
 /// How long what found no room is left alone.
 pub(crate) const PAUSE: Duration = Duration::from_secs(1);
@@ -79,7 +79,8 @@ impl LargeBodies {
         let part = self.budget.clone().try_acquire_many_owned(which.bytes.min(self.limit));
         let Ok(part) = part else { return Ok(None) };
         let connection = self.database.connection().await?;
-        let body = bodies::find(&connection, which.event_id, &which.format).await?.ok_or(QueryError::NotFound)?;
+        let body = bodies::find(&connection, which.event_id, &which.format).await;
+        let body = body.and_then(|body| body.ok_or(QueryError::NotFound)).map_err(DispatchError::Body)?;
         let held = Arc::new(Held { body, _part: part });
         self.held().insert(which.clone(), Arc::downgrade(&held));
         Ok(Some(Bytes::from_owner(Shared(held))))

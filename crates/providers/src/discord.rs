@@ -8,10 +8,11 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Deserialize;
+use serde_json::{Map, Value};
 use vocabulary::{Item, RawEvent, Source};
 
 use crate::{
-    About, Answer, Request, Verdict,
+    About, Answer, Request, SecretForm, Verdict,
     json::{Fault, Fields, canonical},
     public::Scheme,
     rules::Rules,
@@ -58,6 +59,11 @@ impl Rules for Discord {
 
     fn verify(&self, source: &Source, request: &Request<'_>) -> Verdict {
         verdict(believe(source, request))
+    }
+
+    fn secret_form(&self, _settings: &Map<String, Value>, secret: &str) -> SecretForm {
+        let is_key = from_hex(secret).is_some_and(|key| Scheme::Ed25519.takes(&key));
+        SecretForm::must(is_key, "it is not 64 hexadecimal digits")
     }
 
     /// `PING` of either kind.

@@ -16,11 +16,11 @@
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use vocabulary::{Item, RawEvent, Source};
 
 use crate::{
-    About, Request, Sample, Verdict,
+    About, Request, Sample, SecretForm, Verdict,
     json::{Fault, Fields},
     request::Signed,
     rules::Rules,
@@ -66,6 +66,10 @@ impl Rules for GitLab {
 
     fn verify(&self, source: &Source, request: &Request<'_>) -> Verdict {
         verdict(believe(source, request))
+    }
+
+    fn secret_form(&self, _settings: &Map<String, Value>, secret: &str) -> SecretForm {
+        if secret.starts_with(SIGNING) { standard_webhooks::hmac_form(secret) } else { SecretForm::Usual }
     }
 
     fn split(&self, _source: &Source, raw_event: &RawEvent) -> Vec<Item> {

@@ -14,6 +14,7 @@ mod about;
 mod certificate;
 mod dialog360;
 mod discord;
+mod form;
 mod generic;
 mod github;
 mod gitlab;
@@ -47,11 +48,13 @@ mod whatsapp;
 use std::fmt;
 
 use chrono::{DateTime, Utc};
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 use vocabulary::{Item, RawEvent, Source};
 
 pub use about::About;
 pub use certificate::{Certificate, CertificateError};
+pub use form::SecretForm;
 pub use named::ProviderError;
 pub use request::{Answer, Handshake, NoSample, Request, Sample, Signed, Verdict};
 pub use settings::{Setting, SettingsError};
@@ -211,6 +214,12 @@ impl Provider {
     /// takes nothing.
     pub fn signed_url(self) -> Option<&'static str> {
         self.rules().signed_url()
+    }
+
+    /// What can be said of a secret of a source with these settings, by its form alone. Is to be asked before it is kept: one
+    /// that is no key would have each webhook answered 401, and nobody would know why.
+    pub fn secret_form(self, settings: &Map<String, Value>, secret: &SecretString) -> SecretForm {
+        self.rules().secret_form(settings, secret.expose_secret())
     }
 
     /// A request as the provider would send it, signed with the source's first secret: what `source test` sends.

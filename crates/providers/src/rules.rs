@@ -4,7 +4,9 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 use vocabulary::{Item, RawEvent, Source};
 
-use crate::{About, Answer, Certificate, Handshake, Request, Sample, SettingsError, Verdict, request::Signed};
+use crate::{
+    About, Answer, Certificate, Handshake, Request, Sample, SecretForm, SettingsError, Verdict, request::Signed,
+};
 
 /// One provider's rules. Pure: no I/O and no clock.
 pub(crate) trait Rules: Sync {
@@ -41,6 +43,11 @@ pub(crate) trait Rules: Sync {
     /// The setting that is the URL that the sender was given, where that is part of what is signed.
     fn signed_url(&self) -> Option<&'static str> {
         None
+    }
+
+    /// What can be said of a secret by its form alone.
+    fn secret_form(&self, _settings: &Map<String, Value>, _secret: &str) -> SecretForm {
+        SecretForm::Usual
     }
 
     /// The headers worth keeping with a raw event, in lower case.

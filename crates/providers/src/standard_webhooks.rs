@@ -12,11 +12,11 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use ring::hmac::HMAC_SHA256;
 use secrecy::ExposeSecret;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use vocabulary::{Item, RawEvent, Source};
 
 use crate::{
-    About, Request, Sample, Verdict,
+    About, Request, Sample, SecretForm, Verdict,
     public::Scheme,
     request::Signed,
     rules::Rules,
@@ -69,6 +69,16 @@ impl Rules for StandardWebhooks {
 
     fn verify(&self, source: &Source, request: &Request<'_>) -> Verdict {
         verdict(believe(source, request))
+    }
+
+    fn secret_form(&self, _settings: &Map<String, Value>, secret: &str) -> SecretForm {
+        match secret.strip_prefix("whpk_") {
+            None => hmac_form(secret),
+            Some(key) => {
+                let is_key = from_base64(key).is_some_and(|key| Scheme::Ed25519.takes(&key));
+                SecretForm::must(is_key, "behind whpk_ it is not 32 bytes in base64")
+            }
+        }
     }
 
     fn split(&self, _source: &Source, raw_event: &RawEvent) -> Vec<Item> {
@@ -142,6 +152,11 @@ fn fits(secret: &str, version: &str, parts: &[&[u8]], tag: &[u8]) -> bool {
         ("v1a", Some(key)) => from_base64(key).is_some_and(|key| Scheme::Ed25519.verifies(&key, parts, tag)),
         _ => false,
     }
+}
+
+/// The form of a secret of an HMAC.
+pub(crate) fn hmac_form(secret: &str) -> SecretForm {
+    SecretForm::must(hmac_key(secret).is_some(), "it is no base64, with or without whsec_ before it")
 }
 
 /// The bytes of a secret. None at all would sign for anybody.

@@ -3,11 +3,11 @@
 //! Nothing is signed: a token that both know travels with each request. Who has seen one can send anything.
 
 use secrecy::ExposeSecret;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use vocabulary::{Item, RawEvent, Source};
 
 use crate::{
-    About, Request, Sample, Verdict,
+    About, Request, Sample, SecretForm, Verdict,
     json::unix_time,
     request::Signed,
     rules::Rules,
@@ -50,6 +50,13 @@ impl Rules for Telegram {
             one_of(&secrets, |secret| same(token, secret))
         };
         verdict(verify())
+    }
+
+    fn secret_form(&self, _settings: &Map<String, Value>, secret: &str) -> SecretForm {
+        // Telegram takes no other (setWebhook, secret_token). The token of the bot has a colon.
+        let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+        let is_token = (1..=256).contains(&secret.len()) && secret.bytes().all(is_letter);
+        SecretForm::must(is_token, "it is longer than 256, or has other letters")
     }
 
     fn split(&self, _source: &Source, raw_event: &RawEvent) -> Vec<Item> {

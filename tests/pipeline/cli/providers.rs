@@ -266,3 +266,34 @@ async fn a_setting_that_its_provider_does_not_have_or_that_is_given_twice_is_ref
     assert!(twice.contains("phone_number_id is given twice"), "{twice}");
     assert_eq!(latchhook.json("source list").await, json!([]));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_that_can_be_none_is_refused_with_what_to_give_and_one_that_looks_odd_is_taken_with_a_word() {
+    let (_database, _redis, latchhook) = stores().await;
+    latchhook.json("account add --id acme").await;
+    let add = |provider: &str, secret: &str| {
+        format!("source add --account acme --name N --id {provider} --provider {provider} --app-secret {secret}")
+    };
+    let key = "d5c8d4e1a6c1b0f2".repeat(4);
+
+    let discord = latchhook.fails(&add("discord", "MTIzNDU2.hush")).await;
+    let second = latchhook.fails(&add("standard_webhooks", &format!("{SECRET} --app-secret whsec_hush?"))).await;
+    let nothing = latchhook.json("source list").await;
+    let (_, stripe) = latchhook.told(&add("stripe", "sk_live_hush")).await;
+    let (_, usual) = latchhook.told(&add("discord", &key)).await;
+    let rotated = latchhook.fails(&format!("source rotate discord --app-secret {}", &key[1..])).await;
+
+    assert!(
+        discord.contains("secret is none of Discord: it is not 64 hexadecimal digits. Give the Public Key"),
+        "{discord}"
+    );
+    assert!(second.contains("secret 2 is none of Standard Webhooks: it is no base64"), "{second}");
+    assert!(
+        stripe.contains("secret is none of Stripe: it does not begin with whsec_. Give the signing secret"),
+        "{stripe}"
+    );
+    assert!(rotated.contains("secret is none of Discord"), "{rotated}");
+    assert!(!usual.contains("is none of"), "{usual}");
+    assert_eq!(nothing, json!([]));
+    assert!([discord, second, stripe].iter().all(|said| !said.contains("hush")));
+}

@@ -44,6 +44,23 @@ async fn setting_up_twice_has_the_same_result() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_is_added_again_names_what_it_has_no_longer() {
+    let (_database, _redis, latchhook) = stores().await;
+    latchhook.json("account add --id acme").await;
+    let least = "source add --provider whatsapp --account acme --name Support --id wa --app-secret first";
+
+    let (_, added) = latchhook.told(&format!("{ADD_SOURCE} --max-body 512KiB")).await;
+    let (_, same) = latchhook.told(&format!("{ADD_SOURCE} --max-body 512KiB")).await;
+    let (_, fewer) = latchhook.told(least).await;
+    let (_, as_few) = latchhook.told(least).await;
+
+    let lost =
+        "wa has no longer: verify-token, max-body, setting phone_number_id. source add takes all of them each time";
+    assert!(fewer.lines().any(|line| line == lost), "{fewer}");
+    assert!([added, same, as_few].iter().all(|noted| !noted.contains("no longer")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_gets_no_id_gets_a_short_one_of_its_own() {
     let (_database, _redis, latchhook) = stores().await;
 

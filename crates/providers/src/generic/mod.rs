@@ -19,7 +19,7 @@ use serde_json::{Map, Value};
 use vocabulary::{Effect, Event, Item, Key, RawEvent, Source};
 
 use crate::{
-    About, Request, Sample, SettingsError, Verdict,
+    About, Request, Sample, SecretForm, SettingsError, Verdict,
     json::{Fault, Json, Path, Text, key, loose_text},
     reason,
     request::Signed,
@@ -58,6 +58,10 @@ impl Rules for Generic {
 
     fn check_settings(&self, settings: &Map<String, Value>) -> Result<(), SettingsError> {
         Recipe::of(settings).map(|_| ())
+    }
+
+    fn secret_form(&self, settings: &Map<String, Value>, secret: &str) -> SecretForm {
+        Recipe::of(settings).map_or(SecretForm::Usual, |recipe| recipe.form_of(secret))
     }
 
     /// A token that vouches for a request is a secret, and not kept with it.

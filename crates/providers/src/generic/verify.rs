@@ -10,7 +10,7 @@ use super::{
     template::Filling,
 };
 use crate::{
-    Request,
+    Request, SecretForm,
     public::from_pem,
     signature::{
         Doubt, MALFORMED, MAX_SIGNATURES, MISSING, fresh, fresh_date, from_base64, from_hex, one_of, only,
@@ -110,6 +110,19 @@ impl Recipe<'_> {
             _ => Cow::Borrowed(secret.as_bytes()),
         };
         (!bytes.is_empty()).then_some(bytes)
+    }
+
+    /// What can be said of a secret by its form alone.
+    pub(super) fn form_of(&self, secret: &str) -> SecretForm {
+        match (&self.algorithm, self.bytes_of(secret)) {
+            (Algorithm::Equal, _) => SecretForm::Usual,
+            (_, None) => SecretForm::Unusable("it is not written as the setting secret_form says"),
+            (Algorithm::Hmac(_), Some(_)) => SecretForm::Usual,
+            (Algorithm::Public(scheme), Some(key)) => {
+                let key = scheme.key_of(&key).unwrap_or(&key);
+                SecretForm::must(scheme.takes(key), "it is no public key of the setting algorithm")
+            }
+        }
     }
 
     fn verifies(&self, secret: &str, parts: &[&[u8]], signatures: &[Vec<u8>]) -> bool {

@@ -5,6 +5,7 @@
 
 mod body_limit;
 mod guide;
+mod secrets;
 mod setting;
 mod show;
 mod test;
@@ -122,6 +123,7 @@ impl Add {
         let given = number.into_iter().chain(self.settings).collect();
         let settings = setting::all(self.provider, &id, given, context.now)?;
         let (secrets, token) = (self.secrets.read()?, self.verify_token.read()?);
+        secrets::check(context, self.provider, &settings, &secrets)?;
         let new = sources::NewSource {
             id: &id,
             account_id: &self.account,
@@ -189,6 +191,7 @@ impl Rotate {
         let there = all.into_iter().find(|source| source.id == self.id).with_context(|| unknown(&self.id))?;
         self.verify_token.must_be_of_use(there.provider.parse::<Provider>()?.about())?;
         let (secrets, token) = (self.secrets.read()?, self.verify_token.read()?);
+        secrets::check(context, there.provider.parse()?, &there.settings, &secrets)?;
         let secrets = if secrets.is_empty() { &there.secrets } else { &secrets };
         let new = sources::NewSource {
             id: &there.id,
