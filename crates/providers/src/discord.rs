@@ -13,11 +13,11 @@ use vocabulary::{Item, RawEvent, Source};
 
 use crate::{
     About, Answer, Request, SecretForm, Verdict,
-    json::{Fault, Fields, canonical},
+    json::{Fault, Fields},
     public::Scheme,
     rules::Rules,
     signature::{Doubt, MALFORMED, fresh, from_hex, one_of, only, usable, verdict},
-    single::{self, Single, rfc3339, sha256},
+    single::{self, Single, rfc3339},
 };
 
 /// Discord's interactions and webhook events.
@@ -128,8 +128,7 @@ fn interaction(body: &Fields<'_>) -> Result<Single, Fault> {
 fn webhook_event(body: &Fields<'_>) -> Result<Single, Fault> {
     let event = body.required_fields("event")?;
     let kind = event.required_text("type")?;
-    let said = body.get("event").map(serde_json::Value::from).unwrap_or_default();
-    let key = body.key("event", format!("event:{}", sha256(canonical(&said))))?;
+    let key = body.key("event", format!("event:{}", event.hash_of_all_but(&[])))?;
     Ok(Single { key, kind: kind.to_owned(), occurred_at: event.get("timestamp").and_then(rfc3339) })
 }
 

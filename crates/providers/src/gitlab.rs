@@ -73,7 +73,7 @@ impl Rules for GitLab {
     }
 
     fn split(&self, _source: &Source, raw_event: &RawEvent) -> Vec<Item> {
-        single::split(raw_event, |body| {
+        single::split_by_header(raw_event, |body| {
             let is_signed = raw_event.headers.iter().any(|(name, _)| name == ID);
             let key = header_key(raw_event, if is_signed { ID } else { IDEMPOTENCY_KEY });
             Ok(Single { key: key.map_err(explained)?, kind: kind(raw_event, body), occurred_at: None })
@@ -233,6 +233,14 @@ mod tests {
         let event = event(Provider::GitLab, &raw_event(&[(IDEMPOTENCY_KEY, "1"), (EVENT, "Push Hook")], "{}"));
 
         assert_eq!(event.kind, "Push Hook");
+    }
+
+    #[test]
+    fn a_body_that_is_no_object_does_not_cost_the_event_that_its_headers_name() {
+        for body in ["", "[1]", "hello"] {
+            let event = event(Provider::GitLab, &raw_event(&[(IDEMPOTENCY_KEY, "1"), (EVENT, "Push Hook")], body));
+            assert_eq!((event.key.as_str(), &event.kind[..], &event.raw[..]), ("1", "Push Hook", body.as_bytes()));
+        }
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod form;
 mod generic;
 mod github;
 mod gitlab;
+mod hex_headers;
 mod json;
 mod mailgun;
 mod messenger;
@@ -44,6 +45,7 @@ mod telegram;
 mod testing;
 mod twilio;
 mod whatsapp;
+mod zoom;
 
 use std::fmt;
 
@@ -120,6 +122,8 @@ providers! {
     Mailgun => mailgun::Mailgun,
     /// PayPal's webhooks.
     PayPal => paypal::PayPal,
+    /// Zoom's webhooks.
+    Zoom => zoom::Zoom,
 }
 
 impl Provider {

@@ -9,9 +9,9 @@ use vocabulary::{Item, RawEvent, Source};
 
 use crate::{
     About, Request, Sample, SecretForm, Verdict,
+    hex_headers::TimedHex,
     request::Signed,
     rules::Rules,
-    signature::TimedHex,
     single::{self, Single, rfc3339},
 };
 

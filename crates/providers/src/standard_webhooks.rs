@@ -83,7 +83,7 @@ impl Rules for StandardWebhooks {
 
     fn split(&self, _source: &Source, raw_event: &RawEvent) -> Vec<Item> {
         let names = Names::among(|name| raw_event.headers.iter().any(|(known, _)| known == name));
-        single::split(raw_event, |body| {
+        single::split_by_header(raw_event, |body| {
             Ok(Single {
                 key: header_key(raw_event, names.id)?,
                 kind: body.loose_text("type").unwrap_or_default(),
@@ -306,6 +306,14 @@ mod tests {
         assert_eq!((first.key.as_str(), first.kind.as_str()), (ID, "user.created"));
         assert_eq!(first.occurred_at.unwrap().timestamp(), 1_667_507_170);
         assert_eq!((&first, &first), (&retry, &by_svix));
+    }
+
+    #[test]
+    fn a_body_that_is_no_object_does_not_cost_the_event_that_was_signed() {
+        for body in ["", "[1]", "hello", "\u{0}"] {
+            let event = event(Provider::StandardWebhooks, &raw_event(&[(STANDARD.id, ID)], body));
+            assert_eq!((event.key.as_str(), &event.kind[..], &event.raw[..]), (ID, "unknown", body.as_bytes()));
+        }
     }
 
     #[test]

@@ -9,10 +9,10 @@ use vocabulary::{Item, RawEvent, Source};
 
 use crate::{
     About, Request, Sample, SecretForm, Verdict,
+    hex_headers::TimedHex,
     json::unix_time,
     request::Signed,
     rules::Rules,
-    signature::TimedHex,
     single::{self, Single, rfc3339},
 };
 

@@ -1,6 +1,9 @@
 //! Telegram's bots.
 //!
 //! Nothing is signed: a token that both know travels with each request. Who has seen one can send anything.
+//!
+//! An update has a number that counts within its bot, and says nowhere whose it is. So two bots need two sources: of one
+//! source they would have the same keys, and what the second is told would be taken for what the first was.
 
 use secrecy::ExposeSecret;
 use serde_json::{Map, Value, json};
@@ -112,6 +115,18 @@ mod tests {
         });
 
         assert_eq!(kinds, ["message", "edited_message", "callback_query"]);
+    }
+
+    /// Why each bot needs a source of its own: nothing of an update could tell them apart.
+    #[test]
+    fn an_update_does_not_say_which_bot_it_is_of_and_people_are_told_so() {
+        let key = |text: &str| {
+            let body = format!(r#"{{"update_id":1,"message":{{"date":1,"chat":{{"id":7}},"text":"{text}"}}}}"#);
+            event(Provider::Telegram, &raw_event(&[], &body)).key
+        };
+
+        assert_eq!(key("to the first bot"), key("to the second"));
+        assert!(ABOUT.key.contains("give each bot a source of its own"));
     }
 
     #[test]

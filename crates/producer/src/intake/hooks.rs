@@ -140,7 +140,8 @@ fn in_its_terms(answer: Answer) -> Response {
     }
 }
 
-/// The headers that the provider needs later, names in lower case; one that came twice is kept twice.
+/// The headers that the provider needs later, names in lower case; one that came twice is kept twice. Bytes that are no text are
+/// kept as U+FFFD, and what holds that is no key: two such headers may look the same.
 pub(super) fn kept(headers: &HeaderMap, names: &[&str]) -> Vec<(String, String)> {
     let values = |name: &str| headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
     let pairs = names.iter().flat_map(|name| values(name).map(|value| (name.to_ascii_lowercase(), value.into_owned())));

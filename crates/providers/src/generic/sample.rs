@@ -6,7 +6,7 @@ use http::HeaderName;
 use serde_json::{Value, json};
 
 use super::{
-    recipe::{Algorithm, Form, Known, Place, Recipe, Timestamp},
+    recipe::{Algorithm, Clock, Form, Known, Place, Recipe, Timestamp},
     template::Filling,
 };
 use crate::{
@@ -39,15 +39,24 @@ pub(super) fn of(recipe: &Recipe<'_>, secret: &str, sample: &Sample<'_>) -> Opti
     Some(signed)
 }
 
-/// The key comes last: where its pointer leads through that of the kind, the event is known by its id, and is of no kind.
+/// The last part of the key comes last: where its pointer is that of the kind or leads through it, the event is known by its id,
+/// whatever its kind is then.
 fn body(recipe: &Recipe<'_>, id: &str) -> String {
     let mut body = json!({"latchhook_sample": id, "says": "A sample, sent by latchhook source test"});
-    for (known, text) in [(recipe.kind.as_ref(), KIND), (Some(&recipe.key), id)] {
-        if let Some(Known::Pointer(pointer)) = known {
-            put(&mut body, pointer, text);
-        }
+    for pointer in pointers(Some(&recipe.key)) {
+        put(&mut body, pointer, id);
+    }
+    for pointer in pointers(recipe.kind.as_ref()) {
+        put(&mut body, pointer, KIND);
+    }
+    if let Some(pointer) = pointers(Some(&recipe.key)).last() {
+        put(&mut body, pointer, id);
     }
     body.to_string()
+}
+
+fn pointers<'r>(known: Option<&'r Known<'_>>) -> &'r [&'r str] {
+    if let Some(Known::Pointers(pointers)) = known { pointers } else { &[] }
 }
 
 /// Puts a text where a JSON pointer points to. What it leads through becomes an object.
@@ -64,7 +73,11 @@ fn put(body: &mut Value, pointer: &str, text: &str) {
 
 impl Timestamp<'_> {
     fn written(&self, now: DateTime<Utc>) -> String {
-        if self.is_rfc3339 { now.to_rfc3339_opts(SecondsFormat::Secs, true) } else { now.timestamp().to_string() }
+        match self.clock {
+            Clock::Seconds => now.timestamp().to_string(),
+            Clock::Millis => now.timestamp_millis().to_string(),
+            Clock::Date => now.to_rfc3339_opts(SecondsFormat::Secs, true),
+        }
     }
 }
 

@@ -45,6 +45,16 @@ fn a_sample_is_signed_as_the_settings_say_and_has_the_id_and_the_kind_where_they
 }
 
 #[test]
+fn a_sample_that_is_known_by_several_ids_has_each_of_them_and_its_kind() {
+    let settings = shown("Calendly");
+    let source = source("s", &settings);
+
+    let [event] = events_of(&source, Provider::Generic.sample(&source, &STAMP).unwrap()).try_into().unwrap();
+
+    assert_eq!((event.key.as_str(), event.kind.as_str()), ("latchhook.sample:abc123", "latchhook.sample"));
+}
+
+#[test]
 fn a_sample_without_an_id_of_its_own_is_known_by_its_body() {
     let source = source("s", &json!({"algorithm": "hmac-sha1", "signature_header": "x-tag", "key_hash": true}));
     let key = |id| {
