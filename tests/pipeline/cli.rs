@@ -54,6 +54,8 @@ mod secrets;
 mod selecting;
 #[path = "cli/setup.rs"]
 mod setup;
+#[path = "cli/sources.rs"]
+mod sources;
 #[path = "cli/standing.rs"]
 mod standing;
 #[path = "cli/tokens.rs"]
@@ -105,7 +107,7 @@ impl CommandLine {
         Self::knowing(pipeline.master_key.expose_secret(), &pipeline.test_database.url, &pipeline.test_redis)
     }
 
-    /// Runs a line: words, and what stands between quotes as one.
+    /// Runs a line.
     async fn run(&self, line: &str) -> Said {
         let words = ["latchhook".to_owned()].into_iter().chain(words(line)).chain(self.settings.clone());
         let mut out = Vec::new();

@@ -94,6 +94,10 @@ impl Rules for Discord {
             None => interaction(body),
         })
     }
+
+    fn can_sign(&self, _source: &Source) -> bool {
+        false
+    }
 }
 
 fn believe(source: &Source, request: &Request<'_>) -> Result<(), Doubt> {

@@ -64,6 +64,10 @@ impl Rules for SendGrid {
             })
         })
     }
+
+    fn can_sign(&self, _source: &Source) -> bool {
+        false
+    }
 }
 
 fn believe(source: &Source, request: &Request<'_>) -> Result<(), Doubt> {

@@ -40,6 +40,8 @@ pub(crate) const STANDARD: Names =
     Names { id: "webhook-id", timestamp: "webhook-timestamp", signature: "webhook-signature" };
 const SVIX: Names = Names { id: "svix-id", timestamp: "svix-timestamp", signature: "svix-signature" };
 
+/// What a public key begins with.
+const PUBLIC: &str = "whpk_";
 /// What the libraries of the specification take.
 const TOLERANCE: TimeDelta = TimeDelta::seconds(300);
 
@@ -88,6 +90,10 @@ impl Rules for StandardWebhooks {
                 occurred_at: body.get("timestamp").and_then(rfc3339),
             })
         })
+    }
+
+    fn can_sign(&self, source: &Source) -> bool {
+        !source.secrets.first().is_some_and(|secret| secret.expose_secret().starts_with(PUBLIC))
     }
 
     fn sample(&self, source: &Source, sample: &Sample<'_>) -> Option<Signed> {
@@ -141,7 +147,7 @@ fn read(list: &str) -> Result<Vec<(&str, Vec<u8>)>, Doubt> {
 }
 
 fn fits(secret: &str, version: &str, parts: &[&[u8]], tag: &[u8]) -> bool {
-    match (version, secret.strip_prefix("whpk_")) {
+    match (version, secret.strip_prefix(PUBLIC)) {
         ("v1", None) => hmac_key(secret).is_some_and(|key| signed(HMAC_SHA256, &key, parts, tag)),
         ("v1a", Some(key)) => from_base64(key).is_some_and(|key| Scheme::Ed25519.verifies(&key, parts, tag)),
         _ => false,

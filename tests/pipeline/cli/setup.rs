@@ -253,8 +253,10 @@ async fn a_source_whose_row_is_damaged_holds_up_no_other_and_is_mended_by_new_se
 
     latchhook.json(&ADD_SOURCE.replace("--id wa", "--id other")).await;
     let told = latchhook.fails("source test wa").await;
+    let half = latchhook.fails("source rotate wa --verify-token other").await;
 
     assert_eq!(sealed().await, ["wa"]);
+    assert!(half.contains("the secrets of wa do not open: give it new ones too"), "{half}");
     assert!(told.contains("a secret does not open"), "{told}");
     latchhook.json("source rotate wa --app-secret again").await;
     assert_eq!(sealed().await, [""; 0]);

@@ -1,25 +1,28 @@
 //! A sender that has no file here, described by its source's settings alone.
 //!
 //! * `settings.rs`: what can be said; `recipe.rs`: what goes together.
-//! * `template.rs`: what is signed; `verify.rs`: by whom, and when.
+//! * `template.rs`: what is signed; `verify.rs`: by whom, and when; `sample.rs`: the other way round.
 //!
 //! What is taken from a sender must be signed, for else it is the word of whoever sends the request: the body always, the
 //! time if it is to count. A key in a header is not signed by most; TLS is then what keeps it.
 
 mod recipe;
+mod sample;
 mod settings;
 mod template;
 #[cfg(test)]
 mod tests;
 mod verify;
 
+use secrecy::ExposeSecret;
 use serde_json::{Map, Value};
 use vocabulary::{Effect, Event, Item, RawEvent, Source};
 
 use crate::{
-    About, Answer, Handshake, Request, SecretForm, SettingsError, Verdict,
+    About, Answer, Handshake, Request, Sample, SecretForm, SettingsError, Verdict,
     json::{Fault, Json, Path, Text, key, loose_text},
     reason,
+    request::Signed,
     rules::Rules,
     signature::{Doubt, only_parameter, verdict},
     single::{clean_kind, joined, required, sha256},
@@ -97,6 +100,18 @@ impl Rules for Generic {
     fn split(&self, source: &Source, raw_event: &RawEvent) -> Vec<Item> {
         let read = || read(&Recipe::of(&source.settings).map_err(|error| unfit(&error))?, raw_event);
         vec![read().map_err(|fault: Fault| fault.rejects_body(raw_event.body.clone()))]
+    }
+
+    fn signed_url(&self) -> Option<&'static str> {
+        Some("url")
+    }
+
+    fn can_sign(&self, source: &Source) -> bool {
+        !Recipe::of(&source.settings).is_ok_and(|recipe| matches!(recipe.algorithm, Algorithm::Public(_)))
+    }
+
+    fn sample(&self, source: &Source, sample: &Sample<'_>) -> Option<Signed> {
+        sample::of(&Recipe::of(&source.settings).ok()?, source.secrets.first()?.expose_secret(), sample)
     }
 }
 

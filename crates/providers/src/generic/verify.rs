@@ -100,7 +100,7 @@ impl Recipe<'_> {
         if self.is_base64 { from_any_base64(text) } else { from_hex(text) }
     }
 
-    fn without_prefix<'t>(&self, secret: &'t str) -> &'t str {
+    pub(super) fn without_prefix<'t>(&self, secret: &'t str) -> &'t str {
         secret.strip_prefix(self.secret_prefix).unwrap_or(secret)
     }
 
@@ -111,7 +111,7 @@ impl Recipe<'_> {
     }
 
     /// The bytes that a secret stands for. None at all would sign for anybody.
-    fn bytes_of<'t>(&self, secret: &'t str) -> Option<Cow<'t, [u8]>> {
+    pub(super) fn bytes_of<'t>(&self, secret: &'t str) -> Option<Cow<'t, [u8]>> {
         let secret = self.without_prefix(secret);
         let bytes = match self.secret_form {
             "base64" => from_any_base64(secret)?.into(),

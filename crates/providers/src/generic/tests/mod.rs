@@ -4,6 +4,7 @@ mod borders;
 mod door;
 mod events;
 mod keys;
+mod sample;
 
 use serde_json::{Map, Value, json};
 use vocabulary::{Item, Source};
