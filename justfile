@@ -29,6 +29,12 @@ chaos *arguments: tools
     cargo build --workspace --all-targets
     '{{ target }}/debug/chaos' {{ arguments }}
 
+# Have an app in Ruby enqueue so many events through every door while processes are killed, and count: `from-another-language 2000`
+from-another-language events="100000": tools
+    cargo build --workspace --all-targets
+    LATCHHOOK_APP_EVENTS={{ events }} '{{ target }}/debug/latchhook' dev exec --scratch -- \
+        cargo test --package tests --test apps -- --nocapture
+
 # See how long an audit takes, of a million events or so many: `audit-speed --events 100000`
 audit-speed *arguments: tools
     cargo run --package tests --example audit-speed -- {{ arguments }}

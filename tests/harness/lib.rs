@@ -4,6 +4,7 @@
 //! these are not set, each test process starts private ones when a test first asks, in memory where there is room, so a
 //! bare `cargo test` works too. What is started here ends with the process.
 
+mod front;
 mod leasing;
 mod network;
 mod pipeline;
@@ -12,6 +13,7 @@ mod process;
 mod redis;
 
 pub use self::{
+    front::Front,
     leasing::leasing,
     network::own_address,
     pipeline::{MessageSeen, Pipeline, a_reaction, a_status, a_text, raw_event, text, whatsapp},

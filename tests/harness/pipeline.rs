@@ -8,7 +8,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use database::Database;
 use queue::{ConsumerSettings, Held, Inbound, Redis};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio_postgres::{NoTls, Row, types::ToSql};
@@ -77,6 +77,18 @@ impl Pipeline {
         pipeline.add_source("acme", "wa").await;
         pipeline.add_endpoint("acme", "bot", "*").await;
         pipeline
+    }
+
+    /// What another process finds the stores by; its customers are on this machine.
+    pub fn environment(&self) -> [(&'static str, String); 6] {
+        [
+            ("DATABASE_URL", self.test_database.url.clone()),
+            ("REDIS_URL", self.test_redis.url.clone()),
+            ("LATCHHOOK_PREFIX", self.test_redis.prefix.clone()),
+            ("LATCHHOOK_MASTER_KEY", self.master_key.expose_secret().to_owned()),
+            ("LATCHHOOK_ALLOW_PRIVATE_ENDPOINTS", "127.0.0.0/8".to_owned()),
+            ("LATCHHOOK_LOG", "warn".to_owned()),
+        ]
     }
 
     /// A second worker process, as far as the stores can tell.

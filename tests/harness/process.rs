@@ -14,7 +14,6 @@ use std::{
 
 use latchhook::servers::ScratchDir;
 use rustix::process::{Pid, Signal, kill_process};
-use secrecy::ExposeSecret;
 
 use crate::Pipeline;
 
@@ -38,14 +37,10 @@ impl Process {
     pub async fn start(pipeline: &Pipeline, roles: &str, fate: Option<(&str, &str)>, arguments: &[&str]) -> Self {
         let mut command = Command::new(binary());
         command
-            .args(["run", "--listen=127.0.0.1:0", "--allow-private-endpoints=127.0.0.0/8"])
+            .args(["run", "--listen=127.0.0.1:0"])
             .arg(format!("--roles={roles}"))
             .args(arguments)
-            .env("DATABASE_URL", &pipeline.test_database.url)
-            .env("REDIS_URL", &pipeline.test_redis.url)
-            .env("LATCHHOOK_PREFIX", &pipeline.test_redis.prefix)
-            .env("LATCHHOOK_MASTER_KEY", pipeline.master_key.expose_secret())
-            .env("LATCHHOOK_LOG", "warn")
+            .envs(pipeline.environment())
             .envs(fate);
         // One that has much to do at once may be dead before we look.
         let process = Self::spawn(command, "listens on").await;

@@ -24,6 +24,8 @@ mod direct;
 mod doctor;
 #[path = "cli/enabling.rs"]
 mod enabling;
+#[path = "cli/enqueue.rs"]
+mod enqueue;
 #[path = "cli/grants.rs"]
 mod grants;
 #[path = "cli/limits.rs"]
@@ -32,6 +34,8 @@ mod limits;
 mod looking;
 #[path = "cli/master_key.rs"]
 mod master_key;
+#[path = "cli/on_purpose.rs"]
+mod on_purpose;
 #[path = "cli/pages.rs"]
 mod pages;
 #[path = "cli/ping.rs"]
@@ -50,6 +54,8 @@ mod secrets;
 mod selecting;
 #[path = "cli/setup.rs"]
 mod setup;
+#[path = "cli/sources.rs"]
+mod sources;
 #[path = "cli/standing.rs"]
 mod standing;
 #[path = "cli/tokens.rs"]
@@ -101,14 +107,9 @@ impl CommandLine {
         Self::knowing(pipeline.master_key.expose_secret(), &pipeline.test_database.url, &pipeline.test_redis)
     }
 
-    /// Runs a line: words, and what stands between quotes as one.
+    /// Runs a line.
     async fn run(&self, line: &str) -> Said {
-        let parts = line.split('\'').enumerate();
-        let words = parts.flat_map(|(n, part)| match n % 2 {
-            0 => part.split_whitespace().map(str::to_owned).collect(),
-            _ => vec![part.to_owned()],
-        });
-        let words = ["latchhook".to_owned()].into_iter().chain(words).chain(self.settings.clone());
+        let words = ["latchhook".to_owned()].into_iter().chain(words(line)).chain(self.settings.clone());
         let mut out = Vec::new();
         let ended = latchhook::cli::run(words, &mut out).await;
         Said { out: String::from_utf8(out).unwrap(), ended: ended.map(drop) }
@@ -119,6 +120,14 @@ impl CommandLine {
         let said = self.run(&format!("{line} --json")).await;
         said.ended.unwrap();
         serde_json::from_str(&said.out).unwrap()
+    }
+
+    /// What the binary prints for scripts, in a process of its own, and what it notes beside that for people.
+    async fn told(&self, line: &str) -> (Value, String) {
+        let mut command = Command::new(tests::binary());
+        let output = command.args(words(line)).arg("--json").args(&self.settings).output().await.unwrap();
+        let noted = String::from_utf8(output.stderr).unwrap();
+        (serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {noted}")), noted)
     }
 
     /// The binary, in a process of its own.
@@ -149,6 +158,14 @@ impl CommandLine {
         assert_eq!((said.out.as_str(), failure.lines().count()), ("", 1), "{failure}");
         failure
     }
+}
+
+/// The words of a line, and what stands between quotes as one.
+fn words(line: &str) -> impl Iterator<Item = String> {
+    line.split('\'').enumerate().flat_map(|(n, part)| match n % 2 {
+        0 => part.split_whitespace().map(str::to_owned).collect(),
+        _ => vec![part.to_owned()],
+    })
 }
 
 /// What the first retry of many prints at its end, where nothing waits for anything.

@@ -7,6 +7,8 @@
 mod abandoning;
 #[path = "dispatcher/access.rs"]
 mod access;
+#[path = "dispatcher/again.rs"]
+mod again;
 #[path = "dispatcher/answers.rs"]
 mod answers;
 #[path = "dispatcher/changes.rs"]
@@ -51,3 +53,5 @@ mod secrets;
 mod setting;
 #[path = "dispatcher/ways.rs"]
 mod ways;
+#[path = "dispatcher/wishes.rs"]
+mod wishes;

@@ -12,6 +12,8 @@ mod crowd;
 mod enqueuing;
 #[path = "outage/installation.rs"]
 mod installation;
+#[path = "outage/logs.rs"]
+mod logs;
 #[path = "outage/postgres.rs"]
 mod postgres;
 #[path = "outage/redis.rs"]

@@ -6,6 +6,7 @@ mod producer {
     mod answers;
     mod certificates;
     mod clients;
+    mod described;
     mod door;
     mod examples;
     mod headers;

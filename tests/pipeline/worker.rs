@@ -25,6 +25,8 @@ mod handler_limits;
 mod kept_whole;
 #[path = "worker/kinds.rs"]
 mod kinds;
+#[path = "worker/limits.rs"]
+mod limits;
 #[path = "worker/ordered.rs"]
 mod ordered;
 #[path = "worker/owed.rs"]

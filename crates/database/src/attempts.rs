@@ -32,6 +32,8 @@ pub enum Next {
     },
     /// The schedule has ended: given up, visibly.
     Abandoned,
+    /// The endpoint gives up on such an answer: likewise, and on purpose.
+    GivenUp,
 }
 
 impl Next {
@@ -39,14 +41,14 @@ impl Next {
         match self {
             Self::Delivered => "delivered",
             Self::Retry { .. } => "retry",
-            Self::Abandoned => "abandoned",
+            Self::Abandoned | Self::GivenUp => "abandoned",
         }
     }
 
     fn pause(self) -> Duration {
         match self {
             Self::Retry { after } => after,
-            Self::Delivered | Self::Abandoned => Duration::ZERO,
+            Self::Delivered | Self::Abandoned | Self::GivenUp => Duration::ZERO,
         }
     }
 }
@@ -125,6 +127,11 @@ impl Recorded {
     fn status(&self) -> Option<i16> {
         self.http_status.map(u16::cast_signed)
     }
+
+    /// Why it is given up on purpose, as the flag is called that says so of its endpoint.
+    fn reason(&self) -> Option<String> {
+        self.http_status.filter(|_| self.next == Next::GivenUp).map(|status| format!("give-up-on {status}"))
+    }
 }
 
 statement! {
@@ -148,32 +155,35 @@ statement! {
         tls: Vec<Option<i32>> => Array<Nullable<Integer>>,
         first_bytes: Vec<Option<i32>> => Array<Nullable<Integer>>,
         nexts: Vec<&'a str> => Array<Text>,
+        reasons: Vec<Option<String>> => Array<Nullable<Text>>,
         pauses: Vec<i64> => Array<BigInt>,
     } -> (),
-    "WITH given AS MATERIALIZED (SELECT * FROM unnest(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) AS g (event_id, endpoint_id, \
+    "WITH given AS MATERIALIZED (SELECT * FROM unnest(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) AS g (event_id, endpoint_id, \
          lease, webhook_id, body_hash, outcome, http_status, detail, response_head, started_at, duration_us, \
-         dns_us, connect_us, tls_us, first_byte_us, next, pause_us)), \
+         dns_us, connect_us, tls_us, first_byte_us, next, reason, pause_us)), \
      inserted AS (INSERT INTO attempts (event_id, endpoint_id, lease, webhook_id, body_hash, outcome, http_status, detail, \
          response_head, started_at, duration_us, dns_us, connect_us, tls_us, first_byte_us) \
          SELECT event_id, endpoint_id, lease, webhook_id, body_hash, outcome, http_status, detail, response_head, \
              started_at, duration_us, dns_us, connect_us, tls_us, first_byte_us FROM given ORDER BY event_id, endpoint_id, lease \
          ON CONFLICT DO NOTHING RETURNING event_id, endpoint_id, lease), \
-     new AS MATERIALIZED (SELECT g.event_id, g.endpoint_id, g.lease, g.next, g.pause_us, \
+     new AS MATERIALIZED (SELECT g.event_id, g.endpoint_id, g.lease, g.next, g.reason, g.pause_us, \
              bool_or(g.next = 'delivered') OVER (PARTITION BY g.event_id, g.endpoint_id) AS delivered \
          FROM given g JOIN inserted USING (event_id, endpoint_id, lease)), \
      gone AS (DELETE FROM due d USING new n WHERE d.event_id = n.event_id AND d.endpoint_id || '' = n.endpoint_id \
          AND d.event_id = ANY(ARRAY(SELECT event_id FROM new)) \
-         AND (n.delivered OR n.next = 'abandoned' AND d.lease = n.lease) RETURNING n.event_id, n.endpoint_id), \
+         AND (n.delivered OR n.next = 'abandoned' AND d.lease = n.lease) RETURNING n.event_id, n.endpoint_id, n.reason), \
      later AS (UPDATE due d SET lease = NULL, due_at = now() + n.pause_us * interval '1 microsecond', \
              attempts = d.attempts + 1 \
          FROM new n WHERE d.event_id = n.event_id AND d.endpoint_id || '' = n.endpoint_id \
          AND d.event_id = ANY(ARRAY(SELECT event_id FROM new)) \
          AND d.lease = n.lease AND n.next = 'retry' AND NOT n.delivered), \
-     ruled AS (SELECT event_id, endpoint_id, count(lease) AS requests, bool_or(delivered) AS delivered, bool_or(gone) AS gone \
-         FROM (SELECT event_id, endpoint_id, lease, delivered, false AS gone FROM new \
-             UNION ALL SELECT event_id, endpoint_id, NULL, false, true FROM gone) r GROUP BY event_id, endpoint_id) \
+     ruled AS (SELECT event_id, endpoint_id, count(lease) AS requests, bool_or(delivered) AS delivered, bool_or(gone) AS gone, \
+             max(reason) AS reason \
+         FROM (SELECT event_id, endpoint_id, lease, delivered, false AS gone, NULL AS reason FROM new \
+             UNION ALL SELECT event_id, endpoint_id, NULL, false, true, reason FROM gone) r GROUP BY event_id, endpoint_id) \
      UPDATE deliveries d SET attempts = d.attempts + r.requests, \
          state = CASE WHEN r.delivered THEN 'delivered' WHEN r.gone THEN 'abandoned' ELSE d.state END, \
+         abandoned_reason = CASE WHEN r.gone AND NOT r.delivered THEN r.reason ELSE d.abandoned_reason END, \
          finished_at = CASE WHEN r.delivered AND d.state = 'delivered' THEN d.finished_at \
              WHEN r.delivered OR r.gone THEN now() ELSE d.finished_at END \
      FROM ruled r WHERE d.event_id = r.event_id AND d.endpoint_id = r.endpoint_id"
@@ -279,6 +289,7 @@ async fn record_any(conn: &AsyncPgConnection, attempts: &[&Recorded]) -> QueryRe
         tls: splits.tls,
         first_bytes: splits.first_byte,
         nexts: attempts.iter().map(|attempt| attempt.next.name()).collect(),
+        reasons: attempts.iter().map(|attempt| attempt.reason()).collect(),
         pauses: attempts.iter().map(|attempt| microseconds(attempt.next.pause())).collect(),
         lifetime: std::marker::PhantomData,
     };

@@ -28,15 +28,17 @@ mod abandon;
 mod again;
 mod causes;
 mod pages;
+mod places;
 mod told;
 mod wanted;
 
-pub use abandon::{Abandoned, abandon};
-pub use again::{MadeDue, make_due};
+pub use abandon::{Abandoned, abandon, as_given};
+pub use again::{Again, MadeDue, make_due};
 pub use causes::{Cause, causes};
-pub use pages::{LOOKED_AT, Page, Place, list, page};
+pub use pages::{LOOKED_AT, Page, list, page};
+pub use places::Place;
 pub use told::{Told, told};
-pub use wanted::{DeliveryRow, Wanted, find};
+pub use wanted::{DeliveryRow, Reason, Wanted, find};
 
 /// An event owed to an endpoint.
 #[derive(Debug, Clone)]

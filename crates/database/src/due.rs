@@ -42,6 +42,13 @@ pub struct Room {
     pub retries: usize,
 }
 
+impl Room {
+    /// As much of it as fits into so many.
+    pub fn within(self, most: usize) -> Self {
+        Self { all: self.all.min(most), retries: self.retries.min(most) }
+    }
+}
+
 /// What a dispatcher asks for.
 #[derive(Debug, Clone)]
 pub struct LeaseRequest<'a> {
@@ -89,7 +96,7 @@ statement! {
         account_retries: Vec<i64> => Array<BigInt>,
         largest_brought: i32 => Integer,
     } -> (
-        SqlUuid, Text, BigInt, Integer, Text, Nullable<Binary>, Integer, Text, TargetColumns, Nullable<Bool>, Nullable<Bool>,
+        SqlUuid, Text, BigInt, Integer, Bool, Text, Nullable<Binary>, Integer, Text, TargetColumns, Nullable<Bool>, Nullable<Bool>,
         Nullable<Text>
     ),
     "WITH RECURSIVE asked (room, retries, each, each_retries, lease_us) AS (SELECT ?, ?, ?, ?, ?), \
@@ -152,7 +159,7 @@ statement! {
          UPDATE due SET lease = nextval('leases'), \
              due_at = now() + (SELECT lease_us FROM asked) * interval '1 microsecond' \
          WHERE ctid = ANY(ARRAY(SELECT place FROM again UNION ALL SELECT place FROM first)) \
-         RETURNING event_id, endpoint_id, lease, attempts, lane), \
+         RETURNING event_id, endpoint_id, lease, attempts, again, lane), \
      passed AS ( \
          UPDATE gates g SET turn = g.turn + 1, tokens = coalesce(h.tokens - t.taken, g.tokens), filled_at = now(), \
              is_probed = g.is_open, \
@@ -160,7 +167,7 @@ statement! {
          FROM held h JOIN willing w ON w.id = h.id \
          JOIN (SELECT endpoint_id, count(*) AS taken FROM leased GROUP BY 1) t ON t.endpoint_id = h.id \
          WHERE g.endpoint_id = h.id AND (g.is_open OR w.max_in_flight IS NOT NULL OR w.max_per_second IS NOT NULL)) \
-     SELECT l.event_id, l.endpoint_id, l.lease, l.attempts, d.webhook_id, \
+     SELECT l.event_id, l.endpoint_id, l.lease, l.attempts, l.again, d.webhook_id, \
          CASE WHEN octet_length(b.body) <= ? THEN b.body END, octet_length(b.body), d.format, \
          e.account_id, e.url, e.secrets, e.secret_ends, e.access, e.schedule_s, e.give_up_on, (SELECT allowed_private FROM accounts WHERE id = e.account_id), \
          (SELECT r.has_failed FROM ready r WHERE r.id = l.endpoint_id), \
@@ -197,12 +204,26 @@ pub async fn lease(conn: &AsyncPgConnection, request: &LeaseRequest<'_>) -> Quer
     rows.into_iter().map(|row| read(row, &mut targets)).collect()
 }
 
-type Row =
-    (Uuid, String, i64, i32, String, Option<Vec<u8>>, i32, String, Target, Option<bool>, Option<bool>, Option<String>);
+type Row = (
+    Uuid,
+    String,
+    i64,
+    i32,
+    bool,
+    String,
+    Option<Vec<u8>>,
+    i32,
+    String,
+    Target,
+    Option<bool>,
+    Option<bool>,
+    Option<String>,
+);
 
 /// Those of an endpoint share its target.
 fn read(row: Row, targets: &mut HashMap<String, (EndpointId, Arc<Target>)>) -> QueryResult<Leased<Body>> {
-    let (event_id, id, lease, attempts, webhook_id, body, bytes, format, target, has_failed, is_open, lane) = row;
+    let (event_id, id, lease, attempts, again, webhook_id, body, bytes, format, target, has_failed, is_open, lane) =
+        row;
     let (endpoint_id, target) = match targets.get(&id) {
         Some(known) => known.clone(),
         None => {
@@ -214,7 +235,7 @@ fn read(row: Row, targets: &mut HashMap<String, (EndpointId, Arc<Target>)>) -> Q
     let (attempts, left) = (attempts.unsigned_abs(), Body::Left { format, bytes: bytes.unsigned_abs() });
     let body = body.map_or(left, |body| Body::Brought(body.into()));
     let gate = has_failed.zip(is_open).map(|(has_failed, is_probe)| Gate { has_failed, is_probe });
-    Ok(Leased { event_id, endpoint_id, lease, attempts, webhook_id, body, target, gate, lane })
+    Ok(Leased { event_id, endpoint_id, lease, attempts, again, webhook_id, body, target, gate, lane })
 }
 
 statement! {

@@ -5,6 +5,7 @@
 //! for an account has nothing yet that anybody wants who holds it.
 
 mod change;
+mod enabled;
 pub mod secrets;
 mod subscriptions;
 pub mod troubles;
@@ -12,20 +13,20 @@ pub mod troubles;
 use chrono::{DateTime, Utc};
 use diesel::{
     prelude::*,
-    sql_types::{Array, Binary, Bool, Integer, Nullable, SmallInt, Text, Timestamptz},
+    sql_types::{Array, Binary, Integer, Nullable, SmallInt, Text, Timestamptz},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use secrecy::{ExposeSecret, SecretString};
-use vocabulary::{AccountId, EndpointId, IdError, MasterKey, Terms};
+use vocabulary::{AccountId, EndpointId, MasterKey, Terms};
 
 use crate::{
-    QueryError, QueryResult, due,
+    QueryResult,
     error::OpenError,
-    gates,
     schema::{accounts, endpoints},
 };
 
 pub use change::{Change, set};
+pub use enabled::{disable, disable_by_hand, disabled_unheard, enable, set_told};
 pub use subscriptions::{Page, Subscription, pages};
 
 /// An endpoint as it is kept, without its secrets: what people may see.
@@ -215,76 +216,6 @@ pub async fn set_access(
     let seal = |access: &SecretString| master.seal(&place(id.as_str()), access.expose_secret().as_bytes());
     let changed = (endpoints::access.eq(access.map(seal)), endpoints::revision.eq(crate::sequences::next_revision()));
     diesel::update(endpoints::table.find(id.as_str())).set(changed).execute(&mut &*conn).await.map(drop)
-}
-
-/// Enables an endpoint, whatever it had shown before. What it is owed is due at once if [`due::catch_up`] went over it before;
-/// what came since is made due here, a chunk of it at most. Says whether there is one of that id.
-///
-/// # Errors
-/// As any query. To be called in a transaction.
-pub async fn enable(conn: &AsyncPgConnection, id: &EndpointId) -> QueryResult<bool> {
-    let changed = diesel::update(endpoints::table.find(id.as_str()))
-        .set((
-            endpoints::enabled.eq(true),
-            endpoints::disabled_reason.eq(None::<&str>),
-            endpoints::disabled_told.eq(None::<i32>),
-            endpoints::revision.eq(crate::sequences::next_revision()),
-        ))
-        .execute(&mut &*conn)
-        .await?;
-    if changed == 0 {
-        return Ok(false);
-    }
-    gates::lift(conn, id).await?;
-    due::catch_up_first(conn, id).await?;
-    Ok(true)
-}
-
-/// Disables an endpoint that is enabled, for a reason. Where that is what was answered at `url`, an endpoint that is somewhere
-/// else by now stays as it is. Gives its account, or `None` where there is no such endpoint.
-///
-/// # Errors
-/// As any query.
-pub async fn disable(
-    conn: &AsyncPgConnection,
-    id: &EndpointId,
-    url: Option<&str>,
-    reason: &str,
-) -> QueryResult<Option<AccountId>> {
-    let is_there = url.is_none().into_sql::<Bool>().or(endpoints::url.nullable().eq(url).assume_not_null());
-    let enabled = endpoints::table.find(id.as_str()).filter(endpoints::enabled).filter(is_there);
-    let account: Option<String> = diesel::update(enabled)
-        .set((
-            endpoints::enabled.eq(false),
-            endpoints::disabled_reason.eq(reason),
-            endpoints::revision.eq(crate::sequences::next_revision()),
-        ))
-        .returning(endpoints::account_id)
-        .get_result(&mut &*conn)
-        .await
-        .optional()?;
-    let read = |id: String| id.parse().map_err(|error: IdError| QueryError::DeserializationError(error.into()));
-    account.map(read).transpose()
-}
-
-/// Notes of an endpoint that latchhook has disabled by itself how many others of its account are told so.
-///
-/// # Errors
-/// As any query.
-pub async fn set_told(conn: &AsyncPgConnection, id: &EndpointId, told: usize) -> QueryResult<()> {
-    let told = endpoints::disabled_told.eq(i32::try_from(told).unwrap_or(i32::MAX));
-    diesel::update(endpoints::table.find(id.as_str())).set(told).execute(&mut &*conn).await.map(drop)
-}
-
-/// The endpoints that latchhook has disabled by itself, and nobody was told: with the reason, by id.
-///
-/// # Errors
-/// As any query.
-pub async fn disabled_unheard(conn: &AsyncPgConnection) -> QueryResult<Vec<(String, String)>> {
-    let reason = endpoints::disabled_reason.assume_not_null();
-    let unheard =
-        endpoints::table.filter(endpoints::disabled_told.eq(0)).filter(endpoints::disabled_reason.is_not_null());
-    unheard.order(endpoints::id).select((endpoints::id, reason)).load(&mut &*conn).await
 }
 
 /// Opens the secrets of all endpoints and forgets them again: whether this master key is the right one. Says how many

@@ -40,6 +40,21 @@ pub fn trouble(error: &Error) -> Trouble {
     }
 }
 
+/// What holds work up that is tried again, in words that stand before the error itself: whoever reads of a server that is
+/// away looks for a dead one.
+pub fn held_up_by(error: &Error) -> &'static str {
+    use DatabaseErrorKind as Kind;
+    match error {
+        _ if trouble(error) == Trouble::Contention => "others hold locks in Postgres",
+        Error::DatabaseError(_, info) if info.message().contains("statement timeout") => "Postgres takes too long",
+        // No server has said that.
+        Error::DatabaseError(Kind::UnableToSendCommand | Kind::ClosedConnection, _) => "Postgres is away",
+        Error::BrokenTransactionManager => "Postgres is away",
+        Error::DatabaseError(..) => "Postgres refuses",
+        _ => "what Postgres gives cannot be used",
+    }
+}
+
 /// 55P03 and 40P01, which diesel has no kinds for.
 fn is_lock(message: &str) -> bool {
     message.contains("lock timeout")
@@ -98,4 +113,25 @@ pub(crate) fn open_text(
     let plain = master.open(place, sealed)?;
     let text = String::from_utf8(plain).map_err(|_| vocabulary::SealError::Damaged(place.to_owned()))?;
     Ok(text.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_server_that_says_nothing_is_called_away() {
+        let says = |kind, words: &str| held_up_by(&Error::DatabaseError(kind, Box::new(words.to_owned())));
+        let says_of_its_own = |words| says(DatabaseErrorKind::Unknown, words);
+
+        assert_eq!(says(DatabaseErrorKind::UnableToSendCommand, "connection closed"), "Postgres is away");
+        assert_eq!(held_up_by(&Error::BrokenTransactionManager), "Postgres is away");
+        for words in ["canceling statement due to lock timeout", "deadlock detected"] {
+            assert_eq!(says_of_its_own(words), "others hold locks in Postgres");
+        }
+        assert_eq!(says(DatabaseErrorKind::SerializationFailure, "concurrent update"), "others hold locks in Postgres");
+        assert_eq!(says_of_its_own("canceling statement due to statement timeout"), "Postgres takes too long");
+        assert_eq!(says_of_its_own("relation \"due\" does not exist"), "Postgres refuses");
+        assert_eq!(held_up_by(&Error::NotFound), "what Postgres gives cannot be used");
+    }
 }

@@ -10,7 +10,7 @@
 //! Whoever inserts holds the counter of the source ([`crate::sequences::hold`]) and has looked the keys up under it, so
 //! that a row is written once, with its place in the sequence. That is an economy too: it is the constraint that decides.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use chrono::{DateTime, Utc};
 use diesel::{
@@ -23,6 +23,10 @@ use uuid::Uuid;
 use vocabulary::{Incarnation, KeyHash, Stamp};
 
 use crate::{QueryResult, schema::events};
+
+/// How long a key is remembered; `None` is for ever. Whoever lets anything delete from the ledger says here after how long:
+/// `latchhook providers` names who repeats himself for longer.
+pub const REMEMBERED_FOR: Option<Duration> = None;
 
 /// A row for the ledger.
 #[derive(Debug, Clone)]

@@ -96,6 +96,7 @@ diesel::table! {
         due_at -> Nullable<Timestamptz>,
         lease -> Nullable<BigInt>,
         attempts -> Integer,
+        again -> Bool,
         lane -> Nullable<Text>,
         sequence -> Nullable<BigInt>,
     }

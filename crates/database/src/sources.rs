@@ -7,7 +7,7 @@ use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
-use vocabulary::{AccountId, MasterKey, Source, SourceId, TokenHash};
+use vocabulary::{AccountId, MasterKey, SealError, Source, SourceId, TokenHash};
 
 use crate::{QueryResult, error::OpenError, schema::sources, sealed::SealedRow};
 
@@ -31,6 +31,9 @@ pub struct SourceRow {
     pub created_at: DateTime<Utc>,
     /// The largest body that it takes, in bytes; `None` is what its provider sends at most.
     pub body_limit: Option<i32>,
+    /// Whether its provider's handshake must show a token.
+    #[diesel(select_expression = sources::verify_token.is_not_null())]
+    pub has_verify_token: bool,
     tokens: Vec<Vec<u8>>,
 }
 
@@ -136,22 +139,70 @@ pub async fn newest(conn: &AsyncPgConnection) -> QueryResult<(i64, i64)> {
     Ok((count, revision.unwrap_or(0)))
 }
 
+/// All sources, and those among them whose secrets did not open. One of these keeps only itself out.
+#[derive(Debug, Default)]
+pub struct Opened {
+    /// All of them. Who did not open is here without secrets ([`Source::is_sealed`]).
+    pub sources: Vec<Source>,
+    /// Who did not open, and why.
+    pub failures: Vec<(SourceId, OpenError)>,
+}
+
+impl Opened {
+    /// All of them, if all of them opened.
+    ///
+    /// # Errors
+    /// Why the first of them did not.
+    pub fn whole(self) -> Result<Vec<Source>, OpenError> {
+        match self.failures.into_iter().next() {
+            Some((_, error)) => Err(error),
+            None => Ok(self.sources),
+        }
+    }
+
+    /// The source of that name, if there is one.
+    ///
+    /// # Errors
+    /// Why it did not open.
+    pub fn find(mut self, id: &SourceId) -> Result<Option<Source>, OpenError> {
+        match self.failures.iter().position(|(failed, _)| failed == id) {
+            Some(place) => Err(self.failures.swap_remove(place).1),
+            None => Ok(self.sources.into_iter().find(|source| source.id == *id)),
+        }
+    }
+
+    /// Whether there are sources and all of them are sealed under keys that are not named: then it is the master key that is
+    /// another, and not they.
+    pub fn is_foreign(&self) -> bool {
+        let lacks_key = |(_, error): &(SourceId, OpenError)| matches!(error, OpenError::Seal(SealError::UnknownKey));
+        !self.sources.is_empty() && self.failures.len() == self.sources.len() && self.failures.iter().all(lacks_key)
+    }
+}
+
 /// All of them with their secrets opened: what the snapshot for the producers is made of.
 ///
 /// # Errors
-/// As any query, or when a secret does not open under this master key.
-pub async fn open_all(conn: &AsyncPgConnection, master: &MasterKey) -> Result<Vec<Source>, OpenError> {
+/// As any query.
+pub async fn open_all(conn: &AsyncPgConnection, master: &MasterKey) -> Result<Opened, OpenError> {
     let rows: Vec<Sealed> = sources::table.select(Sealed::as_select()).load(&mut &*conn).await?;
-    rows.into_iter().map(|row| row.open(master)).collect()
+    let mut opened = Opened::default();
+    for row in rows {
+        let (source, failure) = row.open(master)?;
+        opened.failures.extend(failure.map(|error| (source.id.clone(), error)));
+        opened.sources.push(source);
+    }
+    Ok(opened)
 }
 
 impl Sealed {
-    fn open(self, master: &MasterKey) -> Result<Source, OpenError> {
-        let place = place(&self.id);
-        let open = |sealed: &Vec<u8>| crate::error::open_text(master, &place, sealed);
-        Ok(Source {
-            secrets: self.secrets.iter().map(open).collect::<Result<_, _>>()?,
-            verify_token: self.verify_token.as_ref().map(open).transpose()?,
+    fn open(self, master: &MasterKey) -> Result<(Source, Option<OpenError>), OpenError> {
+        let (secrets, verify_token, failure) = match self.open_secrets(master) {
+            Ok((secrets, verify_token)) => (secrets, verify_token, None),
+            Err(error) => (Vec::new(), None, Some(error)),
+        };
+        let source = Source {
+            secrets,
+            verify_token,
             // The column holds what `TokenHash` wrote; of anything else there is no token that one could show.
             tokens: self.tokens.iter().filter_map(|hash| TokenHash::from_slice(hash)).collect(),
             body_limit: self.body_limit.map(i32::unsigned_abs),
@@ -165,7 +216,15 @@ impl Sealed {
                 _ => Map::new(),
             },
             revision: self.revision,
-        })
+        };
+        Ok((source, failure))
+    }
+
+    fn open_secrets(&self, master: &MasterKey) -> Result<(Vec<SecretString>, Option<SecretString>), OpenError> {
+        let place = place(&self.id);
+        let open = |sealed: &Vec<u8>| crate::error::open_text(master, &place, sealed);
+        let secrets = self.secrets.iter().map(open).collect::<Result<_, _>>()?;
+        Ok((secrets, self.verify_token.as_ref().map(open).transpose()?))
     }
 }
 

@@ -11,7 +11,7 @@ use std::{fmt, sync::Arc};
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use chrono::{DateTime, Utc};
-use http::{HeaderMap, HeaderName, HeaderValue, Uri, header::AUTHORIZATION, uri::Scheme};
+use http::{HeaderMap, HeaderName, HeaderValue, header::AUTHORIZATION, uri::Scheme};
 use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
     sign::CertifiedKey,
@@ -19,6 +19,8 @@ use rustls::{
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use x509_cert::{Certificate, der::Decode};
+
+use crate::guard;
 
 /// Headers of one's own, at most.
 const MOST_HEADERS: usize = 20;
@@ -154,7 +156,8 @@ impl Access {
     /// # Errors
     /// Names what is wrong.
     pub fn check(&self, url: &str) -> Result<(), AccessError> {
-        let is_https = url.parse().is_ok_and(|uri: Uri| uri.scheme() == Some(&Scheme::HTTPS));
+        // As it is sent to: a host may have letters that a raw URL has not.
+        let is_https = guard::parse(url).is_ok_and(|uri| uri.scheme() == Some(&Scheme::HTTPS));
         self.read(is_https).map(drop)
     }
 

@@ -19,8 +19,19 @@ pub struct Cidr {
 
 /// Why a text is no list of ranges.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no range of addresses: write 127.0.0.0/8 or fd00::/8, several with commas")]
-pub struct CidrError(String);
+pub enum CidrError {
+    /// No range.
+    #[error("{0:?} is no range of addresses: write 127.0.0.0/8 or fd00::/8, several with commas")]
+    NoRange(String),
+    /// No address would ever be found in it.
+    #[error("{range} is IPv4 in IPv6, and an address in it is judged as the IPv4 address: write {instead}")]
+    Carried {
+        /// What was asked for.
+        range: Cidr,
+        /// What is meant.
+        instead: Cidr,
+    },
+}
 
 impl Cidr {
     pub(crate) const fn new(network: IpAddr, prefix: u8) -> Self {
@@ -38,6 +49,12 @@ impl Cidr {
             }
             _ => false,
         }
+    }
+
+    /// The IPv4 range that this one of IPv6 stands for, if all of it does.
+    fn carried(&self) -> Option<Self> {
+        let prefix = self.prefix.checked_sub(96).filter(|_| self.network.is_ipv6())?;
+        Some(canonical(self.network)).filter(IpAddr::is_ipv4).map(|network| Self { network, prefix })
     }
 
     /// Whether all of it lies in another one.
@@ -69,7 +86,7 @@ impl FromStr for Cidr {
 
     /// Reads `address/prefix`, or an address alone.
     fn from_str(text: &str) -> Result<Self, CidrError> {
-        let bad = || CidrError(text.to_owned());
+        let bad = || CidrError::NoRange(text.to_owned());
         let (network, prefix) = text.split_once('/').map_or((text, None), |(network, prefix)| (network, Some(prefix)));
         let network: IpAddr = network.parse().map_err(|_| bad())?;
         let longest = if network.is_ipv4() { 32 } else { 128 };
@@ -96,8 +113,13 @@ impl FromStr for AllowedPrivate {
     /// Reads a list with commas: `127.0.0.0/8,::1`.
     fn from_str(text: &str) -> Result<Self, CidrError> {
         let ranges = text.split(',').map(str::trim).filter(|range| !range.is_empty());
-        ranges.map(str::parse).collect::<Result<_, _>>().map(Self)
+        ranges.map(|range| useful(range.parse()?)).collect::<Result<_, _>>().map(Self)
     }
+}
+
+/// Refuses a range that somebody gives now and that would lift nothing. One that is kept already is harmless.
+fn useful(range: Cidr) -> Result<Cidr, CidrError> {
+    range.carried().map_or(Ok(range), |instead| Err(CidrError::Carried { range, instead }))
 }
 
 /// Why an address is not public; `None` when it is.
@@ -236,6 +258,24 @@ mod tests {
         assert_eq!("".parse::<AllowedPrivate>().unwrap(), AllowedPrivate::default());
         for bad in ["127.0.0.0/33", "localhost", "::/129", "10.0.0.0/", "10.0.0.0/-1"] {
             assert!(bad.parse::<AllowedPrivate>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn ipv4_in_ipv6_is_refused_as_a_range_with_what_to_write_instead() {
+        let refused = |text: &str| text.parse::<AllowedPrivate>().unwrap_err().to_string();
+
+        assert!(refused("::1,::ffff:10.0.0.0/104").starts_with("::ffff:10.0.0.0/104 is IPv4 in IPv6"));
+        for (text, instead) in [
+            ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
+            ("::ffff:10.1.2.3", "10.1.2.3/32"),
+            ("::ffff:0:0/96", "0.0.0.0/0"),
+            ("64:ff9b::a00:0/104", "10.0.0.0/8"),
+        ] {
+            assert!(refused(text).ends_with(&format!("write {instead}")), "{}", refused(text));
+        }
+        for range in ["::/0", "::/95", "10.0.0.0/8", "64:ff9b:1::/96", "::fffe:0:0/96"] {
+            assert!(range.parse::<AllowedPrivate>().is_ok(), "{range}");
         }
     }
 

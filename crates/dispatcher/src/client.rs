@@ -181,7 +181,8 @@ impl Client {
             Ok(status) => Outcome::of_answer(status, told(&seen.headers, &RETRY_AFTER), now),
             Err(cause) => Outcome::Failed(cause),
         };
-        let detail = cut.or_else(|| explanation(&outcome, &seen.headers));
+        let details: Vec<_> = cut.into_iter().chain(explanation(&outcome, &seen.headers)).collect();
+        let detail = (!details.is_empty()).then(|| clipped(&details.join("; ")));
         Ok(Answer { outcome, status: seen.status, head: seen.head, detail, split })
     }
 
@@ -206,17 +207,18 @@ fn connections(connector: &Connector) -> Http {
         .build(connector.clone())
 }
 
-fn told<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
-    headers.get(name).and_then(|value| value.to_str().ok())
+/// Every value of a header: it may have come more than once.
+fn told<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'h str> {
+    headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok())
 }
 
 /// What helps to understand an answer that is no success, beside its status and the first bytes of its body.
 fn explanation(outcome: &Outcome, headers: &HeaderMap) -> Option<String> {
     let Outcome::Declined { .. } = outcome else { return None };
-    let told =
-        [LOCATION, RETRY_AFTER, CONTENT_TYPE].map(|name| told(headers, &name).map(|value| format!("{name}: {value}")));
-    let told: Vec<_> = told.into_iter().flatten().collect();
-    (!told.is_empty()).then(|| clipped(&told.join(", ")))
+    let names = [LOCATION, RETRY_AFTER, CONTENT_TYPE];
+    let lines = names.iter().flat_map(|name| told(headers, name).map(move |value| format!("{name}: {value}")));
+    let lines: Vec<_> = lines.collect();
+    (!lines.is_empty()).then(|| lines.join(", "))
 }
 
 /// Reads a body to its end, which gives the connection back to the pool; keeps its first bytes.

@@ -57,7 +57,7 @@ counters! {
     released,
     /// Deliveries given back because nobody could be asked for the address of their endpoint: too many look-ups were not answered.
     put_off,
-    /// Deliveries given back for a second because other large bodies that were being sent had all the memory that there is for them.
+    /// Deliveries given back for a second because the large bodies that were being sent left their account no room in the memory that there is for them.
     put_off_large,
     /// Answers that asked for a later retry (Retry-After) and got it, a day later at most.
     wishes_followed,

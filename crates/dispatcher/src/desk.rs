@@ -4,8 +4,7 @@
 //!  worker ──set aside──▶ ( places ) ──take──▶ ( waiting, by endpoint ) ──permit──▶ sent
 //!                           full: left in `due`, for whoever leases next
 //! ```
-//! Places are bounded, in number and in bytes, and shared so that nobody can take them all: an endpoint may have as many as
-//! are still free. One that answers nothing ends up with half of them, the next such with half of the rest, and so on; what
+//! Places are bounded, in number and in bytes, and shared among endpoints so that nobody can take them all (`fairness.rs`). What
 //! finds no place waits in Postgres, as ever.
 //!
 //! Of the permits, all, each account's and each endpoint's, a quarter is left to what is leased, as long as there is something to
@@ -21,30 +20,26 @@
 mod waiting;
 
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use chrono::Utc;
-use database::{
-    Database,
-    due::{self, Leased},
-};
+use database::{Database, due::Leased};
 use fail::fail_point;
 use tokio::{
     runtime::Handle,
     sync::Notify,
     time::{Instant, timeout},
 };
-use tracing::warn;
 use vocabulary::EndpointId;
 
 use crate::{
-    dispatcher::DispatchError,
-    in_flight::{InFlight, Share},
+    in_flight::{InFlight, Portion},
     send::Sender,
     settings::Settings,
+    unsent::give_back,
 };
 use waiting::{LONGEST_WAIT, MOVES_WITHIN, Waiting};
 
@@ -136,8 +131,8 @@ impl Desk {
             return;
         }
         let late = waiting.late(Instant::now() + *needed);
-        let share = if waiting.has_all_permits { Share::All } else { Share::OfDesk };
-        for (leased, ends, permit) in waiting.next(|leased| in_flight.try_take(leased, share)) {
+        let portion = if waiting.has_all_permits { Portion::All } else { Portion::OfDesk };
+        for (leased, ends, permit) in waiting.next(|leased| in_flight.try_take(leased, portion)) {
             runtime.spawn(sender.clone().send(leased, permit, ends, self.clone()));
         }
         drop(waiting);
@@ -167,15 +162,21 @@ impl Desk {
         Hold(self)
     }
 
-    /// Hears what a lease has brought: whether all the room there was, and of which endpoints. Who had no room may have more.
-    pub(crate) fn hear(&self, is_behind: bool, leased: &HashSet<EndpointId>, had_room: impl Fn(&EndpointId) -> bool) {
+    /// Hears what a lease has brought: whether all the room there was, and of which endpoints, with their accounts. Who had no room
+    /// may have more; of whom it is not known whose he is, that is asked without an account.
+    pub(crate) fn hear(
+        &self,
+        is_behind: bool,
+        leased: &HashMap<EndpointId, String>,
+        had_room: impl Fn(&EndpointId, Option<&String>) -> bool,
+    ) {
         let mut waiting = self.waiting();
         waiting.is_behind = is_behind;
         waiting.has_all_permits = leased.is_empty();
         if !is_behind {
-            waiting.owing.retain(|endpoint| !had_room(endpoint));
+            waiting.owing.retain(|endpoint, account| !had_room(endpoint, account.as_ref()));
         }
-        waiting.owing.extend(leased.iter().cloned());
+        waiting.owing.extend(leased.iter().map(|(endpoint, account)| (endpoint.clone(), Some(account.clone()))));
     }
 
     /// Gives back whatever waits for endpoints that are to be left alone. They get places again once they were leased from.
@@ -203,28 +204,5 @@ impl Drop for Hold<'_> {
     fn drop(&mut self) {
         self.0.waiting().is_held = false;
         self.0.send_what_may();
-    }
-}
-
-/// Gives leases back under which nothing was sent: due again after a pause.
-///
-/// # Errors
-/// When Postgres cannot be asked: then they end by themselves.
-pub(crate) async fn release<B>(
-    database: &Database,
-    unused: &[Leased<B>],
-    pause: Duration,
-) -> Result<(), DispatchError> {
-    if unused.is_empty() {
-        return Ok(());
-    }
-    let connection = database.connection().await?;
-    Ok(due::release(&connection, unused, pause).await?)
-}
-
-/// Likewise, for whoever goes on anyhow: what is not given back ends by itself.
-pub(crate) async fn give_back<B>(database: &Database, unused: &[Leased<B>], pause: Duration) {
-    if let Err(away) = release(database, unused, pause).await {
-        warn!(error = &away as &dyn std::error::Error, "leases cannot be given back; they are waited for to end");
     }
 }

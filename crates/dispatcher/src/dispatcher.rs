@@ -1,11 +1,15 @@
 //! The loop: a step, `dispatch_due`, plus a pause.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use chrono::Utc;
 use database::{
-    Database, DatabaseError, QueryError,
-    due::{self, Body, LeaseRequest, Leased, Room},
+    Database,
+    due::{self, Body, LeaseRequest, Leased},
 };
 use fail::fail_point;
 use tokio::{
@@ -24,7 +28,8 @@ use crate::{
     back_off::BackOff,
     client::Client,
     counters::Counters,
-    desk::{Desk, give_back, release},
+    desk::Desk,
+    error::DispatchError,
     fetcher::{Fetcher, Wanted},
     foreign::Foreign,
     in_flight::{InFlight, Permit, Rooms},
@@ -35,10 +40,12 @@ use crate::{
     send::Sender,
     settings::Settings,
     targets::Targets,
+    unsent::{give_back, release},
 };
 
-/// How often the loop looks for retries, and for what there was no room for: each look has its price.
-const LOOK_AT_MOST_EVERY: Duration = Duration::from_millis(5);
+mod pause;
+
+use pause::{LOOK_AT_MOST_EVERY, Pause};
 
 /// Leases deliveries, sends them, has the results recorded.
 pub struct Dispatcher {
@@ -63,26 +70,16 @@ pub struct Dispatched {
     pub leased: usize,
 }
 
-/// Why a step leased nothing.
-#[derive(Debug, thiserror::Error)]
-pub enum DispatchError {
-    /// No connection.
-    #[error("deliveries cannot be leased without a connection")]
-    Connect(#[from] DatabaseError),
-    /// The statement failed.
-    #[error("deliveries cannot be leased")]
-    Query(#[from] QueryError),
-}
-
 /// What a step found due.
+#[derive(Default)]
 struct Found {
     taken: Vec<Taken<Body>>,
-    /// Of whom something was leased. It is among what was taken, or given back already.
-    endpoints: HashSet<EndpointId>,
+    /// Of whom something was leased, and their accounts. It is among what was taken, or given back already.
+    endpoints: HashMap<EndpointId, String>,
     /// Whether as much is due as there was room for.
     fills_room: bool,
-    /// Whether more may be due of an account that has its share.
-    hides_some: bool,
+    /// Of whom more may be due, because they have their share.
+    full_accounts: HashSet<String>,
 }
 
 /// A delivery and the right to send it, until `ends`.
@@ -90,27 +87,6 @@ pub(crate) struct Taken<B> {
     pub(crate) leased: Leased<B>,
     pub(crate) permit: Permit,
     pub(crate) ends: Instant,
-}
-
-/// What the loop waits for after a step, beside a word from outside.
-struct Pause {
-    /// Whatever is said.
-    at_least: Duration,
-    at_most: Duration,
-    /// A permit that is given back ends it: the step saw too little room to tell whether more is due.
-    for_room: bool,
-}
-
-impl Pause {
-    /// There may be more to lease.
-    const NONE: Self = Self { at_least: Duration::ZERO, at_most: Duration::ZERO, for_room: false };
-
-    /// Retries have waited for longer than that already, and without it thousands of them were leased as fast as permits
-    /// come back, a handful at a time, while others wait for Postgres.
-    fn after(taken: &[Taken<Body>]) -> Self {
-        let are_retries = taken.iter().all(|taken| taken.leased.attempts > 0);
-        Self { at_least: if are_retries { LOOK_AT_MOST_EVERY } else { Duration::ZERO }, ..Self::NONE }
-    }
 }
 
 impl Dispatcher {
@@ -193,8 +169,9 @@ impl Dispatcher {
                     back_off.reset();
                     pause
                 }
-                Err(away) => {
-                    error!(error = &away as &dyn std::error::Error, "Postgres is away; dispatching pauses");
+                Err(failed) => {
+                    let held_up_by = failed.held_up_by();
+                    error!(error = &failed as &dyn std::error::Error, "{held_up_by}; dispatching pauses");
                     Pause { at_most: back_off.next(), ..Pause::NONE }
                 }
             };
@@ -207,8 +184,11 @@ impl Dispatcher {
                 () = self.room_is_made(), if pause.for_room => {}
             }
         }
-        if let Err(away) = self.release(self.desk.clear()).await {
-            error!(error = &away as &dyn std::error::Error, "what was handed over is sent once its leases have ended");
+        if let Err(failed) = self.release(self.desk.clear()).await {
+            error!(
+                error = &failed as &dyn std::error::Error,
+                "what was handed over is sent once its leases have ended"
+            );
         }
         if timeout(self.lease, self.settled()).await.is_err() {
             error!("stopped before every result was recorded; these deliveries will be sent again");
@@ -218,7 +198,7 @@ impl Dispatcher {
     async fn step(&mut self, stop: &CancellationToken) -> Result<Pause, DispatchError> {
         let hold = self.desk.hold();
         let rooms = self.rooms();
-        let Found { taken, endpoints, fills_room, hides_some } = self.lease_due(&rooms).await?;
+        let Found { taken, endpoints, fills_room, full_accounts } = self.lease_due(&rooms).await?;
         drop(hold);
         if stop.is_cancelled() {
             self.release(taken.into_iter().map(|taken| taken.leased).collect()).await?;
@@ -227,7 +207,12 @@ impl Dispatcher {
         // Without room nobody has looked, and nothing is known of what is due.
         if rooms.all.all > 0 {
             let full = rooms.full();
-            self.desk.hear(fills_room, &endpoints, |endpoint| !hides_some && !full.contains(endpoint));
+            // Of whom it is not known whose he is, an account that is full may be.
+            let account_is_full = |account: Option<&String>| {
+                account.map_or(!full_accounts.is_empty(), |account| full_accounts.contains(account))
+            };
+            let had_room = |id: &EndpointId, account: Option<&String>| !account_is_full(account) && !full.contains(id);
+            self.desk.hear(fills_room, &endpoints, had_room);
         }
         if !endpoints.is_empty() {
             let pause = Pause::after(&taken);
@@ -235,7 +220,7 @@ impl Dispatcher {
             return Ok(pause);
         }
         let connection = self.database.connection().await?;
-        let next = due::next_due(&connection).await?.unwrap_or(self.poll);
+        let next = due::next_due(&connection).await.map_err(DispatchError::NextDue)?.unwrap_or(self.poll);
         Ok(Pause { at_most: next.min(self.poll), for_room: rooms.are_scarce(), ..Pause::NONE })
     }
 
@@ -253,28 +238,29 @@ impl Dispatcher {
     /// in Postgres.
     async fn lease_due(&self, rooms: &Rooms) -> Result<Found, DispatchError> {
         if rooms.all.all == 0 {
-            return Ok(Found { taken: Vec::new(), endpoints: HashSet::new(), fills_room: false, hides_some: false });
+            return Ok(Found::default());
         }
         let connection = self.database.connection().await?;
         let ends = Instant::now() + self.lease;
-        let room = Room { all: rooms.all.all.min(self.batch), retries: rooms.all.retries.min(self.batch) };
+        let room = rooms.all.within(self.batch);
         let Rooms { per_endpoint, per_account, .. } = *rooms;
         let (busy, busy_accounts, lease) = (&rooms.busy, &rooms.busy_accounts, self.lease);
         let request = LeaseRequest { room, per_endpoint, busy, per_account, busy_accounts, lease };
-        let leased = due::lease(&connection, &request).await?;
+        let leased = due::lease(&connection, &request).await.map_err(DispatchError::Lease)?;
         drop(connection);
         self.counters.leased.add(leased.len());
         if !leased.is_empty() {
             fail_point!("dispatcher-after-lease");
         }
-        let endpoints = leased.iter().map(|leased| leased.endpoint_id.clone()).collect();
-        let (fills_room, hides_some) = (leased.len() >= rooms.all.all, rooms.hide_some(&leased));
+        let whose = |leased: &Leased<Body>| (leased.endpoint_id.clone(), leased.target.account_id.clone());
+        let endpoints = leased.iter().map(whose).collect();
+        let (fills_room, full_accounts) = (leased.len() >= rooms.all.all, rooms.full_accounts(&leased));
         let take = |leased: Leased<Body>| {
             let permit = self.in_flight.take(&leased);
             Taken { leased, permit, ends }
         };
         let taken = self.leave_to_others(leased).await.into_iter().map(take).collect();
-        Ok(Found { taken, endpoints, fills_room, hides_some })
+        Ok(Found { taken, endpoints, fills_room, full_accounts })
     }
 
     /// Gives back what others have the key for, and hands out the rest.
@@ -302,7 +288,8 @@ impl Dispatcher {
                     tokio::spawn(self.sender.clone().send(leased.with(body), permit, ends, self.desk.clone()));
                 }
                 Body::Left { format, bytes } => {
-                    let which = Which { event_id: leased.event_id, format, bytes };
+                    let account_id = leased.target.account_id.clone();
+                    let which = Which { account_id, event_id: leased.event_id, format, bytes };
                     wanted.entry(which).or_default().push(Taken { leased, permit, ends });
                 }
             }

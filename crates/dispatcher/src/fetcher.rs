@@ -14,11 +14,12 @@ use tokio::{
 use tracing::error;
 
 use crate::{
-    desk::{Desk, give_back},
+    desk::Desk,
     dispatcher::Taken,
     large_bodies::{LargeBodies, PAUSE, Which},
     send::Sender,
     settings::Settings,
+    unsent::put_off,
 };
 
 /// What a step has leased, by what is to be read for it. There are permits for all of it, so that is all that can wait.
@@ -53,9 +54,12 @@ impl Fetcher {
         while let Some(wanted) = self.wanted.recv().await {
             let mut unsent = Vec::new();
             for (which, taken) in wanted {
-                unsent.extend(self.fetch(&which, taken).await);
+                unsent.extend(self.fetch(&which, taken).await.into_iter().map(|taken| (taken.leased, taken.permit)));
             }
-            self.put_off(unsent).await;
+            if !unsent.is_empty() {
+                put_off(&self.database, unsent, PAUSE).await;
+                self.desk.send_what_may();
+            }
         }
     }
 
@@ -78,7 +82,7 @@ impl Fetcher {
             }
             Err(unread) => {
                 counters.released.add(taken.len());
-                error!(event.id = %which.event_id, error = &unread as &dyn std::error::Error, "a large body cannot be read; its deliveries are put off");
+                error!(event.id = %which.event_id, error = &unread as &dyn std::error::Error, "the deliveries of a large body are put off");
                 taken
             }
         }
@@ -86,16 +90,5 @@ impl Fetcher {
 
     fn send(&self, Taken { leased, permit, ends }: Taken<()>, body: &Bytes) {
         tokio::spawn(self.sender.clone().send(leased.with(body.clone()), permit, ends, self.desk.clone()));
-    }
-
-    /// Their places in flight are kept until the leases are given back, so that what is put off counts as on the way.
-    async fn put_off(&self, unsent: Vec<Taken<()>>) {
-        if unsent.is_empty() {
-            return;
-        }
-        let (leased, permits): (Vec<_>, Vec<_>) = unsent.into_iter().map(|taken| (taken.leased, taken.permit)).unzip();
-        give_back(&self.database, &leased, PAUSE).await;
-        drop(permits);
-        self.desk.send_what_may();
     }
 }

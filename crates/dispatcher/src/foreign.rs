@@ -1,10 +1,10 @@
 //! Endpoints that are left to other processes: what is sealed in them is sealed under a master key that this one was not
-//! given.
+//! given, or their account has a range that this one cannot read.
 //!
-//! Another may have it, while a master key is replaced or after a slip of the pen. So this is no attempt: nothing is sent,
-//! nothing is recorded, and the lease is given back. For a while nothing more of such an endpoint is leased here, so that
-//! those who have the key find its deliveries free, and this process its room for others. If nobody has the key, deliveries
-//! stay pending and due, and `latchhook doctor` names them.
+//! Another may have the key, while a master key is replaced or after a slip of the pen; another may be of a later version. So
+//! this is no attempt: nothing is sent, nothing is recorded, and the lease is given back. For a while nothing more of such an
+//! endpoint is leased here, so that those who can send find its deliveries free, and this process its room for others. If
+//! nobody can, deliveries stay pending and due; what no key opens, `latchhook doctor` names.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,9 +15,9 @@ use database::{
 };
 use tokio::time::Instant;
 use tracing::error;
-use vocabulary::{EndpointId, MasterKey};
+use vocabulary::{EndpointId, MasterKey, chain};
 
-use crate::left_alone::LeftAlone;
+use crate::{address::CidrError, granted::Granted, left_alone::LeftAlone};
 
 /// How long an endpoint is left alone: what is leased in vain once in so long is no burden, and whoever has sealed it anew
 /// waits no longer.
@@ -36,11 +36,17 @@ impl Foreign {
 
     /// Leaves alone, from `now` on, whose of these deliveries are for others. That is said once in each pause.
     pub(crate) fn note<B>(&self, deliveries: &[Leased<B>], now: Instant, wall: DateTime<Utc>) {
-        for leased in deliveries.iter().filter(|leased| self.lacks_key_of(&leased.target, wall)) {
-            if self.left_alone.leave(&leased.endpoint_id, now, PAUSE) {
-                say(&leased.endpoint_id);
+        for Leased { endpoint_id, target, .. } in deliveries {
+            let Some(lack) = self.lack(target, wall) else { continue };
+            if self.left_alone.leave(endpoint_id, now, PAUSE) {
+                say(endpoint_id, &target.account_id, &lack);
             }
         }
+    }
+
+    fn lack(&self, target: &Target, wall: DateTime<Utc>) -> Option<Lack> {
+        let no_range = Granted::of(&target.allowed_private).err().map(Lack::Range);
+        no_range.or_else(|| self.lacks_key_of(target, wall).then_some(Lack::Key))
     }
 
     /// What is damaged is no matter of keys: nobody opens it, and an attempt says so. Nor is a secret that has ended.
@@ -50,12 +56,28 @@ impl Foreign {
     }
 }
 
-fn say(id: &EndpointId) {
+/// What this process lacks to send.
+#[derive(Debug, thiserror::Error)]
+enum Lack {
+    #[error(
+        "it is sealed under a master key that LATCHHOOK_MASTER_KEY does not name here; add that key behind the first one \
+         (latchhook master-key status counts what no key opens)"
+    )]
+    Key,
+    #[error(
+        "its account has a range that this version cannot read; run the version that gave it, or give the account's ranges \
+         anew (latchhook account set --allow-private)"
+    )]
+    Range(#[source] CidrError),
+}
+
+fn say(id: &EndpointId, account: &str, lack: &Lack) {
     error!(
         endpoint.id = %id,
+        account.id = account,
         pause_s = PAUSE.as_secs(),
-        "{id} is left to other processes: it is sealed under a master key that LATCHHOOK_MASTER_KEY does not name here; add \
-         that key behind the first one (latchhook master-key status counts what no key opens)"
+        "{id} is left to other processes: {}",
+        chain(lack)
     );
 }
 
@@ -76,6 +98,7 @@ mod tests {
             endpoint_id: id.parse().unwrap(),
             lease: 1,
             attempts: 0,
+            again: false,
             webhook_id: "msg".to_owned(),
             body: Bytes::new(),
             target: Arc::new(target),
@@ -89,8 +112,13 @@ mod tests {
         owed(id, Target { secrets: vec![secret], ..Target::default() })
     }
 
+    /// Likewise, of an account that has this range.
+    fn with_ranges(id: &str, secret: Vec<u8>, range: &str) -> Leased {
+        owed(id, Target { secrets: vec![secret], allowed_private: vec![range.to_owned()], ..Target::default() })
+    }
+
     #[test]
-    fn who_needs_another_key_is_left_alone_and_nobody_else_is() {
+    fn who_needs_another_key_or_another_version_is_left_alone_and_nobody_else_is() {
         let (own, another) = (key(), key());
         let sealed = |by: &MasterKey, id: &str| by.seal(&format!("endpoint:{id}"), b"secret");
         let with_access =
@@ -102,6 +130,8 @@ mod tests {
             owed("e3", with_access),
             with_secret("moved", sealed(&own, "e1")),
             with_secret("cut", sealed(&another, "cut")[..10].to_vec()),
+            with_ranges("e4", sealed(&own, "e4"), "10.0.0.0/99"),
+            with_ranges("e5", sealed(&own, "e5"), "10.0.0.0/8"),
         ];
         let now = Instant::now();
         let left_alone = Arc::default();
@@ -110,7 +140,7 @@ mod tests {
 
         let mut noted = left_alone.among(&deliveries, now);
         noted.sort();
-        assert_eq!(noted, ["e2", "e3"].map(|id| id.parse().unwrap()));
+        assert_eq!(noted, ["e2", "e3", "e4"].map(|id| id.parse().unwrap()));
         assert_eq!(left_alone.closed(now), noted.into_iter().collect());
     }
 }

@@ -1,8 +1,11 @@
 //! What is being sent just now, and how much more may be.
 //!
 //! Three limits: over all, for each account, and for each endpoint, so that a customer who hangs holds his own share and nobody
-//! else's, however many endpoints he has. Of each limit retries get half at most: that is the share reserved for first attempts. What was answered no longer counts
-//! there, but it counts until it is recorded, so that a slow Postgres slows the sending down and nothing piles up in memory.
+//! else's, however many endpoints he has. What an account may have depends on what the others have (`fairness.rs`); a lease may be
+//! for any number of accounts, so it may have half of what is free, as one newcomer might.
+//!
+//! Of each limit retries get half at most: that is reserved for first attempts. What was answered no longer counts there, but it
+//! counts until it is recorded, so that a slow Postgres slows the sending down and nothing piles up in memory.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -14,13 +17,17 @@ use database::due::{Leased, Room};
 use tokio::sync::Notify;
 use vocabulary::EndpointId;
 
+use crate::fairness::share;
+
+mod rooms;
+
+pub(crate) use rooms::Rooms;
+
 /// How much there may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Limits {
     /// Sent just now.
     pub(crate) in_flight: usize,
-    /// Of these, for one account.
-    pub(crate) per_account: usize,
     /// Of these, to one endpoint.
     pub(crate) per_endpoint: usize,
     /// Sent just now, or answered and not recorded yet.
@@ -70,34 +77,20 @@ pub(crate) enum Full {
 
 /// How much of the limits one may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Share {
+pub(crate) enum Portion {
     /// All but a quarter, which is left to what is leased.
     OfDesk,
     /// All.
     All,
 }
 
-impl Share {
+impl Portion {
     fn of(self, limit: usize) -> usize {
         match self {
             Self::OfDesk => (limit - limit.div_ceil(4)).max(1),
             Self::All => limit,
         }
     }
-}
-
-/// What may be leased now.
-#[derive(Debug)]
-pub(crate) struct Rooms {
-    pub(crate) all: Room,
-    pub(crate) per_account: Room,
-    /// For whom something is being sent.
-    pub(crate) busy_accounts: Vec<(String, Room)>,
-    pub(crate) per_endpoint: Room,
-    /// Who is being sent to, or has no room for another reason.
-    pub(crate) busy: Vec<(EndpointId, Room)>,
-    /// Of these, those that no permit which is given back makes room for.
-    closed: HashSet<EndpointId>,
 }
 
 impl InFlight {
@@ -107,13 +100,13 @@ impl InFlight {
     }
 
     pub(crate) fn rooms(&self) -> Rooms {
-        let (load, Limits { per_account, per_endpoint, .. }) = (self.load(), self.limits);
+        let (load, limits) = (self.load(), self.limits);
         Rooms {
-            all: load.room(self.limits, Share::All),
-            per_account: Count::default().room(per_account),
-            busy_accounts: rooms_of(&load.accounts, per_account),
-            per_endpoint: Count::default().room(per_endpoint),
-            busy: rooms_of(&load.endpoints, per_endpoint),
+            all: load.room_of_lease(limits),
+            per_account: load.room_of_account(Count::default(), limits, Portion::All),
+            busy_accounts: rooms_of(&load.accounts, |own| load.room_of_account(own, limits, Portion::All)),
+            per_endpoint: Count::default().room(limits.per_endpoint),
+            busy: rooms_of(&load.endpoints, |own| own.room(limits.per_endpoint)),
             closed: HashSet::new(),
         }
     }
@@ -123,15 +116,15 @@ impl InFlight {
         self.add(self.load(), leased)
     }
 
-    /// Takes a permit for a first attempt, if this share of the limits is not used up.
-    pub(crate) fn try_take(self: &Arc<Self>, leased: &Leased, share: Share) -> Result<Permit, Full> {
-        let load = self.load();
-        if load.room(self.limits, share).all == 0 {
+    /// Takes a permit for a first attempt, if this portion of the limits is not used up.
+    pub(crate) fn try_take(self: &Arc<Self>, leased: &Leased, portion: Portion) -> Result<Permit, Full> {
+        let (load, limits) = (self.load(), self.limits);
+        if load.room(limits, portion).all == 0 {
             return Err(Full::ForAll);
         }
         let (account, endpoint) = load.counts(leased);
-        let Limits { per_account, per_endpoint, .. } = self.limits;
-        if account.room(share.of(per_account)).all == 0 || endpoint.room(share.of(per_endpoint)).all == 0 {
+        let of_account = load.room_of_account(account, limits, portion);
+        if of_account.all == 0 || endpoint.room(portion.of(limits.per_endpoint)).all == 0 {
             return Err(Full::ForEndpoint);
         }
         Ok(self.add(load, leased))
@@ -142,7 +135,7 @@ impl InFlight {
             in_flight: self.clone(),
             endpoint_id: leased.endpoint_id.clone(),
             account_id: leased.target.account_id.clone(),
-            retry: leased.attempts > 0,
+            retry: leased.is_retry(),
             is_answered: false,
         };
         load.add(&permit);
@@ -171,42 +164,8 @@ impl InFlight {
 }
 
 /// What each of them can have still.
-fn rooms_of<K: Clone>(counts: &HashMap<K, Count>, limit: usize) -> Vec<(K, Room)> {
-    counts.iter().map(|(id, count)| (id.clone(), count.room(limit))).collect()
-}
-
-impl Rooms {
-    /// Nothing is to be leased of these endpoints.
-    pub(crate) fn without(mut self, closed: HashSet<EndpointId>) -> Self {
-        const NONE: Room = Room { all: 0, retries: 0 };
-        self.busy.retain(|(id, _)| !closed.contains(id));
-        self.busy.extend(closed.iter().map(|id| (id.clone(), NONE)));
-        self.closed = closed;
-        self
-    }
-
-    /// The endpoints of which nothing could have been leased, but for those whose account has all that it may have.
-    pub(crate) fn full(&self) -> HashSet<&EndpointId> {
-        self.busy.iter().filter(|(_, room)| room.all == 0).map(|(id, _)| id).collect()
-    }
-
-    /// Whether an account has all that it may have, with what was just leased: any of its endpoints may have more due then, and
-    /// which ones it has is not known here.
-    pub(crate) fn hide_some<B>(&self, leased: &[Leased<B>]) -> bool {
-        let mut counts: HashMap<&str, usize> = HashMap::new();
-        for leased in leased {
-            *counts.entry(&leased.target.account_id).or_default() += 1;
-        }
-        let has_all = |(id, room): &(String, Room)| counts.get(id.as_str()).copied().unwrap_or_default() >= room.all;
-        self.busy_accounts.iter().any(has_all) || counts.values().any(|count| *count >= self.per_account.all)
-    }
-
-    /// Whether the want of room may be why something due was not leased.
-    pub(crate) fn are_scarce(&self) -> bool {
-        let scarce = |room: &Room| room.all == 0 || room.retries == 0;
-        let any_account = self.busy_accounts.iter().any(|(_, room)| scarce(room));
-        any_account || scarce(&self.all) || self.busy.iter().any(|(id, room)| scarce(room) && !self.closed.contains(id))
-    }
+fn rooms_of<K: Clone>(counts: &HashMap<K, Count>, room: impl Fn(Count) -> Room) -> Vec<(K, Room)> {
+    counts.iter().map(|(id, count)| (id.clone(), room(*count))).collect()
 }
 
 impl Permit {
@@ -245,11 +204,20 @@ impl Load {
         self.all.all == 0 && self.unrecorded == 0
     }
 
-    /// Within a share of the limit, and within what may wait to be recorded.
-    fn room(&self, limits: Limits, share: Share) -> Room {
-        let Room { all, retries } = self.all.room(share.of(limits.in_flight));
+    /// Within a portion of the limit, and within what may wait to be recorded.
+    fn room(&self, limits: Limits, portion: Portion) -> Room {
         let unrecorded = limits.unrecorded.saturating_sub(self.unrecorded + self.all.all);
-        Room { all: all.min(unrecorded), retries: retries.min(unrecorded) }
+        self.all.room(portion.of(limits.in_flight)).within(unrecorded)
+    }
+
+    /// For all whom it is for together.
+    fn room_of_lease(&self, limits: Limits) -> Room {
+        self.room(limits, Portion::All).within(share(limits.in_flight, self.all.all))
+    }
+
+    /// Of an account that has so many.
+    fn room_of_account(&self, own: Count, limits: Limits, portion: Portion) -> Room {
+        own.room(portion.of(share(limits.in_flight, self.all.all - own.all)))
     }
 
     /// What there is for the account and the endpoint of a delivery.

@@ -4,6 +4,10 @@
 //! gigabytes, also where all are of one event. So these are read by themselves, one after the other, each once however many
 //! deliveries have it, within a budget of bytes. A body has its part of the budget for as long as anybody holds it.
 //!
+//! Accounts share the budget (`fairness.rs`), so that customers who take large bodies and do not answer hold up their own account.
+//! A body that is larger than half of it, and so than any share, is read when there is as much room as it takes, or all: beside
+//! it there is never room for a second of that kind.
+//!
 //! What finds no room is given back at once, and is due again a little later: small deliveries need its place in flight.
 
 use std::{
@@ -14,57 +18,52 @@ use std::{
 
 use bytes::Bytes;
 use database::{Database, QueryError, bodies};
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::Instant,
-};
+use tokio::time::Instant;
 use tracing::warn;
 use uuid::Uuid;
 
-use crate::{dispatcher::DispatchError, pauses::Pauses};
+use crate::{error::DispatchError, fairness::share, pauses::Pauses};
 
 /// How long what found no room is left alone.
 pub(crate) const PAUSE: Duration = Duration::from_secs(1);
 
-/// How often it is said that there was no room: with a backlog it is so every second.
+/// How often it is said of an account that there was no room: with a backlog it is so every second.
 const SAID_EVERY: Duration = Duration::from_secs(60);
 
 /// Which body.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Which {
+    /// Whose event it is, and whose are all who want it.
+    pub(crate) account_id: String,
     pub(crate) event_id: Uuid,
     pub(crate) format: String,
     pub(crate) bytes: u32,
 }
 
+/// Those that somebody has.
+type Held = HashMap<Which, Weak<Vec<u8>>>;
+
 /// Reads them, and knows those that are in memory.
 pub(crate) struct LargeBodies {
     database: Database,
-    budget: Arc<Semaphore>,
-    limit: u32,
-    held: Mutex<HashMap<Which, Weak<Held>>>,
-    said: Pauses<()>,
-}
-
-/// A body in memory, with its part of the budget.
-struct Held {
-    body: Vec<u8>,
-    _part: OwnedSemaphorePermit,
+    budget: usize,
+    held: Mutex<Held>,
+    said: Pauses<String>,
 }
 
 /// What a delivery has of it.
-struct Shared(Arc<Held>);
+struct Shared(Arc<Vec<u8>>);
 
 impl AsRef<[u8]> for Shared {
     fn as_ref(&self) -> &[u8] {
-        &self.0.body
+        &self.0
     }
 }
 
 impl LargeBodies {
-    pub(crate) fn new(database: Database, limit: u32) -> Self {
+    pub(crate) fn new(database: Database, budget: usize) -> Self {
         let (held, said) = Default::default();
-        Self { database, budget: Arc::new(Semaphore::new(limit as usize)), limit, held, said }
+        Self { database, budget, held, said }
     }
 
     /// The body: as somebody has it already, or read now; `None` when there is no room. For one who asks at a time.
@@ -72,39 +71,86 @@ impl LargeBodies {
     /// # Errors
     /// When Postgres cannot be asked, or has no such body.
     pub(crate) async fn body(&self, which: &Which) -> Result<Option<Bytes>, DispatchError> {
-        if let Some(held) = self.held().get(which).and_then(Weak::upgrade) {
-            return Ok(Some(Bytes::from_owner(Shared(held))));
+        if let Some(body) = self.held().get(which).and_then(Weak::upgrade) {
+            return Ok(Some(Bytes::from_owner(Shared(body))));
         }
-        // One that is larger than the budget takes all of it, so that it can be sent when it is alone.
-        let part = self.budget.clone().try_acquire_many_owned(which.bytes.min(self.limit));
-        let Ok(part) = part else { return Ok(None) };
+        if !has_room(&self.held(), which, self.budget) {
+            return Ok(None);
+        }
         let connection = self.database.connection().await?;
-        let body = bodies::find(&connection, which.event_id, &which.format).await?.ok_or(QueryError::NotFound)?;
-        let held = Arc::new(Held { body, _part: part });
-        self.held().insert(which.clone(), Arc::downgrade(&held));
-        Ok(Some(Bytes::from_owner(Shared(held))))
+        let body = bodies::find(&connection, which.event_id, &which.format).await;
+        let body = Arc::new(body.and_then(|body| body.ok_or(QueryError::NotFound)).map_err(DispatchError::Body)?);
+        self.held().insert(which.clone(), Arc::downgrade(&body));
+        Ok(Some(Bytes::from_owner(Shared(body))))
     }
 
     /// Says that there was no room, now and then.
     pub(crate) fn say_full(&self, which: &Which, deliveries: usize, now: Instant) {
-        if !self.said.begin((), now, SAID_EVERY) {
+        let Which { account_id, event_id, bytes, .. } = which;
+        if !self.said.begin(account_id.clone(), now, SAID_EVERY) {
             return;
         }
         warn!(
-            event.id = %which.event_id,
-            body.bytes = which.bytes,
+            account.id = account_id,
+            event.id = %event_id,
+            body.bytes = bytes,
             pause_s = PAUSE.as_secs(),
-            "{deliveries} deliveries of {} bytes each are put off: other large bodies that are being sent have the {} bytes that \
-             there are for them",
-            which.bytes,
-            self.limit
+            "{deliveries} deliveries of account {account_id}, of {bytes} bytes each, are put off: with the large bodies that are \
+             being sent it has its share of {} bytes",
+            self.budget
         );
     }
 
-    /// Those that somebody has.
-    fn held(&self) -> MutexGuard<'_, HashMap<Which, Weak<Held>>> {
+    fn held(&self) -> MutexGuard<'_, Held> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        held.retain(|_, held| held.strong_count() > 0);
+        held.retain(|_, body| body.strong_count() > 0);
         held
+    }
+}
+
+fn has_room(held: &Held, wanted: &Which, budget: usize) -> bool {
+    let (mut own, mut others) = (0, 0);
+    for Which { account_id, bytes, .. } in held.keys() {
+        let whose = if *account_id == wanted.account_id { &mut own } else { &mut others };
+        *whose += *bytes as usize;
+    }
+    let bytes = wanted.bytes as usize;
+    let is_larger_than_any_share = bytes > share(budget, 0);
+    own + bytes <= share(budget, others) || is_larger_than_any_share && own + others + bytes.min(budget) <= budget
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of an account, a body of so many bytes.
+    fn body_of(account: &str, bytes: u32) -> Which {
+        Which { account_id: account.to_owned(), event_id: Uuid::now_v7(), format: "full".to_owned(), bytes }
+    }
+
+    /// Whether there is room for a body in 100 bytes, while these are held.
+    fn has_room_beside(held: &[(&str, u32)], account: &str, bytes: u32) -> bool {
+        let held = held.iter().map(|(account, bytes)| (body_of(account, *bytes), Weak::new())).collect();
+        has_room(&held, &body_of(account, bytes), 100)
+    }
+
+    #[test]
+    fn an_account_has_half_of_the_bytes_that_the_others_leave() {
+        assert!(has_room_beside(&[], "acme", 50));
+        assert!(has_room_beside(&[("acme", 30)], "acme", 20));
+        assert!(!has_room_beside(&[("acme", 30)], "acme", 21));
+
+        assert!(has_room_beside(&[("acme", 30), ("acme", 20)], "other", 25));
+        assert!(!has_room_beside(&[("acme", 30), ("acme", 20)], "other", 26));
+    }
+
+    #[test]
+    fn what_is_larger_than_any_share_waits_until_there_is_room_for_it_or_nobody_has_any() {
+        assert!(has_room_beside(&[("acme", 20), ("other", 20)], "acme", 60));
+        assert!(!has_room_beside(&[("acme", 20), ("other", 21)], "acme", 60));
+
+        assert!(has_room_beside(&[], "acme", 1000));
+        assert!(!has_room_beside(&[("other", 1)], "acme", 1000));
+        assert!(!has_room_beside(&[("acme", 1000)], "other", 1), "there is nothing left");
     }
 }

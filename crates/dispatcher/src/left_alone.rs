@@ -1,4 +1,4 @@
-//! Endpoints that are left alone for a while, because nothing can be sent to them from here: their key is lacking
+//! Endpoints that are left alone for a while, because nothing can be sent to them from here: their key is lacking, say
 //! (`foreign.rs`), or nobody could be asked for their address (`put_off.rs`).
 //!
 //! Meanwhile nothing of theirs is leased here, and what is handed over is given back: so they take no room from others.

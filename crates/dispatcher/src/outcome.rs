@@ -104,13 +104,17 @@ impl Outcome {
         "access",
     ];
 
-    /// Reads an answer that came whole. `retry_after` is the header's value.
-    pub fn of_answer(status: StatusCode, retry_after: Option<&str>, now: DateTime<Utc>) -> Self {
+    /// Reads an answer that came whole, or of which the head is enough. `retry_after` are that header's values.
+    pub fn of_answer<'v>(
+        status: StatusCode,
+        retry_after: impl IntoIterator<Item = &'v str>,
+        now: DateTime<Utc>,
+    ) -> Self {
         if status.is_success() {
             return Self::Delivered;
         }
-        let retry_after = retry_after.filter(|_| speaks_of_overload(status));
-        Self::Declined { status, retry_after: retry_after.and_then(|value| wish(value, now)) }
+        let retry_after = if speaks_of_overload(status) { wish(retry_after, now) } else { None };
+        Self::Declined { status, retry_after }
     }
 
     /// The outcome in one word of a bounded set; written to `attempts.outcome`.
@@ -161,7 +165,7 @@ pub fn judge(outcome: &Outcome, attempts: u32, schedule: &Schedule, give_up_on: 
     let is_last = |status: &StatusCode| give_up_on.iter().any(|last| u16::try_from(*last) == Ok(status.as_u16()));
     let wish = match outcome {
         Outcome::Delivered => return Next::Delivered,
-        Outcome::Declined { status, .. } if is_last(status) => return Next::Abandoned,
+        Outcome::Declined { status, .. } if is_last(status) => return Next::GivenUp,
         Outcome::Declined { retry_after, .. } => retry_after.unwrap_or_default(),
         Outcome::Failed(_) => Duration::ZERO,
     };
@@ -188,7 +192,7 @@ mod tests {
     fn after(outcome: &Outcome, attempts: u32, random: f64) -> Option<Duration> {
         match judge(outcome, attempts, &Schedule::default(), &[], random) {
             Next::Retry { after } => Some(after),
-            Next::Delivered | Next::Abandoned => None,
+            Next::Delivered | Next::Abandoned | Next::GivenUp => None,
         }
     }
 
@@ -217,7 +221,7 @@ mod tests {
     /// Whatever it asks for, and wherever the delivery stands. What is no answer at all is none of them.
     #[test]
     fn only_an_answer_that_the_endpoint_gives_up_on_is_the_last_before_the_schedule_has_ended() {
-        let last = |outcome: &Outcome| judge(outcome, 0, &Schedule::default(), &[400, 422], 0.0) == Next::Abandoned;
+        let last = |outcome: &Outcome| judge(outcome, 0, &Schedule::default(), &[400, 422], 0.0) == Next::GivenUp;
 
         assert!(last(&answer(400, None)) && last(&answer(422, Some("60"))));
         for status in [300, 399, 401, 404, 421, 423, 429, 500] {
@@ -249,6 +253,21 @@ mod tests {
         for nothing in ["-1", "+60", "1.5", "60 s", "soon", "", "Fri, 31 Feb 2026 08:51:37 GMT"] {
             assert_eq!(seconds(nothing, 0), 5, "{nothing:?}");
         }
+    }
+
+    #[test]
+    fn of_several_wishes_the_latest_counts_in_one_header_or_in_two_and_what_cannot_be_read_costs_none() {
+        let now = "2026-11-06T08:49:37Z".parse().unwrap();
+        let seconds = |values: &[&'static str]| {
+            let outcome = Outcome::of_answer(StatusCode::SERVICE_UNAVAILABLE, values.iter().copied(), now);
+            after(&outcome, 0, 0.0).unwrap().as_secs()
+        };
+
+        assert_eq!([seconds(&["60", "120"]), seconds(&["120", "60"]), seconds(&["60, 120"])], [120; 3]);
+        assert_eq!(seconds(&["60", "Fri, 06 Nov 2026 08:51:37 GMT"]), 120);
+        assert_eq!(seconds(&["Friday, 06-Nov-26 08:51:37 GMT, 60, Fri, 06 Nov 2020 08:51:37 GMT"]), 120);
+        assert_eq!(seconds(&["soon", "", "120", "-1"]), 120);
+        assert_eq!([seconds(&[]), seconds(&["0", "1"]), seconds(&["60", "99999999999"])], [5, 5, 24 * 3600]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! A ping: a test event for one endpoint, sent as a delivery is sent, that nobody owes and nobody records.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use database::{attempts::Recorded, due::Leased, endpoints::Target};
@@ -12,39 +12,52 @@ use crate::{
     attempt::Attempter,
     client::{Answer, Client, detail},
     outcome::Cause,
-    settings::Settings,
+    schedule::Schedule,
     targets::Targets,
 };
 
-/// Sends a ping to an endpoint, enabled or not: signed by its secrets, with what its requests carry, within the deadline of
-/// any attempt. Its id begins with `ping_`, so that no customer takes it for a delivery.
-pub async fn ping(
-    client: Client,
-    master: MasterKey,
-    endpoint_id: &EndpointId,
-    target: Target,
-    now: DateTime<Utc>,
-) -> Recorded {
-    let Settings { deadline, schedule, .. } = Settings::default();
-    let attempter = Attempter { targets: Targets::new(Arc::new(master)), client, deadline, schedule };
+/// What it takes to ping.
+pub struct Ping {
+    /// What sends.
+    pub client: Client,
+    /// What opens the endpoint's secrets.
+    pub master: MasterKey,
+    /// What it may take, as any attempt of the fleet ([`crate::Settings::deadline`]).
+    pub deadline: Duration,
+}
+
+impl Ping {
+    /// Sends a ping to an endpoint, enabled or not: signed by its secrets, with what its requests carry. Its id begins with
+    /// `ping_`, so that no customer takes it for a delivery.
+    pub async fn send(self, endpoint_id: &EndpointId, target: Target, now: DateTime<Utc>) -> Recorded {
+        let Self { client, master, deadline } = self;
+        // Nothing follows from how it ends.
+        let schedule = Schedule::default();
+        let attempter = Attempter { targets: Targets::new(Arc::new(master)), client, deadline, schedule };
+        let ping = event(endpoint_id, target, now);
+        let began = Instant::now();
+        let answer = attempter.send(&ping, now).await;
+        let answer = answer.unwrap_or_else(|no_place| Answer::without_request(Cause::Dns, detail(&no_place)));
+        attempter.judge(ping, answer, now, began.elapsed()).0
+    }
+}
+
+fn event(endpoint_id: &EndpointId, target: Target, now: DateTime<Utc>) -> Leased {
     let timestamp = now.to_rfc3339_opts(SecondsFormat::Secs, true);
     let body =
         format!(r#"{{"type":"latchhook.ping","timestamp":"{timestamp}","data":{{"endpoint_id":"{endpoint_id}"}}}}"#);
-    let ping = Leased {
+    Leased {
         event_id: Uuid::nil(),
         endpoint_id: endpoint_id.clone(),
         lease: 0,
         attempts: 0,
+        again: false,
         webhook_id: format!("ping_{:032x}", rand::random::<u128>()),
         body: body.into(),
         target: Arc::new(target),
         gate: None,
         lane: None,
-    };
-    let began = Instant::now();
-    let answer = attempter.send(&ping, now).await;
-    let answer = answer.unwrap_or_else(|no_place| Answer::without_request(Cause::Dns, detail(&no_place)));
-    attempter.judge(ping, answer, now, began.elapsed()).0
+    }
 }
 
 #[cfg(test)]
@@ -68,7 +81,8 @@ mod tests {
             access: Some(seal(&access.to_json())),
             ..Target::default()
         };
-        ping(client, master, &"bot".parse().unwrap(), target, Utc::now()).await
+        let ping = Ping { client, master, deadline: Duration::from_secs(15) };
+        ping.send(&"bot".parse().unwrap(), target, Utc::now()).await
     }
 
     #[tokio::test]

@@ -16,7 +16,7 @@ use tokio::{
 };
 use tracing::{error, warn};
 
-use crate::{desk::give_back, in_flight::Permit, left_alone::LeftAlone, pauses::Pauses, resolver::NoPlace};
+use crate::{in_flight::Permit, left_alone::LeftAlone, pauses::Pauses, resolver::NoPlace, unsent::put_off};
 
 /// Longer than a place is waited for, so that what waits in vain takes up little of what is on the way.
 pub(crate) const PAUSE: Duration = Duration::from_secs(5);
@@ -24,11 +24,8 @@ pub(crate) const PAUSE: Duration = Duration::from_secs(5);
 /// How often it is said of an account: one that has names enough which do not answer puts off hundreds of deliveries a minute.
 const SAID_EVERY: Duration = Duration::from_secs(60);
 
-/// A delivery whose lease is to be given back. It counts as not recorded until that is done.
-pub(crate) struct Unasked {
-    leased: Leased,
-    permit: Permit,
-}
+/// A delivery whose lease is to be given back.
+type Unasked = (Leased, Permit);
 
 /// Puts deliveries off, and says so now and then.
 pub(crate) struct PutOff {
@@ -47,7 +44,7 @@ impl PutOff {
         self.say(&leased, no_place, now);
         let is_news = self.left_alone.leave(&leased.endpoint_id, now, PAUSE);
         permit.answered();
-        if self.to_release.send(Unasked { leased, permit }).is_err() {
+        if self.to_release.send((leased, permit)).is_err() {
             error!("who gives leases back is gone; a delivery that was put off waits for its lease to end");
         }
         is_news
@@ -73,13 +70,10 @@ impl PutOff {
 
 /// Gives back what is put off, until nobody can put off any more: in one statement whatever was put off while the last one ran,
 /// `batch` at most.
-pub(crate) async fn release_all(database: Database, mut put_off: UnboundedReceiver<Unasked>, batch: usize) {
-    let mut unasked = Vec::new();
-    while put_off.recv_many(&mut unasked, batch).await > 0 {
-        let (leased, permits): (Vec<_>, Vec<_>) =
-            unasked.drain(..).map(|Unasked { leased, permit }| (leased, permit)).unzip();
-        give_back(&database, &leased, PAUSE).await;
-        drop(permits);
+pub(crate) async fn release_all(database: Database, mut unasked: UnboundedReceiver<Unasked>, batch: usize) {
+    let mut next = Vec::new();
+    while unasked.recv_many(&mut next, batch).await > 0 {
+        put_off(&database, next.drain(..), PAUSE).await;
     }
 }
 

@@ -46,8 +46,8 @@ pub(crate) struct Ended {
     pub(crate) target: Arc<Target>,
     /// The gate of its endpoint, if that has one.
     pub(crate) gate: Option<Gate>,
-    /// Whether its delivery had failed before.
-    pub(crate) is_retry: bool,
+    /// Whether its delivery had failed before, since it was last made due.
+    pub(crate) failed_before: bool,
     /// Given back when this is dropped.
     pub(crate) _permit: Permit,
 }

@@ -4,9 +4,8 @@
 //! a runtime has so many of them and no more. So look-ups have places, and each keeps its place until it has really ended.
 //! Whoever asks for a name that is being asked for waits for that same answer: a name never has more than one place.
 //!
-//! An account has a quarter of the places at most. So names that never answer hold up the account whose they are, and nobody
-//! else before four accounts have so many. Who finds no place has asked nobody: that says nothing of his name, and is no
-//! attempt.
+//! Accounts share the places (`fairness.rs`), so that names that never answer hold up the account whose they are. Who finds no
+//! place has asked nobody: that says nothing of his name, and is no attempt.
 //!
 //! It gives no time to live, and nothing here keeps an answer: once it is there, the next connection asks again.
 
@@ -26,7 +25,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use crate::asker::Asker;
+use crate::{asker::Asker, fairness::share};
 
 /// How much is asked for, and waited for.
 #[derive(Debug, Clone, Copy)]
@@ -49,11 +48,6 @@ impl Default for Bounds {
 }
 
 impl Bounds {
-    /// How many places one account may have.
-    pub(crate) fn share(self) -> usize {
-        (self.places / 4).max(1)
-    }
-
     /// Well below the deadline: where nobody was asked, that is to be known before it.
     fn waits(self, asker: &Asker) -> Duration {
         self.place_within.min(asker.patience / 3)
@@ -62,13 +56,10 @@ impl Bounds {
     /// Whether one look-up more may begin, for this account.
     fn admit(self, under_way: &HashMap<String, UnderWay>, account: &str) -> Result<(), NoPlace> {
         let own = under_way.values().filter(|look_up| look_up.account == account).count();
-        if own >= self.share() {
-            return Err(NoPlace::ForTheAccount(own));
+        if own < share(self.places, under_way.len() - own) {
+            return Ok(());
         }
-        if under_way.len() >= self.places {
-            return Err(NoPlace::ForAnybody(self.places));
-        }
-        Ok(())
+        Err(if own > 0 { NoPlace::ForTheAccount(own) } else { NoPlace::ForAnybody(self.places) })
     }
 }
 
@@ -119,7 +110,8 @@ pub enum NoPlace {
     ForAnybody(usize),
     /// Of this account alone.
     #[error(
-        "{0} other names of the same account are being asked for and none of them is answered; it may have no more at once"
+        "{0} other names of the same account are being asked for and none of them is answered; no more than that could be asked \
+         for besides, and these are left to other accounts"
     )]
     ForTheAccount(usize),
 }

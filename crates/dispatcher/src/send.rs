@@ -45,7 +45,7 @@ impl Sender {
             drop(permit);
             return desk.send_what_may();
         }
-        let (gate, is_retry, now, began) = (leased.gate, leased.attempts > 0, Utc::now(), Instant::now());
+        let (gate, failed_before, now, began) = (leased.gate, leased.attempts > 0, Utc::now(), Instant::now());
         let answer = match self.attempter.send(&leased, now).await {
             Ok(answer) => answer,
             Err(no_place) => return self.put_off(leased, no_place, permit, &desk),
@@ -60,7 +60,7 @@ impl Sender {
         permit.answered();
         desk.send_what_may();
         self.counters.count(&outcome, recorded.next);
-        let ended = Ended { recorded, outcome, target, gate, is_retry, _permit: permit };
+        let ended = Ended { recorded, outcome, target, gate, failed_before, _permit: permit };
         let recorder = if ended.recorded.lane.is_some() { &self.ended_in_lane } else { &self.ended };
         if recorder.send(ended).is_err() {
             error!("the recorder is gone; a delivery will be sent again");

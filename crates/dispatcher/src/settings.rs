@@ -10,16 +10,17 @@ const RECORDED_A_SECOND: f64 = 80.0;
 /// How a dispatcher works.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// Deliveries that this process sends at the same time, half of them for one account at most; fewer where the slack is short, because what is not
-    /// recorded when its lease ends is sent again.
+    /// Deliveries that this process sends at the same time, half of what others leave for one account; fewer where the slack is
+    /// short, because what is not recorded when its lease ends is sent again.
     pub in_flight: usize,
     /// Of these, to one endpoint; never more than a quarter of what may be sent.
     pub per_endpoint: usize,
     /// Deliveries that one statement leases, and attempts that one records, at most.
     pub batch: usize,
     /// Bytes of large bodies that are in memory at one time: of those that do not come with their leases
-    /// ([`database::due::LARGEST_BROUGHT`]). Each counts once, however many deliveries have it; one that is larger is sent alone.
-    pub large_bytes: u32,
+    /// ([`database::due::LARGEST_BROUGHT`]). Each counts once, however many deliveries have it. An account has half of what others
+    /// leave; a body that is larger than half of all is sent when there is room for it, one that is larger than all alone.
+    pub large_bytes: usize,
     /// What one attempt may take, from the name's resolution to the last byte of the answer.
     pub deadline: Duration,
     /// How much longer than the deadline a lease is: the time to record the result before somebody else sends again.
@@ -66,7 +67,7 @@ impl Settings {
         let unrecorded = (for_recording * RECORDED_A_SECOND).ceil().max(1.0) as usize;
         let in_flight = self.in_flight.min(unrecorded.div_ceil(2));
         let per_endpoint = self.per_endpoint.min(in_flight.div_ceil(4));
-        Limits { in_flight, per_account: in_flight.div_ceil(2), per_endpoint, unrecorded }
+        Limits { in_flight, per_endpoint, unrecorded }
     }
 }
 
@@ -78,8 +79,8 @@ mod tests {
     fn the_shorter_the_slack_the_less_is_on_the_way() {
         let with = |slack| Settings { slack: Duration::from_secs(slack), ..Settings::default() }.limits();
 
-        assert_eq!(with(15), Limits { in_flight: 256, per_account: 128, per_endpoint: 64, unrecorded: 900 });
-        assert_eq!(with(2), Limits { in_flight: 60, per_account: 30, per_endpoint: 15, unrecorded: 120 });
-        assert_eq!(with(0), Limits { in_flight: 1, per_account: 1, per_endpoint: 1, unrecorded: 1 });
+        assert_eq!(with(15), Limits { in_flight: 256, per_endpoint: 64, unrecorded: 900 });
+        assert_eq!(with(2), Limits { in_flight: 60, per_endpoint: 15, unrecorded: 120 });
+        assert_eq!(with(0), Limits { in_flight: 1, per_endpoint: 1, unrecorded: 1 });
     }
 }

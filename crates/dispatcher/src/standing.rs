@@ -80,9 +80,10 @@ impl Ended {
     }
 
     /// Whether the head of a lane has failed again. That says only that its lane is stuck: with some dozens of those the circuit
-    /// would open again and again, and hold up all other lanes.
+    /// would open again and again, and hold up all other lanes. What a person has made due has not failed since: else an endpoint
+    /// that is enabled and still fails would have failures, and none to begin with.
     fn is_stuck(&self) -> bool {
-        self.outcome != Outcome::Delivered && self.recorded.lane.is_some() && self.is_retry
+        self.outcome != Outcome::Delivered && self.recorded.lane.is_some() && self.failed_before
     }
 
     /// Whether it is a failure that speaks against the endpoint by itself.

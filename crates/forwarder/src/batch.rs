@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
 use database::outbox::{HEADERS, Waiting};
-use providers::{Provider, ProviderError};
+use providers::{Door, Provider, ProviderError, TooLarge};
 use queue::Directory;
 use serde_json::Value;
 use vocabulary::{RawEvent, SourceId};
@@ -27,8 +27,8 @@ enum Fault {
     UnknownSource(String),
     #[error(transparent)]
     UnknownProvider(#[from] ProviderError),
-    #[error("the body has {bytes} bytes, and {provider} never sends more than {most}")]
-    TooLarge { bytes: i32, provider: Provider, most: usize },
+    #[error("{0}: give it a larger --max-body and retry, or delete the row")]
+    TooLarge(#[from] TooLarge),
     #[error("headers must be one JSON object of texts, of at most {HEADERS} characters")]
     Headers,
     #[error("the header {0:?} is no text")]
@@ -63,33 +63,33 @@ impl Batch {
 
 fn raw_event(row: Waiting, directory: &Directory, received_at: DateTime<Utc>) -> Result<RawEvent, Fault> {
     let known = row.source_id.parse().ok().and_then(|id: SourceId| directory.get_key_value(&id));
-    let (source_id, provider) = known.ok_or(Fault::UnknownSource(row.source_id))?;
-    let provider: Provider = provider.parse()?;
-    let most = provider.body_limit();
-    let body = row.body.filter(|body| body.len() <= most);
-    let body = body.ok_or(Fault::TooLarge { bytes: row.body_bytes, provider, most })?;
-    let headers = kept(&row.headers, provider.about().kept_headers)?;
+    let (source_id, listed) = known.ok_or(Fault::UnknownSource(row.source_id))?;
+    let door = listed.provider.parse::<Provider>()?.door(listed.body_limit, &listed.settings);
+    let bytes = usize::try_from(row.body_bytes).unwrap_or_default();
+    door.check(bytes)?;
+    // One that was not read is larger than any source may take.
+    let body = row.body.ok_or(TooLarge { bytes, most: door.most })?;
+    let headers = kept(&row.headers, &door)?;
     Ok(RawEvent { source_id: source_id.clone(), received_at, headers, body: body.into() })
 }
 
-/// The headers that the provider needs later, names in lower case; all of them where that is for a source's settings to say,
-/// which are sealed. All are looked at, so that a mistake in one shows before it matters.
-fn kept(json: &str, names: &[&str]) -> Result<Vec<(String, String)>, Fault> {
+/// The headers that the provider needs later. All are looked at, so that a mistake in one shows before it matters.
+fn kept(json: &str, door: &Door<'_>) -> Result<Vec<(String, String)>, Fault> {
     let short = Some(json).filter(|json| json.chars().count() <= HEADERS);
     let Some(Ok(Value::Object(headers))) = short.map(serde_json::from_str) else { return Err(Fault::Headers) };
-    let mut kept = Vec::new();
-    for (name, value) in headers {
-        let Value::String(value) = value else { return Err(Fault::HeaderNoText(name)) };
-        let name = name.to_ascii_lowercase();
-        if names.is_empty() || names.contains(&name.as_str()) {
-            kept.push((name, value));
-        }
-    }
-    Ok(kept)
+    let texts = headers.into_iter().map(|(name, value)| match value {
+        Value::String(value) => Ok((name, value)),
+        _ => Err(Fault::HeaderNoText(name)),
+    });
+    let texts: Vec<(String, String)> = texts.collect::<Result<_, _>>()?;
+    Ok(door.keep(texts.iter().map(|(name, value)| (name.as_str(), value.as_str()))))
 }
 
 #[cfg(test)]
 mod tests {
+    use queue::Listed;
+    use serde_json::Map;
+
     use super::*;
 
     fn row(id: i64, source_id: &str, key: Option<&str>) -> Waiting {
@@ -104,8 +104,8 @@ mod tests {
     }
 
     fn sort(rows: Vec<Waiting>) -> Batch {
-        let directory = Directory::from([("wa".parse().unwrap(), "whatsapp".to_owned())]);
-        Batch::sort(rows, &directory, DateTime::UNIX_EPOCH)
+        let listed = Listed { provider: "whatsapp".to_owned(), body_limit: None, settings: Map::new() };
+        Batch::sort(rows, &Directory::from([("wa".parse().unwrap(), listed)]), DateTime::UNIX_EPOCH)
     }
 
     #[test]
@@ -139,17 +139,13 @@ mod tests {
         let most = Provider::WhatsApp.body_limit();
         assert_eq!(
             reasons(vec![large]),
-            [format!("the body has 99000000 bytes, and whatsapp never sends more than {most}")]
+            [format!(
+                "the body has 99000000 bytes, of {most} that this source takes: give it a larger --max-body and retry, or \
+                 delete the row"
+            )]
         );
         let shape = "headers must be one JSON object of texts, of at most 65536 characters";
         assert_eq!(reasons(["[]", "null", "1e999", &long].map(headers).to_vec()), [shape; 4]);
         assert_eq!(reasons(vec![headers("{\"x-hub\": 1}")]), ["the header \"x-hub\" is no text"]);
-    }
-
-    #[test]
-    fn the_headers_that_the_provider_needs_are_kept_under_names_in_lower_case() {
-        let json = r#"{"X-Kept": "1", "other": "2"}"#;
-
-        assert_eq!(kept(json, &["x-kept"]), Ok(vec![("x-kept".to_owned(), "1".to_owned())]));
     }
 }

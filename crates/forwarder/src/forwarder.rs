@@ -9,8 +9,7 @@ use database::{
 };
 use diesel_async::AsyncConnection;
 use fail::fail_point;
-use producer::{Producer, ProducerSettings};
-use providers::Provider;
+use producer::{BODY_LIMITS, Producer, ProducerSettings};
 use queue::{Inbound, Redis, Snapshots};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -137,7 +136,7 @@ fn tell(step: &Result<Step, ForwardError>, was_in_trouble: bool) -> bool {
     step.is_err()
 }
 
+/// Of a body that is larger than any source may take it is enough to know that it is.
 fn bounds() -> Bounds {
-    let largest = Provider::ALL.iter().map(|provider| provider.body_limit()).max().unwrap_or_default();
-    Bounds { rows: ROWS, bytes: BYTES, body: i32::try_from(largest).unwrap_or(i32::MAX) }
+    Bounds { rows: ROWS, bytes: BYTES, body: i32::try_from(*BODY_LIMITS.end()).unwrap_or(i32::MAX) }
 }

@@ -76,6 +76,16 @@ impl Certificate {
         self.until
     }
 
+    /// From when it holds.
+    pub(crate) fn from(&self) -> DateTime<Utc> {
+        self.from
+    }
+
+    /// The DNS names that it is for, in lower case.
+    pub(crate) fn names(&self) -> &[String] {
+        &self.names
+    }
+
     /// Whether it is for one of these DNS names, which are written in lower case. Its common name is not looked at.
     pub(crate) fn is_of(&self, names: &[&str]) -> bool {
         self.names.iter().any(|name| names.contains(&name.as_str()))

@@ -160,7 +160,7 @@ mod tests {
     #[test]
     fn the_secret_is_kept_with_no_raw_event_and_a_sample_has_it_where_it_is_asked_for_alone() {
         let source = with_settings(source(), &json!({"header": "x-secret"}));
-        assert_eq!(Provider::Dialog360.kept_headers(&source), Vec::<&str>::new());
+        assert_eq!(Provider::Dialog360.door(None, &source.settings).kept_headers, Vec::<&str>::new());
 
         let stamp = Sample { id: "abc123", now: at(1_800_000_000) };
         let in_url = Provider::Dialog360.sample(&self::source(), &stamp).unwrap();

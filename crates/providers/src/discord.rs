@@ -8,15 +8,16 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Deserialize;
+use serde_json::{Map, Value};
 use vocabulary::{Item, RawEvent, Source};
 
 use crate::{
-    About, Answer, Request, Verdict,
-    json::{Fault, Fields, canonical},
+    About, Answer, Request, SecretForm, Verdict,
+    json::{Fault, Fields},
     public::Scheme,
     rules::Rules,
     signature::{Doubt, MALFORMED, fresh, from_hex, one_of, only, usable, verdict},
-    single::{self, Single, rfc3339, sha256},
+    single::{self, Single, rfc3339},
 };
 
 /// Discord's interactions and webhook events.
@@ -60,6 +61,11 @@ impl Rules for Discord {
         verdict(believe(source, request))
     }
 
+    fn secret_form(&self, _settings: &Map<String, Value>, secret: &str) -> SecretForm {
+        let is_key = from_hex(secret).is_some_and(|key| Scheme::Ed25519.takes(&key));
+        SecretForm::must(is_key, "it is not 64 hexadecimal digits")
+    }
+
     /// `PING` of either kind.
     fn greeting(&self, _source: &Source, request: &Request<'_>) -> Option<Answer> {
         match serde_json::from_slice(request.body).ok()? {
@@ -87,6 +93,10 @@ impl Rules for Discord {
             Some(_) => webhook_event(body),
             None => interaction(body),
         })
+    }
+
+    fn can_sign(&self, _source: &Source) -> bool {
+        false
     }
 }
 
@@ -118,8 +128,7 @@ fn interaction(body: &Fields<'_>) -> Result<Single, Fault> {
 fn webhook_event(body: &Fields<'_>) -> Result<Single, Fault> {
     let event = body.required_fields("event")?;
     let kind = event.required_text("type")?;
-    let said = body.get("event").map(serde_json::Value::from).unwrap_or_default();
-    let key = body.key("event", format!("event:{}", sha256(canonical(&said))))?;
+    let key = body.key("event", format!("event:{}", event.hash_of_all_but(&[])))?;
     Ok(Single { key, kind: kind.to_owned(), occurred_at: event.get("timestamp").and_then(rfc3339) })
 }
 

@@ -3,19 +3,22 @@
 //! The id of a delivery stands in a header that nothing signs: who has seen one genuine request can send its body again under
 //! another id. GitHub signs no time either, so that is the same for whoever takes its webhooks; TLS is what keeps requests
 //! from being seen.
+//!
+//! By default GitHub sends a form whose `payload` is the JSON. It is taken all the same, and kept as the form that it is.
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use secrecy::ExposeSecret;
 use serde_json::json;
 use vocabulary::{Item, RawEvent, Source};
 
 use crate::{
     About, Request, Sample, Verdict,
+    hex_headers::HexHmac,
     request::Signed,
     rules::Rules,
-    signature::HexHmac,
-    single::{self, Single, header_key, kept},
+    single::{self, Single, form_value, header_key, kept},
 };
 
 /// GitHub's webhooks.
@@ -30,7 +33,7 @@ const ABOUT: About = About {
     title: "GitHub",
     page: "https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries",
     secret: "the Secret of the webhook, which you choose there",
-    url: "github.com, your repository or organisation, Settings, Webhooks, Payload URL; Content type must be application/json",
+    url: "github.com, your repository or organisation, Settings, Webhooks, Payload URL; best with Content type application/json",
     verify_token: None,
     signature: "X-Hub-Signature-256: HMAC-SHA256 of the body, hexadecimal",
     key: "the header X-GitHub-Delivery, which a redelivery keeps",
@@ -51,14 +54,16 @@ impl Rules for GitHub {
     }
 
     fn split(&self, _source: &Source, raw_event: &RawEvent) -> Vec<Item> {
-        single::split(raw_event, |body| {
+        let payload = form_value(&raw_event.body, "payload").map(Bytes::from);
+        let event = single::members(payload.as_ref().unwrap_or(&raw_event.body), |body| {
             let event = kept(raw_event, EVENT).unwrap_or_default();
             let kind = match body.loose_text("action") {
                 Some(action) => format!("{event}.{action}"),
                 None => event.to_owned(),
             };
             Ok(Single { key: header_key(raw_event, DELIVERY)?, kind, occurred_at: None })
-        })
+        });
+        single::one(raw_event, event)
     }
 
     fn sample(&self, source: &Source, sample: &Sample<'_>) -> Option<Signed> {
@@ -99,6 +104,34 @@ mod tests {
 
         assert_eq!(event.key.as_str(), "72d3162e-cc78-11e3-81ab-4c9367dc0958");
         assert_eq!(event.kind, "issues.opened");
+    }
+
+    #[test]
+    fn an_event_in_a_form_is_the_event_that_its_payload_is() {
+        let headers = [(DELIVERY, "72d3162e"), (EVENT, "issues")];
+        let form = "payload=%7B%22action%22%3A%22opened%22%2C%22issue%22%3A%7B%22title%22%3A%22a%26b%22%7D%7D";
+
+        let event = event(Provider::GitHub, &raw_event(&headers, form));
+
+        assert_eq!((event.key.as_str(), &event.kind[..]), ("72d3162e", "issues.opened"));
+        assert_eq!(event.raw, form);
+    }
+
+    #[test]
+    fn what_looks_like_a_form_inside_of_json_is_text() {
+        let body = r#"{"action":"opened","issue":{"title":"&payload=%7B%22action%22%3A%22deleted%22%7D&"}}"#;
+
+        let event = event(Provider::GitHub, &raw_event(&[(DELIVERY, "72d3162e"), (EVENT, "issues")], body));
+
+        assert_eq!(event.kind, "issues.opened");
+    }
+
+    #[test]
+    fn a_body_that_is_no_object_does_not_cost_the_event_that_its_headers_name() {
+        for body in ["", "[1]", "payload=x", "payload=", "hello"] {
+            let event = event(Provider::GitHub, &raw_event(&[(DELIVERY, "72d3162e"), (EVENT, "push")], body));
+            assert_eq!((event.key.as_str(), &event.kind[..], &event.raw[..]), ("72d3162e", "push", body.as_bytes()));
+        }
     }
 
     #[test]

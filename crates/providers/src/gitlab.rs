@@ -16,11 +16,11 @@
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use vocabulary::{Item, RawEvent, Source};
 
 use crate::{
-    About, Request, Sample, Verdict,
+    About, Request, Sample, SecretForm, Verdict,
     json::{Fault, Fields},
     request::Signed,
     rules::Rules,
@@ -68,8 +68,12 @@ impl Rules for GitLab {
         verdict(believe(source, request))
     }
 
+    fn secret_form(&self, _settings: &Map<String, Value>, secret: &str) -> SecretForm {
+        if secret.starts_with(SIGNING) { standard_webhooks::hmac_form(secret) } else { SecretForm::Usual }
+    }
+
     fn split(&self, _source: &Source, raw_event: &RawEvent) -> Vec<Item> {
-        single::split(raw_event, |body| {
+        single::split_by_header(raw_event, |body| {
             let is_signed = raw_event.headers.iter().any(|(name, _)| name == ID);
             let key = header_key(raw_event, if is_signed { ID } else { IDEMPOTENCY_KEY });
             Ok(Single { key: key.map_err(explained)?, kind: kind(raw_event, body), occurred_at: None })
@@ -232,6 +236,14 @@ mod tests {
     }
 
     #[test]
+    fn a_body_that_is_no_object_does_not_cost_the_event_that_its_headers_name() {
+        for body in ["", "[1]", "hello"] {
+            let event = event(Provider::GitLab, &raw_event(&[(IDEMPOTENCY_KEY, "1"), (EVENT, "Push Hook")], body));
+            assert_eq!((event.key.as_str(), &event.kind[..], &event.raw[..]), ("1", "Push Hook", body.as_bytes()));
+        }
+    }
+
+    #[test]
     fn without_its_key_or_with_two_an_event_is_rejected_with_what_is_missing_and_since_when_it_is_sent() {
         let others = [("x-gitlab-webhook-uuid", "a"), ("x-gitlab-event-uuid", "b"), (TOKEN, "secret token")];
         let twice = [(IDEMPOTENCY_KEY, "a"), (IDEMPOTENCY_KEY, "b")];
@@ -256,7 +268,7 @@ mod tests {
             let sample = Provider::GitLab.sample(&source, &stamp).unwrap();
             let request = Request::posted(&sample.headers, &sample.body, stamp.now);
             assert_eq!(Provider::GitLab.verify(&source, &request), Verdict::Genuine, "{secret}");
-            assert!(!Provider::GitLab.kept_headers(&source).contains(&TOKEN));
+            assert!(!Provider::GitLab.door(None, &source.settings).kept_headers.contains(&TOKEN));
         }
     }
 }

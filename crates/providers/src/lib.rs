@@ -2,6 +2,7 @@
 //!
 //! * [`Provider`]: one of those that we know, and the only door to the rest of this crate.
 //! * [`Request`], [`Verdict`], [`Handshake`], [`Answer`]: what the producer asks before it takes a raw event in.
+//! * [`Door`]: what every door asks of bytes and headers before it takes a raw event in.
 //! * [`Provider::split`]: what the worker asks: a raw event's items, each an event or the [`reason`] why not.
 //! * [`About`]: what people are told of a provider: where its secret is found, how long it repeats itself.
 //!
@@ -14,13 +15,17 @@ mod about;
 mod certificate;
 mod dialog360;
 mod discord;
+mod door;
+mod form;
 mod generic;
 mod github;
 mod gitlab;
+mod hex_headers;
 mod json;
 mod mailgun;
 mod messenger;
 mod meta;
+mod named;
 mod paddle;
 mod paypal;
 #[cfg(any(test, fuzzing))]
@@ -42,15 +47,21 @@ mod telegram;
 mod testing;
 mod twilio;
 mod whatsapp;
+mod zoom;
 
-use std::{fmt, str::FromStr};
+use std::fmt;
 
+use chrono::{DateTime, Utc};
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 use vocabulary::{Item, RawEvent, Source};
 
 pub use about::About;
 pub use certificate::{Certificate, CertificateError};
-pub use request::{Answer, Handshake, Request, Sample, Verdict};
+pub use door::{Door, TooLarge};
+pub use form::SecretForm;
+pub use named::ProviderError;
+pub use request::{Answer, Handshake, NoSample, Request, Sample, Signed, Verdict};
 pub use settings::{Setting, SettingsError};
 
 use rules::Rules;
@@ -114,13 +125,8 @@ providers! {
     Mailgun => mailgun::Mailgun,
     /// PayPal's webhooks.
     PayPal => paypal::PayPal,
-}
-
-/// Why a text names no provider.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{given:?} is no provider that latchhook knows: use one of {known}", known = known_providers())]
-pub struct ProviderError {
-    given: String,
+    /// Zoom's webhooks.
+    Zoom => zoom::Zoom,
 }
 
 impl Provider {
@@ -170,19 +176,9 @@ impl Provider {
         self.rules().thanks(request)
     }
 
-    /// The headers worth keeping with a raw event of this source, in lower case: where its settings name headers, these.
-    pub fn kept_headers(self, source: &Source) -> Vec<&str> {
-        self.rules().kept_headers(source)
-    }
-
     /// The largest body that it sends, in bytes.
     pub fn body_limit(self) -> usize {
         self.about().body_limit
-    }
-
-    /// The largest body that is taken of this source, in bytes: its own limit, or what its provider sends at most.
-    pub fn body_limit_of(self, source: &Source) -> usize {
-        source.body_limit.map_or(self.body_limit(), |own| own as usize)
     }
 
     /// Splits a raw event into its items, in the order in which they stand in it.
@@ -203,49 +199,39 @@ impl Provider {
         self.rules().check_settings(settings)
     }
 
-    /// A request as the provider would send it, signed with the source's first secret: what `source test` sends. `None`
-    /// where only the provider itself can sign, and where the source has no secret.
-    pub fn sample(self, source: &Source, stamp: &Sample<'_>) -> Option<request::Signed> {
-        self.rules().sample(source, stamp)
+    /// Checks of settings that [`Provider::check_settings`] has taken whether they are of any use at this moment.
+    ///
+    /// # Errors
+    /// Says which certificate has ended, or begins later.
+    pub fn check_dates(self, settings: &Map<String, Value>, now: DateTime<Utc>) -> Result<(), SettingsError> {
+        self.rules().check_dates(settings, now)
+    }
+
+    /// The setting that is the URL that the sender was given, where that is part of what is signed: a source that has another
+    /// takes nothing.
+    pub fn signed_url(self) -> Option<&'static str> {
+        self.rules().signed_url()
+    }
+
+    /// What can be said of a secret of a source with these settings, by its form alone. Is to be asked before it is kept: one
+    /// that is no key would have each webhook answered 401, and nobody would know why.
+    pub fn secret_form(self, settings: &Map<String, Value>, secret: &SecretString) -> SecretForm {
+        self.rules().secret_form(settings, secret.expose_secret())
+    }
+
+    /// A request as the provider would send it, signed with the source's first secret: what `source test` sends.
+    ///
+    /// # Errors
+    /// When only the sender can sign, or the secret is of no use.
+    pub fn sample(self, source: &Source, stamp: &Sample<'_>) -> Result<Signed, NoSample> {
+        let rules = self.rules();
+        let sample = rules.can_sign(source).then(|| rules.sample(source, stamp)).ok_or(NoSample::OnlyTheSenders)?;
+        sample.ok_or(NoSample::Unusable)
     }
 }
 
 impl fmt::Display for Provider {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for Provider {
-    type Err = ProviderError;
-
-    fn from_str(text: &str) -> Result<Self, ProviderError> {
-        let named = Self::ALL.iter().find(|provider| provider.as_str() == text);
-        named.copied().ok_or_else(|| ProviderError { given: text.chars().take(80).collect() })
-    }
-}
-
-fn known_providers() -> String {
-    Provider::ALL.iter().map(|provider| provider.as_str()).collect::<Vec<_>>().join(", ")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_provider_is_found_by_the_name_it_goes_by() {
-        for provider in Provider::ALL {
-            assert_eq!(provider.to_string().parse(), Ok(*provider));
-        }
-    }
-
-    #[test]
-    fn an_unknown_name_is_answered_with_the_known_ones() {
-        let error = "whatsap".parse::<Provider>().unwrap_err();
-
-        let known: Vec<_> = Provider::ALL.iter().map(|provider| provider.as_str()).collect();
-        let expected = format!("\"whatsap\" is no provider that latchhook knows: use one of {}", known.join(", "));
-        assert_eq!(error.to_string(), expected);
     }
 }

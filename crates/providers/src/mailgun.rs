@@ -7,9 +7,11 @@
 //! * TLS is what keeps requests from being seen; nothing before us may log bodies.
 //! * Mailgun shows a client certificate, which a proxy before us can ask for (the page below says how).
 //! * Whoever acts upon an event, and pays for a wrong one, asks Mailgun's Events API for it by its id first.
+//! * Whoever would rather lose what an outage delays than take a request for so long sets a shorter `tolerance`.
 //!
 //! The key is the id of the event and not the token: the page does not say that a retry keeps its token, and an event that
-//! came twice under two keys would be two.
+//! came twice under two keys would be two. So two events under one token, one of which is forged, are not seen here: that
+//! takes a memory of tokens, and there is none at this door. Both are kept, each with its token, and can be compared.
 //!
 //! Webhooks of before 2018, which are forms, are not taken: their signature is nowhere where JSON has it.
 
@@ -23,7 +25,7 @@ use serde_json::{Value, json};
 use vocabulary::{Item, RawEvent, Source};
 
 use crate::{
-    About, Request, Sample, Verdict,
+    About, Request, Sample, Setting, Verdict,
     json::Json,
     request::Signed,
     rules::Rules,
@@ -34,9 +36,13 @@ use crate::{
 /// Mailgun's webhooks.
 pub(crate) struct Mailgun;
 
-/// What is sent again within eight hours may have the time of the first (the page does not say, and warns of too strict a
-/// check): with ten minutes, nothing would be taken of what an outage of a quarter of an hour has delayed.
-const TOLERANCE: TimeDelta = TimeDelta::hours(9);
+/// The setting for another.
+const TOLERANCE: &str = "tolerance";
+
+/// How far from now a time may be, in seconds, unless the source says another. What is sent again within eight hours has the
+/// time of the first, say others who take it (the page does not say, and warns of too strict a check): with ten minutes,
+/// nothing would be taken of what an outage of a quarter of an hour has delayed, and it would be lost.
+const NINE_HOURS: i64 = 9 * 3600;
 
 const ABOUT: About = About {
     name: "mailgun",
@@ -45,7 +51,7 @@ const ABOUT: About = About {
     secret: "the HTTP webhook signing key: app.mailgun.com, Settings, API security, HTTP webhook signing key",
     url: "app.mailgun.com, Send, Webhooks, Add webhook, URL",
     verify_token: None,
-    signature: "signature in the body: HMAC-SHA256 of a time and a token, hexadecimal; within 9 hours. The body is NOT signed: \
+    signature: "signature in the body: HMAC-SHA256 of a time and a token, hexadecimal; within 9 hours, or the setting tolerance. The body is NOT signed: \
                 whoever has seen one request can send any event with its signature",
     key: "event-data.id, which a retry keeps",
     // 5, 10 and 15 minutes, 1, 2 and 4 hours.
@@ -54,7 +60,14 @@ const ABOUT: About = About {
     kept_headers: &[],
     // It names no limit.
     body_limit: 3 * 1024 * 1024,
-    settings: &[],
+    settings: &[Setting {
+        name: TOLERANCE,
+        does: "seconds that a signature may be before or after now; 32400, which is 9 hours, unless it is said. With fewer, what \
+               Mailgun sends again after an outage is refused, and lost; with more, who has seen a request can use it longer",
+        expected: "60 to 86400 seconds",
+        needed: false,
+        takes: |value| value.as_i64().is_some_and(|seconds| (60..=86_400).contains(&seconds)),
+    }],
 };
 
 /// What of the body decides whether it is believed. A member that is there twice makes it unreadable.
@@ -112,7 +125,8 @@ fn believe(source: &Source, request: &Request<'_>) -> Result<(), Doubt> {
         Value::Number(number) => number.to_string(),
         _ => return Err(MALFORMED),
     };
-    fresh(&timestamp, request.now, TOLERANCE)?;
+    let tolerance = source.settings.get(TOLERANCE).and_then(Value::as_i64).unwrap_or(NINE_HOURS);
+    fresh(&timestamp, request.now, TimeDelta::seconds(tolerance))?;
     let tags: Vec<_> = [Some(signature), of_parent].into_iter().flatten().filter_map(|tag| from_hex(&tag)).collect();
     let parts = [timestamp.as_bytes(), token.as_bytes()];
     one_of(&secrets, |secret| tags.iter().any(|tag| signed(HMAC_SHA256, secret.as_bytes(), &parts, tag)))
@@ -120,9 +134,9 @@ fn believe(source: &Source, request: &Request<'_>) -> Result<(), Doubt> {
 
 /// Seconds since 1970, with a fraction.
 fn unix_time(value: &Json<'_>) -> Option<DateTime<Utc>> {
-    let Json::Number(seconds) = value else { return None };
+    let Json::Number(digits) = value else { return None };
     // The year 10000 is the first that RFC 3339 cannot say.
-    let seconds = seconds.as_f64().filter(|seconds| (0.0..253_402_300_800.0).contains(seconds))?;
+    let seconds: f64 = digits.parse().ok().filter(|seconds| (0.0..253_402_300_800.0).contains(seconds))?;
     DateTime::from_timestamp_micros((seconds * 1e6) as i64)
 }
 
@@ -131,7 +145,7 @@ mod tests {
     use super::*;
     use crate::{
         Provider, reason,
-        testing::{at, event, genuine_at, raw_event, rejection, source_of},
+        testing::{at, event, genuine_at, raw_event, rejection, source_of, with_settings},
     };
 
     /// Computed by this project, after Mailgun's page: it publishes none. Time and token are those of an example there.
@@ -164,6 +178,22 @@ mod tests {
             [-hours - 1, -hours, 0, hours, hours + 1].map(|apart| believed(&with(&right()), SIGNED_AT + apart));
 
         assert_eq!(believed, [false, true, true, true, false]);
+    }
+
+    #[test]
+    fn a_source_may_take_a_signature_for_a_shorter_time_and_not_for_ever() {
+        let source = with_settings(source_of(Provider::Mailgun, KEY), &json!({"tolerance": 600}));
+        let is_taken = |tolerance: Value| {
+            let settings = json!({"tolerance": tolerance});
+            Provider::Mailgun.check_settings(settings.as_object().unwrap()).is_ok()
+        };
+
+        let believed = [-601, -600, 600, 601]
+            .map(|apart| genuine_at(&source, &[], with(&right()).as_bytes(), at(SIGNED_AT + apart)));
+
+        assert_eq!(believed, [false, true, true, false]);
+        assert_eq!([59, 60, 86_400, 86_401].map(|tolerance| is_taken(tolerance.into())), [false, true, true, false]);
+        assert!(!is_taken("600".into()));
     }
 
     #[test]

@@ -4,8 +4,10 @@ use secrecy::ExposeSecret;
 use vocabulary::{Effect, Event, Item, Key, Rejection, Source};
 
 use crate::{
-    Handshake, reason,
-    signature::{self, HexHmac, only_parameter},
+    Handshake,
+    hex_headers::HexHmac,
+    reason,
+    signature::{self, only_parameter},
 };
 
 /// Over the bytes as they came. Meta escapes what is no ASCII before it signs, so what was parsed and written again does not

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use secrecy::ExposeSecret;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use vocabulary::{Item, RawEvent, Source};
 
 use crate::{
-    About, Request, Sample, Verdict,
+    About, Request, Sample, SecretForm, Verdict,
+    hex_headers::TimedHex,
     request::Signed,
     rules::Rules,
-    signature::TimedHex,
     single::{self, Single, rfc3339},
 };
 
@@ -52,6 +52,10 @@ impl Rules for Paddle {
 
     fn verify(&self, source: &Source, request: &Request<'_>) -> Verdict {
         SIGNATURE.verify(&source.secrets, request)
+    }
+
+    fn secret_form(&self, _settings: &Map<String, Value>, secret: &str) -> SecretForm {
+        SecretForm::should(secret.starts_with("pdl_ntfset_"), "it does not begin with pdl_ntfset_")
     }
 
     fn split(&self, _source: &Source, raw_event: &RawEvent) -> Vec<Item> {

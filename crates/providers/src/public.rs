@@ -31,6 +31,16 @@ impl Scheme {
         (nothing.is_empty() && nothing_more.is_empty()).then(|| key.strip_prefix(&[0])).flatten()
     }
 
+    /// Whether these bytes can be such a key, as [`Scheme::key_of`] gives it. Of RSA that is a structure (RFC 8017, A.1.1), of
+    /// P-256 a point that is not compressed: no other is taken.
+    pub(crate) fn takes(self, key: &[u8]) -> bool {
+        match self {
+            Self::Ed25519 => key.len() == 32,
+            Self::P256 => key.len() == 65 && key[0] == 4,
+            Self::Rsa => der(key, SEQUENCE).is_some_and(|(_, nothing)| nothing.is_empty()),
+        }
+    }
+
     fn algorithm(self) -> &'static dyn VerificationAlgorithm {
         match self {
             Self::Ed25519 => &ED25519,

@@ -1,6 +1,8 @@
 //! Why an item was rejected: the few phrases that a [`vocabulary::Rejection`] has for a reason, so that people can group
 //! by them. Where in the raw event, and what exactly, is in its detail.
 
+/// The body is larger than its source takes, and came in at a door that does not know its source.
+pub const TOO_LARGE: &str = "too large";
 /// The body is no JSON object.
 pub const NOT_JSON: &str = "not JSON";
 /// The item holds bytes that are not UTF-8, which JSON must be (RFC 8259, section 8.1).

@@ -84,6 +84,17 @@ pub struct Sample<'s> {
     pub now: DateTime<Utc>,
 }
 
+/// Why there is no sample of a source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NoSample {
+    /// The source knows what verifies, and the sender alone what signs.
+    #[error("only the sender itself can sign")]
+    OnlyTheSenders,
+    /// What should sign is not what it must be.
+    #[error("nothing can be signed with the secret that the source has")]
+    Unusable,
+}
+
 /// A request to be sent.
 #[derive(Debug, Clone)]
 pub struct Signed {

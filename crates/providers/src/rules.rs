@@ -1,9 +1,12 @@
 //! What a provider's file has to say.
 
+use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 use vocabulary::{Item, RawEvent, Source};
 
-use crate::{About, Answer, Certificate, Handshake, Request, Sample, SettingsError, Verdict, request::Signed};
+use crate::{
+    About, Answer, Certificate, Handshake, Request, Sample, SecretForm, SettingsError, Verdict, request::Signed,
+};
 
 /// One provider's rules. Pure: no I/O and no clock.
 pub(crate) trait Rules: Sync {
@@ -32,8 +35,23 @@ pub(crate) trait Rules: Sync {
         Ok(())
     }
 
+    /// Whether settings that go together are of any use at this moment.
+    fn check_dates(&self, _settings: &Map<String, Value>, _now: DateTime<Utc>) -> Result<(), SettingsError> {
+        Ok(())
+    }
+
+    /// The setting that is the URL that the sender was given, where that is part of what is signed.
+    fn signed_url(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// What can be said of a secret by its form alone.
+    fn secret_form(&self, _settings: &Map<String, Value>, _secret: &str) -> SecretForm {
+        SecretForm::Usual
+    }
+
     /// The headers worth keeping with a raw event, in lower case.
-    fn kept_headers<'s>(&self, _source: &'s Source) -> Vec<&'s str> {
+    fn kept_headers<'s>(&self, _settings: &'s Map<String, Value>) -> Vec<&'s str> {
         self.about().kept_headers.to_vec()
     }
 
@@ -52,7 +70,12 @@ pub(crate) trait Rules: Sync {
         Answer::OK
     }
 
-    /// A request as the provider would send it.
+    /// Whether the source's first secret is what signs. Not where it only verifies: then there is no sample.
+    fn can_sign(&self, _source: &Source) -> bool {
+        true
+    }
+
+    /// A request as the provider would send it. `None` where the secret cannot be used.
     fn sample(&self, _source: &Source, _sample: &Sample<'_>) -> Option<Signed> {
         None
     }

@@ -3,10 +3,11 @@
 //! Repeats are common: the same `sg_event_id` comes three times on average.
 
 use chrono::TimeDelta;
+use serde_json::{Map, Value};
 use vocabulary::{Item, RawEvent, Source};
 
 use crate::{
-    About, Request, Verdict,
+    About, Request, SecretForm, Verdict,
     json::unix_time,
     public::Scheme,
     rules::Rules,
@@ -48,6 +49,12 @@ impl Rules for SendGrid {
         verdict(believe(source, request))
     }
 
+    fn secret_form(&self, _settings: &Map<String, Value>, secret: &str) -> SecretForm {
+        let info = from_base64(secret).unwrap_or_default();
+        let is_key = Scheme::P256.key_of(&info).is_some_and(|key| Scheme::P256.takes(key));
+        SecretForm::must(is_key, "it is no public key of P-256 in base64, which begins with MFkwEwYH")
+    }
+
     fn split(&self, _source: &Source, raw_event: &RawEvent) -> Vec<Item> {
         single::each(raw_event, |event| {
             Ok(Single {
@@ -56,6 +63,10 @@ impl Rules for SendGrid {
                 occurred_at: event.get("timestamp").and_then(unix_time),
             })
         })
+    }
+
+    fn can_sign(&self, _source: &Source) -> bool {
+        false
     }
 }
 

@@ -42,7 +42,7 @@ pub enum SettingsError {
         expected: &'static str,
     },
     /// It cannot do without.
-    #[error("a source of {provider} needs the setting {field}: {expected}")]
+    #[error("a source of {provider} needs the setting {field}: {expected}. Write --setting {field}=VALUE")]
     Missing {
         /// Whose source it was to be.
         provider: Provider,

@@ -21,7 +21,7 @@ use crate::{
     request::Signed,
     rules::Rules,
     signature::{MALFORMED, from_base64, one_of, only_of, sign, signed, to_base64, usable, verdict},
-    single::{self, Single, kept_of, rfc3339},
+    single::{self, Single, joined, kept_of, rfc3339},
 };
 
 /// Shopify's webhooks.
@@ -76,14 +76,14 @@ impl Rules for Shopify {
     }
 
     fn split(&self, _source: &Source, raw_event: &RawEvent) -> Vec<Item> {
-        single::split(raw_event, |_| {
+        single::split_by_header(raw_event, |_| {
             let (topic, id) = (said(raw_event, TOPIC)?, said(raw_event, ID)?);
             let kind = match kept_of(raw_event, &ACTION) {
                 Some(action) => format!("{topic}/{action}"),
                 None => topic.to_owned(),
             };
             let triggered_at = kept_of(raw_event, &TRIGGERED_AT).and_then(|at| rfc3339(&Json::Text(at.into())));
-            Ok(Single { key: key(&Path::default(), format!("{topic}:{id}"))?, kind, occurred_at: triggered_at })
+            Ok(Single { key: key(&Path::default(), joined([topic, id]))?, kind, occurred_at: triggered_at })
         })
     }
 
@@ -162,6 +162,21 @@ mod tests {
         assert_eq!((first.key.as_str(), &first.kind[..]), ("orders/create:a", "orders/create"));
         assert_eq!(first.key, again.key);
         assert!(first.key != other.key && first.key != elsewhere.key);
+    }
+
+    #[test]
+    fn a_colon_cannot_be_moved_from_the_topic_to_the_id() {
+        let key = |topic, id| event(Provider::Shopify, &raw_event(&[(TOPIC[0], topic), (ID[0], id)], "{}")).key;
+
+        assert_ne!(key("a:b", "c"), key("a", "b:c"));
+    }
+
+    #[test]
+    fn a_body_that_is_no_object_does_not_cost_the_event_that_its_headers_name() {
+        for body in ["", "[1]", "id=1", "7"] {
+            let event = event(Provider::Shopify, &raw_event(&[(TOPIC[0], "orders/paid"), (ID[0], "a")], body));
+            assert_eq!((event.key.as_str(), &event.raw[..]), ("orders/paid:a", body.as_bytes()));
+        }
     }
 
     #[test]

@@ -1,15 +1,19 @@
 //! Signatures and tokens, compared in constant time.
 //!
 //! What providers do differs in a few ways only: what is signed, with which algorithm, how the signature is written, and where
-//! it stands. Each of these is a function here, and a provider's file puts them together.
+//! it stands. Each of these is a function here, and a provider's file puts them together. What many do in the same way is in
+//! `hex_headers.rs`.
 
-use base64::{Engine, engine::general_purpose::STANDARD};
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD, STANDARD_NO_PAD},
+};
 use chrono::{DateTime, TimeDelta, Utc};
 use http::HeaderMap;
 use ring::hmac;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::{Request, Verdict};
+use crate::Verdict;
 
 /// Why a request is not believed; for logs and counters.
 pub(crate) type Doubt = &'static str;
@@ -30,82 +34,6 @@ pub(crate) const STALE: Doubt = "the signature is too old, or from the future";
 /// Signatures that are looked at, each by every secret. Nobody rotates more keys at once, and a stranger could have us hash
 /// megabytes a thousand times.
 pub(crate) const MAX_SIGNATURES: usize = 16;
-
-/// Where a provider puts its HMAC-SHA256 of the body, in hexadecimal: `X-Hub-Signature-256: sha256=<64 digits>`.
-pub(crate) struct HexHmac {
-    /// The header's name, in lower case.
-    pub header: &'static str,
-    /// What stands before the digits.
-    pub prefix: &'static str,
-}
-
-impl HexHmac {
-    /// Whether one of the secrets signed the body.
-    pub(crate) fn verify(&self, secrets: &[SecretString], request: &Request<'_>) -> Verdict {
-        let verify = || {
-            let secrets = usable(secrets)?;
-            let given = only(request.headers, self.header)?;
-            let tag = given.strip_prefix(self.prefix).and_then(from_hex).ok_or(MALFORMED)?;
-            one_of(&secrets, |secret| signed(hmac::HMAC_SHA256, secret.as_bytes(), &[request.body], &tag))
-        };
-        verdict(verify())
-    }
-
-    /// The header's value for a body.
-    pub(crate) fn sign(&self, secret: &str, body: &[u8]) -> String {
-        format!("{}{}", self.prefix, to_hex(&sign(hmac::HMAC_SHA256, secret.as_bytes(), &[body])))
-    }
-}
-
-/// Where a provider puts a time and its HMAC-SHA256 of that time and the body, in hexadecimal, as a list in one header:
-/// `Stripe-Signature: t=<seconds>,v1=<64 digits>`.
-pub(crate) struct TimedHex {
-    /// The header's name, in lower case.
-    pub header: &'static str,
-    /// What stands between two members of the list.
-    pub separator: char,
-    /// The name of the member that is the time, in seconds since 1970. There must be one.
-    pub time: &'static str,
-    /// The name of those that are signatures. One that cannot be read spoils none that can; others are not looked at.
-    pub tag: &'static str,
-    /// What stands between time and body in what is signed.
-    pub joint: &'static str,
-    /// How far from now the time may be.
-    pub tolerance: TimeDelta,
-}
-
-impl TimedHex {
-    /// Whether one of the secrets signed the time and the body, not long ago.
-    pub(crate) fn verify(&self, secrets: &[SecretString], request: &Request<'_>) -> Verdict {
-        let verify = || {
-            let secrets = usable(secrets)?;
-            let (time, tags) = self.read(only(request.headers, self.header)?)?;
-            fresh(time, request.now, self.tolerance)?;
-            let parts = [time.as_bytes(), self.joint.as_bytes(), request.body];
-            one_of(&secrets, |secret| tags.iter().any(|tag| signed(hmac::HMAC_SHA256, secret.as_bytes(), &parts, tag)))
-        };
-        verdict(verify())
-    }
-
-    /// The header's value for a body that is signed at this moment.
-    pub(crate) fn sign(&self, secret: &str, body: &[u8], now: DateTime<Utc>) -> String {
-        let Self { separator, time, tag, joint, .. } = self;
-        let seconds = now.timestamp().to_string();
-        let signature = sign(hmac::HMAC_SHA256, secret.as_bytes(), &[seconds.as_bytes(), joint.as_bytes(), body]);
-        format!("{time}={seconds}{separator}{tag}={}", to_hex(&signature))
-    }
-
-    /// The time, and the signatures that can be read.
-    fn read<'h>(&self, list: &'h str) -> Result<(&'h str, Vec<Vec<u8>>), Doubt> {
-        let members: Option<Vec<_>> = list.split(self.separator).map(|member| member.split_once('=')).collect();
-        let members = members.ok_or(MALFORMED)?;
-        let named = |wanted| members.iter().filter(move |(name, _)| *name == wanted).map(|(_, value)| *value);
-        let mut times = named(self.time);
-        let time = times.next().filter(|_| times.next().is_none()).ok_or(MALFORMED)?;
-        let tags: Vec<_> = named(self.tag).filter_map(from_hex).collect();
-        if (1..=MAX_SIGNATURES).contains(&tags.len()) { Ok((time, tags)) } else { Err(MALFORMED) }
-    }
-}
 
 /// What a chain of doubts comes to.
 pub(crate) fn verdict(believed: Result<(), Doubt>) -> Verdict {
@@ -179,13 +107,29 @@ pub(crate) fn sign(algorithm: hmac::Algorithm, key: &[u8], parts: &[&[u8]]) -> V
 /// Whether a time in seconds since 1970, as it was signed, is within so many of now, before it or after it. No time is too
 /// large to be compared.
 ///
+/// A number is written in one way only, with no zero before it: else a `0` of what is signed before it could be moved to it.
+/// A fresh one has ten digits, from 2001 until 2286, so that none can be moved at all.
+///
 /// # Errors
 /// When it is no such number, or not within.
 pub(crate) fn fresh(seconds: &str, now: DateTime<Utc>, tolerance: TimeDelta) -> Result<(), Doubt> {
-    let is_number = !seconds.is_empty() && seconds.len() <= 20 && seconds.bytes().all(|byte| byte.is_ascii_digit());
-    let signed_at: i128 = is_number.then(|| seconds.parse().ok()).flatten().ok_or(MALFORMED)?;
-    let apart = (i128::from(now.timestamp()) - signed_at).abs();
-    if apart <= i128::from(tolerance.num_seconds()) { Ok(()) } else { Err(STALE) }
+    is_near(seconds, now.timestamp(), tolerance.num_seconds())
+}
+
+/// The same of milliseconds since 1970.
+///
+/// # Errors
+/// When it is no such number, or not within.
+pub(crate) fn fresh_millis(millis: &str, now: DateTime<Utc>, tolerance: TimeDelta) -> Result<(), Doubt> {
+    is_near(millis, now.timestamp_millis(), tolerance.num_milliseconds())
+}
+
+fn is_near(number: &str, now: i64, tolerance: i64) -> Result<(), Doubt> {
+    let is_plain = number == "0" || !number.starts_with('0');
+    let is_number = (1..=20).contains(&number.len()) && number.bytes().all(|byte| byte.is_ascii_digit());
+    let signed_at: i128 = (is_plain && is_number).then(|| number.parse().ok()).flatten().ok_or(MALFORMED)?;
+    let apart = (i128::from(now) - signed_at).abs();
+    if apart <= i128::from(tolerance) { Ok(()) } else { Err(STALE) }
 }
 
 /// The same of a date and time as RFC 3339 writes it.
@@ -224,6 +168,12 @@ pub(crate) fn from_base64(text: &str) -> Option<Vec<u8>> {
     STANDARD.decode(text).ok()
 }
 
+/// The same of either alphabet (RFC 4648, sections 4 and 5), with its padding or without.
+pub(crate) fn from_any_base64(text: &str) -> Option<Vec<u8>> {
+    let text = text.replace('-', "+").replace('_', "/");
+    STANDARD_NO_PAD.decode(text.trim_end_matches('=')).ok()
+}
+
 /// Base64 with its padding.
 pub(crate) fn to_base64(bytes: &[u8]) -> String {
     STANDARD.encode(bytes)
@@ -244,6 +194,7 @@ mod tests {
         assert_eq!(["700", "1000", "1300"].map(fresh), [Ok(()); 3]);
         assert_eq!(["699", "1301", "0", "18446744073709551615", "99999999999999999999"].map(fresh), [Err(STALE); 5]);
         assert_eq!(["", "-1", "+1000", "1000.0", " 1000", "100000000000000000000"].map(fresh), [Err(MALFORMED); 6]);
+        assert_eq!(["01000", "00", "1000 ", "1_000", "１０００", "1e3"].map(fresh), [Err(MALFORMED); 6]);
     }
 
     #[test]
@@ -253,5 +204,22 @@ mod tests {
         assert_eq!(from_hex(&to_hex(&bytes)), Some(bytes.to_vec()));
         assert_eq!(from_hex("00017FfF"), Some(bytes.to_vec()));
         assert_eq!(["0", "0g", "é", "+1"].map(from_hex), [const { None }; 4]);
+    }
+
+    #[test]
+    fn milliseconds_are_fresh_for_as_long_as_seconds_are() {
+        let fresh = |millis| fresh_millis(millis, at(1_000), TimeDelta::seconds(300));
+
+        assert_eq!(["700000", "1300000"].map(fresh), [Ok(()); 2]);
+        assert_eq!(["699999", "1300001", "1000", "99999999999999999999"].map(fresh), [Err(STALE); 4]);
+        assert_eq!(["", "01000000", "-1", "1000000.0"].map(fresh), [Err(MALFORMED); 4]);
+    }
+
+    #[test]
+    fn base64_is_read_in_either_alphabet_with_its_padding_or_without() {
+        let written = ["+/8=", "+/8", "-_8=", "-_8"].map(from_any_base64);
+
+        assert!(written.iter().all(|bytes| bytes.as_deref() == Some(&[0xfb, 0xff])), "{written:?}");
+        assert_eq!(["+/8 ", "+", "*", "é"].map(from_any_base64), [const { None }; 4]);
     }
 }

@@ -8,6 +8,7 @@ use vocabulary::{Effect, Event, Item, Key, RawEvent};
 
 use crate::{
     json::{Fault, Fields, Json, Node, Path, Text, key},
+    reason,
     signature::to_hex,
 };
 
@@ -31,6 +32,25 @@ impl Single {
 /// The one item of a raw event whose body is a JSON object.
 pub(crate) fn split(raw_event: &RawEvent, read: impl FnOnce(&Fields<'_>) -> Result<Single, Fault>) -> Vec<Item> {
     one(raw_event, object(&raw_event.body, read))
+}
+
+/// The one item of a raw event whose key is in a header: a body that is no JSON object does not cost the event, and is read as
+/// one without members.
+pub(crate) fn split_by_header(
+    raw_event: &RawEvent,
+    read: impl FnOnce(&Fields<'_>) -> Result<Single, Fault>,
+) -> Vec<Item> {
+    one(raw_event, members(&raw_event.body, read))
+}
+
+/// What is read of a JSON object, or of one without members where there is none.
+///
+/// # Errors
+/// When `read` says so.
+pub(crate) fn members(json: &Bytes, read: impl FnOnce(&Fields<'_>) -> Result<Single, Fault>) -> Result<Single, Fault> {
+    let text = Text::of(json);
+    let value = text.root().and_then(|node| node.value()).ok().filter(|value| value.as_object().is_some());
+    read(&Fields::of(&value.unwrap_or(Json::Object(Vec::new())), &Path::default())?)
 }
 
 /// What is read of a JSON object.
@@ -94,29 +114,62 @@ pub(crate) fn kept_of<'r>(raw_event: &'r RawEvent, names: &[&str]) -> Option<&'r
     values.next().filter(|value| !value.is_empty() && values.next().is_none())
 }
 
+/// The same, of a header that must be there.
+///
+/// # Errors
+/// When it is missing, or came twice.
+pub(crate) fn required<'r>(raw_event: &'r RawEvent, name: &str) -> Result<&'r str, Fault> {
+    let what = format_args!("the header {name} is missing, or there are two");
+    kept(raw_event, name).ok_or_else(|| Fault::at(Path::default(), reason::MISSING_ID, what))
+}
+
 /// The key that is made of a header.
 ///
 /// # Errors
 /// When it is missing, came twice, or cannot be a key.
 pub(crate) fn header_key(raw_event: &RawEvent, name: &str) -> Result<Key, Fault> {
-    let value = kept(raw_event, name);
-    let value = value.ok_or_else(|| {
-        Fault::at(
-            Path::default(),
-            crate::reason::MISSING_ID,
-            format_args!("the header {name} is missing, or there are two"),
-        )
-    })?;
-    key(&Path::default(), value)
+    key(&Path::default(), required(raw_event, name)?)
 }
 
 /// A date and time as RFC 3339 writes it. What is none is left out.
 pub(crate) fn rfc3339(value: &Json<'_>) -> Option<DateTime<Utc>> {
-    let Json::Text(text) = value else { return None };
-    DateTime::parse_from_rfc3339(text).ok().map(|time| time.with_timezone(&Utc))
+    DateTime::parse_from_rfc3339(value.as_str()?).ok().map(|time| time.with_timezone(&Utc))
+}
+
+/// The first value of this name in a form. JSON is none, whatever text it holds.
+pub(crate) fn form_value(body: &[u8], wanted: &str) -> Option<String> {
+    if body.trim_ascii_start().starts_with(b"{") {
+        return None;
+    }
+    form_urlencoded::parse(body).find(|(name, _)| name == wanted).map(|(_, value)| value.into_owned())
+}
+
+/// A key of several parts. What separates them is escaped in all but the last, so that no two lists of parts make one key.
+pub(crate) fn joined<'p>(parts: impl IntoIterator<Item = &'p str, IntoIter: DoubleEndedIterator>) -> String {
+    let mut parts = parts.into_iter();
+    let last = parts.next_back().unwrap_or_default();
+    let escaped = parts.map(|part| part.replace('%', "%25").replace(':', "%3A") + ":");
+    escaped.chain([last.to_owned()]).collect()
 }
 
 /// What stands for bytes that have no id, in hexadecimal.
 pub(crate) fn sha256(bytes: impl AsRef<[u8]>) -> String {
     to_hex(digest(&SHA256, bytes.as_ref()).as_ref())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_lists_of_parts_make_one_key_and_a_plain_one_is_as_it_was() {
+        let lists = [["a", "b:c"], ["a:b", "c"], ["a%3Ab", "c"], ["", "a:b:c"], ["a:b:c", ""]];
+
+        let keys = lists.map(joined);
+
+        for (place, key) in keys.iter().enumerate() {
+            assert!(!keys[..place].contains(key), "{key}");
+        }
+        assert_eq!(joined(["orders/create", "a:1"]), "orders/create:a:1");
+    }
 }

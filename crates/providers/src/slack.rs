@@ -1,8 +1,8 @@
 //! Slack's Events API, slash commands and interactions: whatever one app's Request URLs are sent. All of it is signed alike.
 //!
-//! An event is JSON with an id, which its retries keep; `X-Slack-Retry-Num` and `-Reason` only say that it is one. Slash
-//! commands and interactions are forms. They are never sent again, and what makes one different from the next is its
-//! `trigger_id`, or else all that it says.
+//! An event is JSON with an id, which its retries keep; `X-Slack-Retry-Num` and `-Reason` only say that it is one, for whoever
+//! looks at what was kept. Slash commands and interactions are forms. They are never sent again, and what makes one different
+//! from the next is its kind and its `trigger_id`, or else all that it says.
 //!
 //! * `X-Slack-No-Retry` is never answered: what is refused for now is to come again.
 //! * An answer of 200 with nothing in it acknowledges a command and an interaction; with `response_url` the customer can say
@@ -11,7 +11,6 @@
 use std::{borrow::Cow, time::Duration};
 
 use chrono::TimeDelta;
-use ring::hmac::HMAC_SHA256;
 use secrecy::ExposeSecret;
 use serde::Deserialize;
 use serde_json::json;
@@ -19,22 +18,26 @@ use vocabulary::{Item, RawEvent, Source};
 
 use crate::{
     About, Answer, Handshake, Request, Sample, Verdict,
-    json::{Fault, Fields, Path, canonical, key, unix_time},
+    hex_headers::StampedHex,
+    json::{Fault, Fields, Path, key, unix_time},
     reason,
     request::Signed,
     rules::Rules,
-    signature::{Doubt, MALFORMED, fresh, from_hex, one_of, only, sign, signed, to_hex, usable, verdict},
-    single::{self, Single, sha256},
+    single::{self, Single, form_value, joined, sha256},
 };
 
 /// What Slack sends to an app.
 pub(crate) struct Slack;
 
-const SIGNATURE: &str = "x-slack-signature";
-const TIMESTAMP: &str = "x-slack-request-timestamp";
+const RETRY: [&str; 2] = ["x-slack-retry-num", "x-slack-retry-reason"];
 
-/// What Slack's page asks for. Each retry is signed anew.
-const TOLERANCE: TimeDelta = TimeDelta::seconds(300);
+/// Five minutes are what Slack's page asks for. Each retry is signed anew.
+const SIGNATURE: StampedHex = StampedHex {
+    header: "x-slack-signature",
+    time: "x-slack-request-timestamp",
+    version: "v0",
+    tolerance: TimeDelta::seconds(300),
+};
 
 const ABOUT: About = About {
     name: "slack",
@@ -44,10 +47,10 @@ const ABOUT: About = About {
     url: "api.slack.com/apps, your app, Event Subscriptions, Slash Commands, and Interactivity & Shortcuts, Request URL",
     verify_token: None,
     signature: "X-Slack-Signature: HMAC-SHA256 of v0, X-Slack-Request-Timestamp and the body, hexadecimal; within 5 minutes",
-    key: "event_id, which a retry keeps; of commands and interactions, which are not repeated, the trigger_id",
+    key: "event_id, which a retry keeps; of commands and interactions, which are not repeated, the kind and the trigger_id",
     // At once, after 1 minute and after 5; where Delayed Events is switched on, every hour for a day.
     repeats_for: Some(Duration::from_hours(24)),
-    kept_headers: &[SIGNATURE, TIMESTAMP],
+    kept_headers: &[SIGNATURE.header, SIGNATURE.time, RETRY[0], RETRY[1]],
     // It names no limit.
     body_limit: 3 * 1024 * 1024,
     settings: &[],
@@ -67,10 +70,11 @@ impl Rules for Slack {
     }
 
     fn verify(&self, source: &Source, request: &Request<'_>) -> Verdict {
-        verdict(believe(source, request))
+        SIGNATURE.verify(&source.secrets, request)
     }
 
-    /// A slash command's URL is asked now and then, with nothing signed, whether its certificate is good.
+    /// A slash command's URL is asked now and then, with nothing signed, whether its certificate is good; by a POST, too
+    /// ([`Rules::greeting`]).
     fn handshake(&self, _source: &Source, query: &[(String, String)]) -> Handshake {
         let asks = query.iter().any(|(name, value)| name == "ssl_check" && value == "1");
         if asks { Handshake::Answer(String::new()) } else { Handshake::Refused }
@@ -78,6 +82,10 @@ impl Rules for Slack {
 
     /// The URL of events is taken once it has given back a challenge.
     fn greeting(&self, _source: &Source, request: &Request<'_>) -> Option<Answer> {
+        let value = |name| form_value(request.body, name);
+        if value("ssl_check").as_deref() == Some("1") && value("command").is_none() && value("payload").is_none() {
+            return Some(Answer::OK);
+        }
         let asked: Asked<'_> = serde_json::from_slice(request.body).ok()?;
         asked.challenge.filter(|_| asked.r#type == "url_verification").map(Answer::text)
     }
@@ -93,23 +101,8 @@ impl Rules for Slack {
         let (id, seconds) = (format!("Ev{}", sample.id), sample.now.timestamp());
         let event = json!({"type": "latchhook_sample"});
         let body = json!({"type": "event_callback", "event_id": id, "event_time": seconds, "event": event}).to_string();
-        let seconds = seconds.to_string();
-        let secret = source.secrets.first()?.expose_secret();
-        let tag = to_hex(&sign(HMAC_SHA256, secret.as_bytes(), &parts(&seconds, body.as_bytes())));
-        Signed::json(body, &[(SIGNATURE, &format!("v0={tag}")), (TIMESTAMP, &seconds)])
+        SIGNATURE.signed(source.secrets.first()?.expose_secret(), body, sample.now)
     }
-}
-
-fn believe(source: &Source, request: &Request<'_>) -> Result<(), Doubt> {
-    let secrets = usable(&source.secrets)?;
-    let (signature, timestamp) = (only(request.headers, SIGNATURE)?, only(request.headers, TIMESTAMP)?);
-    let tag = signature.strip_prefix("v0=").and_then(from_hex).ok_or(MALFORMED)?;
-    fresh(timestamp, request.now, TOLERANCE)?;
-    one_of(&secrets, |secret| signed(HMAC_SHA256, secret.as_bytes(), &parts(timestamp, request.body), &tag))
-}
-
-fn parts<'r>(timestamp: &'r str, body: &'r [u8]) -> [&'r [u8]; 4] {
-    [b"v0:", timestamp.as_bytes(), b":", body]
 }
 
 /// What is no `event_callback` may have no id (`app_rate_limited` has none), and is then known by what it says. `token` is
@@ -117,10 +110,7 @@ fn parts<'r>(timestamp: &'r str, body: &'r [u8]) -> [&'r [u8]; 4] {
 fn event(body: &Fields<'_>) -> Result<Single, Fault> {
     let kind = body.required_text("type")?;
     let key = match body.get("event_id") {
-        None if kind != "event_callback" => {
-            let said = body.all_but(&["token"]).unwrap_or_default();
-            body.key("type", format!("{kind}:{}", sha256(canonical(&said))))?
-        }
+        None if kind != "event_callback" => body.key("type", format!("{kind}:{}", body.hash_of_all_but(&["token"])))?,
         _ => body.key("event_id", body.id("event_id")?)?,
     };
     let inner = body.fields("event")?.filter(|_| kind == "event_callback").and_then(|event| event.loose_text("type"));
@@ -130,24 +120,20 @@ fn event(body: &Fields<'_>) -> Result<Single, Fault> {
 
 /// A slash command is a form; an interaction is JSON, in a form's `payload`.
 fn form(raw_event: &RawEvent) -> Result<Single, Fault> {
-    let value = |wanted: &str| {
-        let mut pairs = form_urlencoded::parse(&raw_event.body);
-        pairs.find(|(name, _)| name == wanted).map(|(_, value)| value.into_owned())
+    let body = &raw_event.body;
+    let known_by = |kind: &str, trigger: Option<&str>| {
+        let hash = || format!("sha256:{}", sha256(body));
+        let trigger = trigger.filter(|trigger| !trigger.is_empty()).map_or_else(hash, str::to_owned);
+        let key = key(&Path::default(), joined([kind, &trigger]))?;
+        Ok(Single { key, kind: kind.to_owned(), occurred_at: None })
     };
-    let known_by = |trigger: Option<String>| {
-        let trigger = trigger.filter(|trigger| !trigger.is_empty());
-        key(&Path::default(), trigger.unwrap_or_else(|| format!("sha256:{}", sha256(&raw_event.body))))
-    };
-    if let Some(payload) = value("payload") {
-        let interaction = |said: &Fields<'_>| {
-            let kind = said.required_text("type")?.to_owned();
-            Ok(Single { key: known_by(said.text("trigger_id")?.map(str::to_owned))?, kind, occurred_at: None })
-        };
+    if let Some(payload) = form_value(body, "payload") {
+        let interaction = |said: &Fields<'_>| known_by(said.required_text("type")?, said.text("trigger_id")?);
         let inside = |fault: Fault| Fault { detail: format!("payload: {}", fault.detail), ..fault };
         return single::object(&payload.into(), interaction).map_err(inside);
     }
-    if value("command").is_some() {
-        return Ok(Single { key: known_by(value("trigger_id"))?, kind: "slash_command".into(), occurred_at: None });
+    if form_value(body, "command").is_some() {
+        return known_by("slash_command", form_value(body, "trigger_id").as_deref());
     }
     Err(Fault::at(Path::default(), reason::NOT_JSON, "neither JSON nor a form with a command or a payload"))
 }
@@ -165,7 +151,8 @@ mod tests {
     const BODY: &str = "token=xyzz0WbapA4vBCDEFasx0q6G&team_id=T1DC2JH3J&team_domain=testteamnow&channel_id=G8PSS9T3V&channel_name=foobar&user_id=U2CERLKJA&user_name=roadrunner&command=%2Fwebhook-collect&text=&response_url=https%3A%2F%2Fhooks.slack.com%2Fcommands%2FT1DC2JH3J%2F397700885554%2F96rGlfmibIGlgcZRskXaIFfN&trigger_id=398738663015.47445629121.803a0bc887a14d10d2c447fce8b6703c";
     const TAG: &str = "v0=a2114d57b48eac39b9ad189dd8316235a7b4a8d21a10bd27519666489c69b503";
     const SIGNED_AT: i64 = 1_531_420_618;
-    const RIGHT: [(&str, &str); 2] = [(SIGNATURE, TAG), (TIMESTAMP, "1531420618")];
+    const TIMESTAMP: &str = SIGNATURE.time;
+    const RIGHT: [(&str, &str); 2] = [(SIGNATURE.header, TAG), (TIMESTAMP, "1531420618")];
 
     fn believed(pairs: &[(&str, &str)], body: &str, now: i64) -> bool {
         genuine_at(&source_of(Provider::Slack, SECRET), pairs, body.as_bytes(), at(now))
@@ -192,8 +179,8 @@ mod tests {
             vec![RIGHT[0], RIGHT[1], RIGHT[1]],
             vec![RIGHT[0]],
             vec![RIGHT[1]],
-            vec![(SIGNATURE, &v1), RIGHT[1]],
-            vec![(SIGNATURE, &TAG[3..]), RIGHT[1]],
+            vec![(SIGNATURE.header, &v1), RIGHT[1]],
+            vec![(SIGNATURE.header, &TAG[3..]), RIGHT[1]],
         ];
 
         let believed_anyway = forged.iter().filter(|pairs| believed(pairs, BODY, SIGNED_AT)).count();
@@ -220,6 +207,10 @@ mod tests {
 
         assert_eq!(asked("ssl_check", "1"), Handshake::Answer(String::new()));
         assert_eq!([asked("ssl_check", "2"), asked("challenge", "1")], [Handshake::Refused, Handshake::Refused]);
+        assert_eq!(greeting("ssl_check=1&token=xyzz0WbapA4vBCDEFasx0q6G"), Some(Answer::OK));
+        for event in ["ssl_check=0&token=t", "ssl_check=1&command=%2Fopen", r#"{"text":"&ssl_check=1&"}"#] {
+            assert_eq!(greeting(event), None, "{event}");
+        }
     }
 
     #[test]
@@ -232,7 +223,7 @@ mod tests {
         assert_eq!((first.key.as_str(), &first.kind[..]), ("Ev08MFMKH6", "reaction_added"));
         assert_eq!(first.occurred_at, Some(at(1_234_567_890)));
         assert_eq!(first, retry);
-        assert!(!ABOUT.kept_headers.iter().any(|name| name.contains("retry")));
+        assert!(RETRY.iter().all(|name| ABOUT.kept_headers.contains(name)));
     }
 
     #[test]
@@ -254,9 +245,24 @@ mod tests {
 
         let [command, interaction] = [BODY, interaction].map(|body| event(Provider::Slack, &raw_event(&[], body)));
 
-        assert_eq!(command.key.as_str(), "398738663015.47445629121.803a0bc887a14d10d2c447fce8b6703c");
+        assert_eq!(command.key.as_str(), "slash_command:398738663015.47445629121.803a0bc887a14d10d2c447fce8b6703c");
         assert_eq!((command.kind.as_str(), &command.raw[..]), ("slash_command", BODY.as_bytes()));
-        assert_eq!((interaction.key.as_str(), &interaction.kind[..]), ("12466734323.1395872398", "block_actions"));
+        assert_eq!(
+            (interaction.key.as_str(), &interaction.kind[..]),
+            ("block_actions:12466734323.1395872398", "block_actions")
+        );
+    }
+
+    #[test]
+    fn two_kinds_of_one_trigger_are_two_events() {
+        let of = |kind: &str| {
+            let body = format!("payload=%7B%22type%22%3A%22{kind}%22%2C%22trigger_id%22%3A%221.2%22%7D");
+            event(Provider::Slack, &raw_event(&[], &body)).key
+        };
+
+        let command = event(Provider::Slack, &raw_event(&[], "command=%2Fopen&trigger_id=1.2")).key;
+
+        assert!(of("view_submission") != of("block_actions") && of("view_submission") != command);
     }
 
     #[test]

@@ -12,11 +12,11 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use ring::hmac::HMAC_SHA256;
 use secrecy::ExposeSecret;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use vocabulary::{Item, RawEvent, Source};
 
 use crate::{
-    About, Request, Sample, Verdict,
+    About, Request, Sample, SecretForm, Verdict,
     public::Scheme,
     request::Signed,
     rules::Rules,
@@ -40,6 +40,8 @@ pub(crate) const STANDARD: Names =
     Names { id: "webhook-id", timestamp: "webhook-timestamp", signature: "webhook-signature" };
 const SVIX: Names = Names { id: "svix-id", timestamp: "svix-timestamp", signature: "svix-signature" };
 
+/// What a public key begins with.
+const PUBLIC: &str = "whpk_";
 /// What the libraries of the specification take.
 const TOLERANCE: TimeDelta = TimeDelta::seconds(300);
 
@@ -69,15 +71,29 @@ impl Rules for StandardWebhooks {
         verdict(believe(source, request))
     }
 
+    fn secret_form(&self, _settings: &Map<String, Value>, secret: &str) -> SecretForm {
+        match secret.strip_prefix("whpk_") {
+            None => hmac_form(secret),
+            Some(key) => {
+                let is_key = from_base64(key).is_some_and(|key| Scheme::Ed25519.takes(&key));
+                SecretForm::must(is_key, "behind whpk_ it is not 32 bytes in base64")
+            }
+        }
+    }
+
     fn split(&self, _source: &Source, raw_event: &RawEvent) -> Vec<Item> {
         let names = Names::among(|name| raw_event.headers.iter().any(|(known, _)| known == name));
-        single::split(raw_event, |body| {
+        single::split_by_header(raw_event, |body| {
             Ok(Single {
                 key: header_key(raw_event, names.id)?,
                 kind: body.loose_text("type").unwrap_or_default(),
                 occurred_at: body.get("timestamp").and_then(rfc3339),
             })
         })
+    }
+
+    fn can_sign(&self, source: &Source) -> bool {
+        !source.secrets.first().is_some_and(|secret| secret.expose_secret().starts_with(PUBLIC))
     }
 
     fn sample(&self, source: &Source, sample: &Sample<'_>) -> Option<Signed> {
@@ -131,11 +147,16 @@ fn read(list: &str) -> Result<Vec<(&str, Vec<u8>)>, Doubt> {
 }
 
 fn fits(secret: &str, version: &str, parts: &[&[u8]], tag: &[u8]) -> bool {
-    match (version, secret.strip_prefix("whpk_")) {
+    match (version, secret.strip_prefix(PUBLIC)) {
         ("v1", None) => hmac_key(secret).is_some_and(|key| signed(HMAC_SHA256, &key, parts, tag)),
         ("v1a", Some(key)) => from_base64(key).is_some_and(|key| Scheme::Ed25519.verifies(&key, parts, tag)),
         _ => false,
     }
+}
+
+/// The form of a secret of an HMAC.
+pub(crate) fn hmac_form(secret: &str) -> SecretForm {
+    SecretForm::must(hmac_key(secret).is_some(), "it is no base64, with or without whsec_ before it")
 }
 
 /// The bytes of a secret. None at all would sign for anybody.
@@ -285,6 +306,14 @@ mod tests {
         assert_eq!((first.key.as_str(), first.kind.as_str()), (ID, "user.created"));
         assert_eq!(first.occurred_at.unwrap().timestamp(), 1_667_507_170);
         assert_eq!((&first, &first), (&retry, &by_svix));
+    }
+
+    #[test]
+    fn a_body_that_is_no_object_does_not_cost_the_event_that_was_signed() {
+        for body in ["", "[1]", "hello", "\u{0}"] {
+            let event = event(Provider::StandardWebhooks, &raw_event(&[(STANDARD.id, ID)], body));
+            assert_eq!((event.key.as_str(), &event.kind[..], &event.raw[..]), (ID, "unknown", body.as_bytes()));
+        }
     }
 
     #[test]

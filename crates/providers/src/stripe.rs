@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use secrecy::ExposeSecret;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use vocabulary::{Item, RawEvent, Source};
 
 use crate::{
-    About, Request, Sample, Verdict,
+    About, Request, Sample, SecretForm, Verdict,
+    hex_headers::TimedHex,
     json::unix_time,
     request::Signed,
     rules::Rules,
-    signature::TimedHex,
     single::{self, Single, rfc3339},
 };
 
@@ -53,6 +53,10 @@ impl Rules for Stripe {
     /// The secret is the key as it stands, `whsec_` and all; it is no base64.
     fn verify(&self, source: &Source, request: &Request<'_>) -> Verdict {
         SIGNATURE.verify(&source.secrets, request)
+    }
+
+    fn secret_form(&self, _settings: &Map<String, Value>, secret: &str) -> SecretForm {
+        SecretForm::should(secret.starts_with("whsec_"), "it does not begin with whsec_")
     }
 
     fn split(&self, _source: &Source, raw_event: &RawEvent) -> Vec<Item> {

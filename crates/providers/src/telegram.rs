@@ -1,13 +1,16 @@
 //! Telegram's bots.
 //!
 //! Nothing is signed: a token that both know travels with each request. Who has seen one can send anything.
+//!
+//! An update has a number that counts within its bot, and says nowhere whose it is. So two bots need two sources: of one
+//! source they would have the same keys, and what the second is told would be taken for what the first was.
 
 use secrecy::ExposeSecret;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use vocabulary::{Item, RawEvent, Source};
 
 use crate::{
-    About, Request, Sample, Verdict,
+    About, Request, Sample, SecretForm, Verdict,
     json::unix_time,
     request::Signed,
     rules::Rules,
@@ -52,6 +55,13 @@ impl Rules for Telegram {
         verdict(verify())
     }
 
+    fn secret_form(&self, _settings: &Map<String, Value>, secret: &str) -> SecretForm {
+        // Telegram takes no other (setWebhook, secret_token). The token of the bot has a colon.
+        let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+        let is_token = (1..=256).contains(&secret.len()) && secret.bytes().all(is_letter);
+        SecretForm::must(is_token, "it is longer than 256, or has other letters")
+    }
+
     fn split(&self, _source: &Source, raw_event: &RawEvent) -> Vec<Item> {
         single::split(raw_event, |body| {
             let id = body.text_or_number(ID)?.unwrap_or_default();
@@ -92,7 +102,7 @@ mod tests {
         let source = source_of(Provider::Telegram, "");
 
         assert!(!genuine(&source, &[(TOKEN, "")], b"{}"));
-        assert_eq!(Provider::Telegram.kept_headers(&source), Vec::<&str>::new());
+        assert_eq!(Provider::Telegram.door(None, &source.settings).kept_headers, Vec::<&str>::new());
     }
 
     #[test]
@@ -105,6 +115,18 @@ mod tests {
         });
 
         assert_eq!(kinds, ["message", "edited_message", "callback_query"]);
+    }
+
+    /// Why each bot needs a source of its own: nothing of an update could tell them apart.
+    #[test]
+    fn an_update_does_not_say_which_bot_it_is_of_and_people_are_told_so() {
+        let key = |text: &str| {
+            let body = format!(r#"{{"update_id":1,"message":{{"date":1,"chat":{{"id":7}},"text":"{text}"}}}}"#);
+            event(Provider::Telegram, &raw_event(&[], &body)).key
+        };
+
+        assert_eq!(key("to the first bot"), key("to the second"));
+        assert!(ABOUT.key.contains("give each bot a source of its own"));
     }
 
     #[test]

@@ -29,5 +29,5 @@ pub use connection::{Redis, RedisError};
 pub use consume::{ConsumerSettings, consume};
 pub use inbound::{Counts, DeadWorker, Depth, EnqueueError, Held, HeldId, Inbound, PendingJob, Settled};
 pub use server_facts::{Memory, ServerFacts};
-pub use snapshot::{Directory, Published, Read, Snapshot, SnapshotError, Snapshots};
+pub use snapshot::{Directory, Listed, Published, Read, Snapshot, SnapshotError, Snapshots, Version};
 pub use wake::Wake;

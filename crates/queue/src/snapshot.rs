@@ -4,8 +4,11 @@
 //! changed, the time always. Secrets are in it, so it is sealed whole with the master key; one that is sealed under
 //! another key than the publisher's first is as good as changed, so that a master key can be rotated.
 //!
-//! Beside it lies the directory: who there is and what rules apply, which is no secret. Whoever needs no more needs no master
-//! key.
+//! A publisher may not be able to open all: a row is damaged, or it lacks a key that others have. Sources that it could not
+//! open are in its snapshot without secrets, and of two snapshots of one revision the one with fewer of them stands.
+//!
+//! Beside it lies the directory: who there is, and what a door goes by, which is no secret. Whoever needs no more needs no
+//! master key.
 
 use std::collections::HashMap;
 
@@ -20,7 +23,7 @@ use crate::{Redis, RedisError, script};
 
 const PLACE: &str = "snapshot of the sources";
 
-/// Nobody has published the higher revision for so long: whoever did is gone, and Postgres knows less than before.
+/// Nobody has published the higher revision, or could open so much of this one, for so long: whoever did is gone.
 const GIVEN_UP_AFTER: Duration = Duration::seconds(60);
 
 /// Publishes and reads the snapshot of the sources.
@@ -30,11 +33,20 @@ pub struct Snapshots {
     key: String,
 }
 
+/// What tells two snapshots apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Version {
+    /// Grows with every change of any source.
+    pub revision: i64,
+    /// How many of its sources did not open where it was made ([`Source::is_sealed`]).
+    pub sealed: usize,
+}
+
 /// All sources as they were at one revision.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
-    /// Grows with every change of any source.
-    pub revision: i64,
+    /// Which one it is.
+    pub version: Version,
     /// When somebody last said that this is how things are, by that machine's clock.
     pub published_at: DateTime<Utc>,
     /// The sources, disabled ones too.
@@ -44,19 +56,39 @@ pub struct Snapshot {
 /// What reading found.
 #[derive(Debug, Clone)]
 pub enum Read {
-    /// The revision that the reader has already, and when it was last said to be true.
+    /// The version that the reader has already, and when it was last said to be true.
     Unchanged {
         /// By the publisher's clock.
         published_at: DateTime<Utc>,
     },
-    /// Another revision.
+    /// Another version.
     Newer(Snapshot),
     /// Nobody has published anything.
     Missing,
 }
 
-/// The enabled sources and their providers' names, as they were when the snapshot was written.
-pub type Directory = HashMap<SourceId, String>;
+/// The enabled sources, as they were when the snapshot was written.
+pub type Directory = HashMap<SourceId, Listed>;
+
+/// What the directory has of a source: what a door must know, and no secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listed {
+    /// Which provider's rules apply, by the provider's name.
+    pub provider: String,
+    /// The largest body that it takes, in bytes; `None` is what its provider sends at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body_limit: Option<u32>,
+    /// What only its provider understands.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub settings: Map<String, Value>,
+}
+
+impl Listed {
+    fn of(source: &Source) -> Self {
+        let Source { provider, body_limit, settings, .. } = source.clone();
+        Self { provider, body_limit, settings }
+    }
+}
 
 /// What publishing did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +97,7 @@ pub enum Published {
     Rewritten,
     /// They were there already; only the time is new.
     Refreshed,
-    /// Somebody publishes a higher revision: our view of Postgres is behind.
+    /// Somebody publishes a higher revision: our view of Postgres is behind. Or the same one, and could open more of it.
     Outdated,
 }
 
@@ -107,26 +139,27 @@ impl Snapshots {
         now: DateTime<Utc>,
     ) -> Result<Published, SnapshotError> {
         let mark = master.mark();
-        let wanted = self.say(revision, now, &mark, None).await?;
+        let version = Version { revision, sealed: sources.iter().filter(|source| source.is_sealed()).count() };
+        let wanted = self.say(version, now, &mark, None).await?;
         if wanted != "blob wanted" {
             return Ok(published(&wanted));
         }
         let plain = serde_json::to_vec(&sources.iter().map(Wire::of).collect::<Vec<_>>())?;
         let blob = master.seal(PLACE, &plain);
         let enabled = sources.iter().filter(|source| source.enabled);
-        let directory: HashMap<_, _> = enabled.map(|source| (&source.id, &source.provider)).collect();
+        let directory: Directory = enabled.map(|source| (source.id.clone(), Listed::of(source))).collect();
         let directory = serde_json::to_vec(&directory)?;
-        Ok(published(&self.say(revision, now, &mark, Some((&blob, &directory))).await?))
+        Ok(published(&self.say(version, now, &mark, Some((&blob, &directory))).await?))
     }
 
     /// Who there is. `None` when nobody has published it: nobody has published anything, or the last who did was a latchhook
-    /// that knew no directory.
+    /// that knew no directory, or one of names alone.
     ///
     /// # Errors
     /// When Redis does not answer, or answers what nobody published.
     pub async fn directory(&self) -> Result<Option<Directory>, SnapshotError> {
         type Told = (Option<i64>, Option<i64>, Option<Vec<u8>>);
-        let (revision, directory_of, directory): Told = self.fields(&["revision", "directory_of", "directory"]).await?;
+        let (revision, directory_of, directory): Told = self.fields(&["revision", "listed_of", "listed"]).await?;
         let current = directory.filter(|_| revision == directory_of);
         Ok(current.map(|directory| serde_json::from_slice(&directory)).transpose()?)
     }
@@ -140,42 +173,43 @@ impl Snapshots {
         Ok(blob.map(|blob| master.sealed_under(&blob)))
     }
 
-    /// Reads the snapshot, or only its time if the reader has this revision already.
+    /// Reads the snapshot, or only its time if the reader has this version already.
     ///
     /// # Errors
     /// When Redis does not answer, or the snapshot does not open.
-    pub async fn read(&self, master: &MasterKey, known: Option<i64>) -> Result<Read, SnapshotError> {
-        let (revision, published_at): (Option<i64>, Option<i64>) = self.fields(&["revision", "published_at"]).await?;
-        match revision.zip(published_at) {
-            None => Ok(Read::Missing),
-            Some((revision, published_at)) if known == Some(revision) => {
-                Ok(Read::Unchanged { published_at: time(published_at) })
-            }
-            Some(_) => self.read_whole(master).await,
+    pub async fn read(&self, master: &MasterKey, known: Option<Version>) -> Result<Read, SnapshotError> {
+        type Head = (Option<i64>, Option<i64>, Option<usize>);
+        let (revision, published_at, sealed): Head = self.fields(&["revision", "published_at", "sealed"]).await?;
+        let Some((revision, published_at)) = revision.zip(published_at) else { return Ok(Read::Missing) };
+        if known == Some(Version { revision, sealed: sealed.unwrap_or(0) }) {
+            return Ok(Read::Unchanged { published_at: time(published_at) });
         }
+        self.read_whole(master).await
     }
 
     async fn read_whole(&self, master: &MasterKey) -> Result<Read, SnapshotError> {
-        type Whole = (Option<i64>, Option<i64>, Option<Vec<u8>>);
-        let (Some(revision), Some(published_at), Some(blob)): Whole =
-            self.fields(&["revision", "published_at", "blob"]).await?
+        type Whole = (Option<i64>, Option<i64>, Option<usize>, Option<Vec<u8>>);
+        let (Some(revision), Some(published_at), sealed, Some(blob)): Whole =
+            self.fields(&["revision", "published_at", "sealed", "blob"]).await?
         else {
             return Ok(Read::Missing);
         };
+        let version = Version { revision, sealed: sealed.unwrap_or(0) };
         let wire: Vec<Wire> = serde_json::from_slice(&master.open(PLACE, &blob)?)?;
         let sources = wire.into_iter().map(Source::from).collect();
-        Ok(Read::Newer(Snapshot { revision, published_at: time(published_at), sources }))
+        Ok(Read::Newer(Snapshot { version, published_at: time(published_at), sources }))
     }
 
     async fn say(
         &self,
-        revision: i64,
+        version: Version,
         now: DateTime<Utc>,
         mark: &[u8],
         what: Option<(&[u8], &[u8])>,
     ) -> Result<String, RedisError> {
         let mut call = script::PUBLISH_SOURCES.key(&self.key);
-        call.arg(revision).arg(now.timestamp_millis()).arg(GIVEN_UP_AFTER.num_milliseconds()).arg(mark).arg(what);
+        call.arg(version.revision).arg(now.timestamp_millis()).arg(GIVEN_UP_AFTER.num_milliseconds()).arg(mark);
+        call.arg(version.sealed).arg(what);
         Ok(call.invoke_async(&mut self.redis.connection().await?).await?)
     }
 

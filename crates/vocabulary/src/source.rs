@@ -18,7 +18,8 @@ pub struct Source {
     pub provider: String,
     /// A disabled source is answered like one that does not exist.
     pub enabled: bool,
-    /// Each of these may have signed a request; more than one while they are rotated.
+    /// Each of these may have signed a request; more than one while they are rotated. None where they did not open: then
+    /// what was taken from it can be worked on, and nothing that comes can be verified.
     pub secrets: Vec<SecretString>,
     /// What the provider's handshake must show, where it has one.
     pub verify_token: Option<SecretString>,
@@ -30,4 +31,11 @@ pub struct Source {
     pub settings: Map<String, Value>,
     /// Grows with every change of any source; a snapshot with a lower one is older.
     pub revision: i64,
+}
+
+impl Source {
+    /// Whether its secrets did not open where this was read.
+    pub fn is_sealed(&self) -> bool {
+        self.secrets.is_empty()
+    }
 }

@@ -201,6 +201,7 @@ impl<'a> News<'a> {
             endpoint_id: owed.to.endpoint_id.clone(),
             lease: self.lease,
             attempts: 0,
+            again: false,
             webhook_id: owed.webhook_id.as_str().to_owned(),
             body: owed.new.body(owed.to.format).clone(),
             target: owed.to.target.clone(),

@@ -37,6 +37,8 @@ struct Shared {
 struct Known {
     newest: (i64, i64),
     by_id: Arc<HashMap<SourceId, Arc<Source>>>,
+    /// Our master key is another than that of whoever added them.
+    is_foreign: bool,
 }
 
 /// Why the sources are not as fresh as they should be.
@@ -45,9 +47,12 @@ pub enum SourcesError {
     /// No connection.
     #[error("the sources cannot be read")]
     Database(#[from] database::DatabaseError),
-    /// The query failed, or a secret does not open.
-    #[error("the sources cannot be opened")]
+    /// The query failed.
+    #[error("the sources cannot be read")]
     Open(#[from] database::OpenError),
+    /// A snapshot of nothing but sealed ones would shut out everybody.
+    #[error("no source opens under this master key: set LATCHHOOK_MASTER_KEY to the one that sealed them")]
+    Foreign,
     /// Redis did not take them.
     #[error("the snapshot of the sources cannot be published")]
     Publish(#[from] queue::SnapshotError),
@@ -94,16 +99,18 @@ impl Sources {
     /// Reads the sources again if anything changed.
     ///
     /// # Errors
-    /// When Postgres cannot be asked, or a secret does not open.
+    /// When Postgres cannot be asked.
     pub async fn reload(&self) -> Result<(), SourcesError> {
         let connection = self.shared.database.connection().await?;
         let newest = database::sources::newest(&connection).await.map_err(database::OpenError::from)?;
         if newest == self.snapshot().newest {
             return Ok(());
         }
-        let sources = database::sources::open_all(&connection, &self.shared.master).await?;
-        let by_id = sources.into_iter().map(|source| (source.id.clone(), Arc::new(source))).collect();
-        let known = Known { newest, by_id: Arc::new(by_id) };
+        let opened = database::sources::open_all(&connection, &self.shared.master).await?;
+        tell_of(&opened);
+        let is_foreign = opened.is_foreign();
+        let by_id = opened.sources.into_iter().map(|source| (source.id.clone(), Arc::new(source))).collect();
+        let known = Known { newest, by_id: Arc::new(by_id), is_foreign };
         *self.shared.known.write().unwrap_or_else(std::sync::PoisonError::into_inner) = known;
         Ok(())
     }
@@ -111,10 +118,13 @@ impl Sources {
     /// One step: reads what changed, and tells the producers what there is and that it is fresh.
     ///
     /// # Errors
-    /// When Postgres or Redis cannot be asked.
+    /// When Postgres or Redis cannot be asked, or no source opens.
     pub async fn refresh(&self, now: DateTime<Utc>) -> Result<(), SourcesError> {
         self.reload().await?;
         let known = self.snapshot();
+        if known.is_foreign {
+            return Err(SourcesError::Foreign);
+        }
         let sources: Vec<Source> = known.by_id.values().map(|source| Source::clone(source)).collect();
         self.shared.snapshots.publish(&self.shared.master, known.newest.1, &sources, now).await?;
         Ok(())
@@ -131,5 +141,17 @@ impl Sources {
             }
             let _ = tokio::time::timeout(EVERY, stop.cancelled()).await;
         }
+    }
+}
+
+/// Said once for each change of any source.
+fn tell_of(opened: &database::sources::Opened) {
+    for (id, error) in &opened.failures {
+        tracing::error!(
+            error = error as &dyn std::error::Error,
+            source.id = %id,
+            "the source {id} does not open under this master key: its requests are answered with 503. Name the key that \
+             sealed it behind the first, or give it new secrets (source rotate)"
+        );
     }
 }

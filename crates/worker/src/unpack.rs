@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fail::fail_point;
-use providers::Provider;
+use providers::{Provider, TooLarge, reason};
 use queue::{Held, HeldId};
 use vocabulary::{Item, Job, JobEntry, RawEvent, Rejection, Source, Stamp};
 
@@ -191,10 +191,10 @@ pub(crate) fn foreign(held: &Held, place: u64) -> Stamp {
 
 fn open(stamp: Stamp, part: Part, raw_event: RawEvent, source: Option<&Source>) -> RawWork {
     let provider = source.and_then(|source| source.provider.parse::<Provider>().ok());
-    let items = match (source, provider) {
-        (Some(source), Some(provider)) => provider.split(source, &raw_event),
-        (Some(source), None) => vec![unknown_provider(source, &raw_event)],
-        (None, _) => vec![unknown_source(&raw_event)],
+    let (part, items) = match (source, provider) {
+        (Some(source), Some(provider)) => split(part, source, provider, &raw_event),
+        (Some(source), None) => (part, vec![unknown_provider(source, &raw_event)]),
+        (None, _) => (part, vec![unknown_source(&raw_event)]),
     };
     RawWork {
         account_id: source.map(|source| source.account_id.to_string()).unwrap_or_default(),
@@ -203,6 +203,16 @@ fn open(stamp: Stamp, part: Part, raw_event: RawEvent, source: Option<&Source>) 
         stamp,
         raw_event,
         part,
+    }
+}
+
+/// Its items. What is larger than its source takes came in at a door that does not know of sources, and is kept whole: all of
+/// it, or what earlier runs under a larger limit have left. A replay is a person's word that it is worked on all the same.
+fn split(part: Part, source: &Source, provider: Provider, raw_event: &RawEvent) -> (Part, Vec<Item>) {
+    let checked = provider.door(source.body_limit, &source.settings).check(raw_event.body.len());
+    match (part, checked) {
+        (Part::All, Err(error)) => (Part::Rest, vec![too_large(source, error, raw_event)]),
+        _ => (part, provider.split(source, raw_event)),
     }
 }
 
@@ -217,6 +227,11 @@ pub(crate) fn places(items: Vec<Item>, part: Part) -> Vec<Place> {
         Part::Replay(Some(wanted)) => numbered.filter(|place| i64::from(place.index) == i64::from(wanted)).collect(),
         _ => numbered.collect(),
     }
+}
+
+fn too_large(source: &Source, error: TooLarge, raw_event: &RawEvent) -> Item {
+    let detail = format!("source {}: {error} (its --max-body): replay it to have it taken all the same", source.id);
+    Err(Rejection { reason: reason::TOO_LARGE, detail, raw: raw_event.body.clone(), whole: true })
 }
 
 fn unknown_source(raw_event: &RawEvent) -> Item {

@@ -47,7 +47,7 @@ async fn what_a_person_gives_up_keeps_the_reason_wherever_one_looks() {
     assert_eq!(listed[1]["abandoned_reason"], "their server is gone");
     assert!(for_people.contains("ABANDONED REASON") && for_people.contains("their server is gone"), "{for_people}");
     assert_eq!((&summary[0]["abandoned_reason"], &summary[0]["count"]), (&json!("their server is gone"), &json!(2)));
-    assert!(story.contains("abandoned for bot, on a person's word: their server is gone"), "{story}");
+    assert!(story.contains("abandoned for bot, on purpose: their server is gone"), "{story}");
     let deed = &pipeline.rows("SELECT action, detail, target FROM audit_log", &[]).await[0];
     assert_eq!((deed.get(0), deed.get(1)), ("deliveries abandon", "their server is gone"));
     assert_eq!(deed.get::<_, &str>(2).split(' ').count(), 2);
@@ -88,13 +88,13 @@ async fn what_a_disabled_endpoint_is_owed_can_be_given_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_given_up_is_retried_like_any_other_and_its_reason_goes() {
+async fn what_was_given_up_is_retried_when_its_reason_is_named_and_the_reason_goes() {
     let pipeline = Pipeline::new().await;
     let latchhook = CommandLine::of(&pipeline);
     two_owed(&pipeline).await;
     latchhook.json(GONE).await;
 
-    let ended = latchhook.json("deliveries retry --state abandoned").await;
+    let ended = latchhook.json("deliveries retry --state abandoned --reason 'their server is gone'").await;
 
     assert_eq!(ended, came_to("done", 2, 2));
     assert_eq!(pipeline.number("SELECT count(*) FROM due WHERE due_at <= now()").await, 2);

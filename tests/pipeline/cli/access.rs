@@ -2,7 +2,11 @@
 
 use std::path::Path;
 
+use database::{Database, endpoints};
+use dispatcher::Access;
 use serde_json::{Value, json};
+use tests::TestDatabase;
+use vocabulary::MasterKey;
 
 use super::{CommandLine, stores};
 
@@ -52,8 +56,8 @@ async fn an_access_is_kept_sealed_and_shown_by_its_names_alone() {
     assert!(shown["certificate_expires_at"].as_str().unwrap().starts_with("4096-01-01"));
     let list = latchhook.json("endpoint list").await;
     let everything = format!("{added} {shown} {list} {}", latchhook.run("endpoint show bot").await.out);
-    let row = database::Database::new(&database.url, 1).unwrap();
-    let sealed = database::endpoints::target(&row.connection().await.unwrap(), &"bot".parse().unwrap()).await.unwrap();
+    let row = Database::new(&database.url, 1).unwrap();
+    let sealed = endpoints::target(&row.connection().await.unwrap(), &"bot".parse().unwrap()).await.unwrap();
     let sealed = String::from_utf8_lossy(&sealed.unwrap().access.unwrap()).into_owned();
     for secret in ["hush", "quiet", "silent", "mute", "PRIVATE"] {
         assert!(!everything.contains(secret) && !sealed.contains(secret), "{secret}");
@@ -139,4 +143,83 @@ async fn a_certificate_that_has_ended_is_refused_with_its_date_and_what_was_ther
     assert!(refused.contains("the client certificate ended at 2020-01-01 00:00:00 UTC"), "{refused}");
     assert!(refused.contains("get a new one"), "{refused}");
     assert_eq!(kept(&latchhook).await, before);
+}
+
+/// What is kept, opened.
+async fn opened(database: &TestDatabase, latchhook: &CommandLine) -> Access {
+    let key = latchhook.settings.iter().find_map(|flag| flag.strip_prefix("--master-key=")).unwrap();
+    let master = MasterKey::parse(&key.to_owned().into()).unwrap();
+    let conn = Database::new(&database.url, 1).unwrap().connection().await.unwrap();
+    let sealed = endpoints::target(&conn, &"bot".parse().unwrap()).await.unwrap().unwrap().access.unwrap();
+    Access::from_json(&endpoints::open_sealed(&master, "bot", &sealed).unwrap()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_part_of_an_access_changes_or_is_taken_away_alone_and_the_others_stay() {
+    let (database, _redis, latchhook) = stores().await;
+    latchhook.json("account add --id acme").await;
+    let dir = latchhook::servers::ScratchDir::new().unwrap();
+    let parts = "--header 'X-Api-Key: hush' --basic-auth user:mute";
+    latchhook.json(&format!("{ADD} {parts} {}", certificate(dir.path()))).await;
+    let before = opened(&database, &latchhook).await;
+
+    let changes = [
+        ("--header 'X-Other: quiet'", Access { headers: vec![("x-other".into(), "quiet".into())], ..before.clone() }),
+        ("--basic-auth a:b", Access { basic_auth: Some("a:b".into()), ..before.clone() }),
+        ("--no-header", Access { headers: Vec::new(), ..before.clone() }),
+        ("--no-basic-auth", Access { basic_auth: None, ..before.clone() }),
+        ("--no-client-cert", Access { client_certificate: None, ..before.clone() }),
+        ("--no-header --basic-auth c:d", Access { headers: Vec::new(), basic_auth: Some("c:d".into()), ..before }),
+    ];
+
+    for (given, expected) in changes {
+        let files = format!("--client-cert-file {0}/client.pem --client-key-file {0}/key.pem", dir.path().display());
+        latchhook.json(&format!("{ADD} {parts} {files}")).await;
+        let printed = latchhook.json(&format!("endpoint set bot {given}")).await;
+        assert!(opened(&database, &latchhook).await == expected, "{given}: {}", printed["access"]);
+    }
+    latchhook.json("endpoint set bot --no-basic-auth --no-client-cert").await;
+    assert_eq!(kept(&latchhook).await, Value::Null, "nothing is left of it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_part_that_stays_goes_to_no_other_server_and_none_stays_of_what_does_not_open() {
+    let (database, redis, latchhook) = stores().await;
+    latchhook.json("account add --id acme").await;
+    latchhook.json(&format!("{ADD} --header 'X-Api-Key: hush' --basic-auth user:mute")).await;
+    let moved = "endpoint set bot --url https://93.184.216.35/hook";
+    let stranger = CommandLine::new(&database.url, &redis);
+    let before = kept(&latchhook).await;
+
+    let refusals = [
+        (latchhook.fails(&format!("{moved} --header 'X-Other: hush'")).await, "was given for another server"),
+        (stranger.fails("endpoint set bot --header 'X-Other: hush'").await, "nothing of the access of bot can be kept"),
+        (latchhook.fails("endpoint set bot --header 'Authorization: hush'").await, "is given twice"),
+        (latchhook.fails("endpoint set bot --no-header --header 'X-Other: hush'").await, "cannot be used with"),
+    ];
+
+    for (refused, why) in refusals {
+        assert!(refused.contains(why) && !refused.contains("hush") && !refused.contains("mute"), "{refused}");
+    }
+    assert_eq!(kept(&latchhook).await, before);
+    latchhook.json(&format!("{moved} --header 'X-Other: quiet' --no-basic-auth")).await;
+    assert_eq!(kept(&latchhook).await["headers"], json!(["x-other"]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_access_that_is_given_anew_is_told_by_what_it_lost_and_never_by_its_values() {
+    let (_database, _redis, latchhook) = stores().await;
+    latchhook.json("account add --id acme").await;
+    let dir = latchhook::servers::ScratchDir::new().unwrap();
+    let pair = certificate(dir.path());
+    let parts = format!("--header 'X-Api-Key: hush' --header 'X-Stage: quiet' --basic-auth user:mute {pair}");
+
+    latchhook.json(&format!("{ADD} {parts}")).await;
+    let (_, same) = latchhook.told(&format!("{ADD} {parts}")).await;
+    let (_, fewer) = latchhook.told(&format!("{ADD} --header 'X-Stage: quiet'")).await;
+    let (_, removed) = latchhook.told(&format!("{ADD} --no-access")).await;
+
+    assert!(fewer.starts_with("bot has no longer: header x-api-key, basic-auth, client-cert. "), "{fewer}");
+    assert!(["hush", "quiet", "mute", "PRIVATE"].iter().all(|value| !fewer.contains(value)), "{fewer}");
+    assert!(!same.contains("no longer") && !removed.contains("no longer"), "{same}{removed}");
 }

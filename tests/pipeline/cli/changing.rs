@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use dispatcher::Access;
+use secrecy::ExposeSecret;
 use serde_json::{Value, json};
-use tests::{Pipeline, binary};
-use tokio::process::Command;
+use tests::Pipeline;
 
 use super::{CommandLine, stores};
 
@@ -101,14 +102,9 @@ async fn a_limit_that_is_given_to_an_endpoint_without_one_holds() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_endpoint_that_is_added_again_prints_all_its_terms_and_names_those_that_it_lost() {
     let (_pipeline, latchhook) = with_terms().await;
-    let again = format!("{ADD} --events * --max-in-flight 4");
 
-    let mut command = Command::new(binary());
-    command.args(again.split_whitespace()).arg("--json").args(&latchhook.settings);
-    let output = command.output().await.unwrap();
+    let (printed, noted) = latchhook.told(&format!("{ADD} --events * --max-in-flight 4")).await;
 
-    let (said, noted) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
-    let printed = serde_json::from_str::<BTreeMap<String, Value>>(&said).unwrap();
     let lost = "bot has no longer: sources, filter, format thin, schedule, give-up-on, max-per-second, ordered-by. latchhook \
                 endpoint set changes a term and keeps the rest";
     assert_eq!(noted.trim_end(), lost);
@@ -174,7 +170,9 @@ async fn what_cannot_be_changed_is_refused_and_nothing_else_changes_either() {
 async fn an_endpoint_is_not_moved_with_an_access_that_was_given_for_the_old_server_in_that_moment() {
     let pipeline = Pipeline::new().await;
     let latchhook = CommandLine::of(&pipeline);
-    let access: String = pipeline.master.seal("endpoint:bot", b"{}").iter().map(|byte| format!("{byte:02x}")).collect();
+    let access = Access { basic_auth: Some("user:mute".to_owned()), ..Access::default() }.to_json();
+    let sealed = pipeline.master.seal("endpoint:bot", access.expose_secret().as_bytes());
+    let access: String = sealed.iter().map(|byte| format!("{byte:02x}")).collect();
     pipeline.execute(&format!("BEGIN; UPDATE endpoints SET access = '\\x{access}'")).await;
 
     let mut moving = std::pin::pin!(latchhook.fails("endpoint set bot --url https://93.184.216.34/"));
@@ -243,7 +241,7 @@ async fn whoever_adds_changes_disables_or_enables_an_endpoint_is_on_record() {
         [
             ("endpoint add", "given anew"),
             ("endpoint add", "given anew"),
-            ("endpoint set", "url, max-in-flight, access"),
+            ("endpoint set", "url, max-in-flight, header, basic-auth, client-cert"),
             ("endpoint disable", "it is on fire"),
             ("endpoint enable", ""),
         ]

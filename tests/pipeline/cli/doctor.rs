@@ -50,17 +50,23 @@ async fn dispatch(pipeline: &Pipeline) {
     dispatcher.settled().await;
 }
 
+const HEARD: &str = "somebody was told of each endpoint that latchhook has disabled";
+
+/// A customer who is gone, and what moves every endpoint there.
+async fn gone() -> (String, AbortOnDropHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let moved = format!("UPDATE endpoints SET url = 'http://{}/'", listener.local_addr().unwrap());
+    let server = tokio::spawn(async { axum::serve(listener, Router::new().fallback(StatusCode::GONE)).await.unwrap() });
+    (moved, AbortOnDropHandle::new(server))
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn doctor_names_the_endpoints_that_latchhook_has_disabled_without_anybody_hearing_of_it() {
-    let check = "somebody was told of each endpoint that latchhook has disabled";
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let gone = format!("UPDATE endpoints SET url = 'http://{}/'", listener.local_addr().unwrap());
-    let server = tokio::spawn(async { axum::serve(listener, Router::new().fallback(StatusCode::GONE)).await.unwrap() });
-    let (pipeline, _server) = (Pipeline::new().await, AbortOnDropHandle::new(server));
+    let ((gone, _server), pipeline) = (gone().await, Pipeline::new().await);
     let by_hand = "UPDATE endpoints SET enabled = false, disabled_reason = 'by hand' WHERE id = 'by-hand'";
     pipeline.add_endpoint("acme", "by-hand", "*").await;
     pipeline.execute(&format!("{gone}; {by_hand}")).await;
-    let before = says(&pipeline, check).await;
+    let before = says(&pipeline, HEARD).await;
 
     pipeline.receive(a_text("wamid.1", "nobody hears of the first")).await;
     dispatch(&pipeline).await;
@@ -69,11 +75,29 @@ async fn doctor_names_the_endpoints_that_latchhook_has_disabled_without_anybody_
     pipeline.add_endpoint("acme", "operator", "latchhook.endpoint_disabled").await;
     pipeline.receive(a_text("wamid.2", "somebody hears of the second")).await;
     dispatch(&pipeline).await;
-    let found = says(&pipeline, check).await;
+    let found = says(&pipeline, HEARD).await;
     CommandLine::of(&pipeline).json("endpoint enable bot").await;
-    let after = says(&pipeline, check).await;
+    let after = says(&pipeline, HEARD).await;
 
     assert_eq!(pipeline.number("SELECT count(*) FROM endpoints WHERE NOT enabled").await, 2, "by-hand and second");
     assert_eq!(found, ("nobody was told of bot (it answered 410: gone)".to_owned(), "warn".to_owned()));
     assert_eq!([before.1, after.1], ["ok", "ok"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_person_says_of_an_endpoint_that_latchhook_has_disabled_is_its_reason_from_then_on() {
+    let ((gone, _server), pipeline) = (gone().await, Pipeline::new().await);
+    let latchhook = CommandLine::of(&pipeline);
+    pipeline.execute(&gone).await;
+    pipeline.receive(a_text("wamid.1", "nobody hears of it")).await;
+    dispatch(&pipeline).await;
+    let before = says(&pipeline, HEARD).await;
+
+    let disabled = latchhook.json("endpoint disable bot --reason 'they have closed their shop'").await;
+    let again = latchhook.json("endpoint disable bot").await;
+
+    assert_eq!((disabled["disabled_reason"].as_str(), &disabled), (Some("they have closed their shop"), &again));
+    assert_eq!(latchhook.json("endpoint show bot").await["disabled_reason"], disabled["disabled_reason"]);
+    assert_eq!([before.1, says(&pipeline, HEARD).await.1], ["warn", "ok"]);
+    assert_eq!(pipeline.number("SELECT count(*) FROM audit_log WHERE action = 'endpoint disable'").await, 1);
 }

@@ -24,4 +24,5 @@ async fn whatever_an_endpoint_is_owed_is_due_once_it_is_enabled_however_much_it_
 
     assert_eq!((&enabled["due_now"], &enabled["waiting_in_lane"]), (&45000.into(), &3.into()));
     assert_eq!(pipeline.number("SELECT count(*) FROM due WHERE due_at > now() OR attempts > 0").await, 0);
+    assert_eq!(pipeline.number("SELECT count(*) FROM due WHERE again AND retry").await, 45000);
 }

@@ -107,6 +107,70 @@ async fn what_is_counted_and_listed_is_read_by_pages_too() {
     assert_eq!((counting, listing), (vec![2_000, 2_000, 2_000, 500], vec![2_000, 2_000, 2_000, 500]));
 }
 
+/// Somebody else's are older, and newer, and ten times as many; whether Postgres knows that or believes that nothing is due.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_endpoint_is_owed_is_found_without_reading_what_others_are() {
+    let pipeline = Pipeline::new().await;
+    fill(&pipeline, 40_000, &[]).await;
+    let bots = "SELECT ('00000000-0000-7000-8000-' || lpad(n::text, 12, '0'))::uuid, 'bot' FROM generate_series(15001, 18000) n";
+    pipeline
+        .execute(&format!(
+            "DELETE FROM deliveries WHERE endpoint_id = 'bot'; INSERT INTO due (event_id, endpoint_id) {bots}; \
+             INSERT INTO deliveries (event_id, endpoint_id, webhook_id) SELECT event_id, 'bot', 'm' || event_id FROM ({bots}) b \
+                 (event_id, endpoint_id)"
+        ))
+        .await;
+    let wanted = Wanted { endpoint_id: Some("bot".to_owned()), ..in_state("pending") };
+
+    for known in ["UPDATE pg_class SET reltuples = 0 WHERE relname LIKE 'due%'", "ANALYZE due"] {
+        pipeline.execute(known).await;
+        let [counting, paging, listing] = [begin(&pipeline).await, begin(&pipeline).await, begin(&pipeline).await];
+
+        let causes = deliveries::causes(&counting, &wanted, |_| ()).await.unwrap();
+        let (mut found, mut after) = (Vec::new(), None::<Place>);
+        loop {
+            let page = deliveries::page(&paging, &wanted, after.as_ref(), 1_000).await.unwrap();
+            found.extend(page.rows.iter().map(|row| row.event_id));
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        let mut listed = deliveries::list(&listing, &wanted, 5_000, |_| ()).await.unwrap();
+
+        listed.reverse();
+        assert_eq!((causes[0].count, found.len()), (3_000, 3_000));
+        assert!(found.is_sorted() && listed.iter().map(|row| row.event_id).eq(found));
+        let mut read = [0; 3];
+        for (read, connection) in read.iter_mut().zip([&counting, &paging, &listing]) {
+            *read = rows_read(connection, "due").await;
+        }
+        // Each for its place, twice where a page of few is sorted; who looks at them asks for six columns what `due` says of each.
+        assert!(read[0] <= 2 * 3_000 && read[1].max(read[2]) < 11 * 3_000, "{read:?} rows of due were read: {known}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_endpoint_is_owed_of_a_window_of_time_is_found_in_either_order() {
+    let pipeline = Pipeline::new().await;
+    one_a_minute(&pipeline, 5_000).await;
+    let owe = "UPDATE deliveries SET state = 'pending', finished_at = NULL; \
+               INSERT INTO due (event_id, endpoint_id) SELECT event_id, endpoint_id FROM deliveries";
+    pipeline.execute(owe).await;
+    let ago = |minutes| Some(Utc::now() - TimeDelta::minutes(minutes));
+    let bot = Wanted { endpoint_id: Some("bot".to_owned()), ..in_state("pending") };
+    let window = Wanted { since: ago(4_600), until: ago(1_600), ..bot };
+    let connection = begin(&pipeline).await;
+
+    let first = deliveries::page(&connection, &window, None, 2_000).await.unwrap();
+    let rest = deliveries::page(&connection, &window, first.next.as_ref(), 2_000).await.unwrap();
+    let mut listed = deliveries::list(&connection, &window, 5_000, |_| ()).await.unwrap();
+
+    listed.reverse();
+    assert_eq!((first.rows.len() + rest.rows.len(), rest.next), (3_000, None));
+    assert!(listed.iter().map(|row| row.event_id).eq(first.rows.iter().chain(&rest.rows).map(|row| row.event_id)));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_an_event_owes_is_found_by_its_key_among_all_others() {
     let pipeline = Pipeline::new().await;

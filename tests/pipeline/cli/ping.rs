@@ -76,6 +76,20 @@ async fn a_ping_that_is_not_taken_says_why_and_fails() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_ping_may_take_what_any_request_of_the_fleet_may_take_and_no_longer() {
+    let (_database, _redis, latchhook) = stores().await;
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    add(&latchhook, &format!("http://{}/", silent.local_addr().unwrap())).await;
+
+    let said = latchhook.run("endpoint ping bot --request-deadline 300ms --json").await;
+
+    let out: Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!((&out["outcome"], &out["http_status"]), (&json!("timeout"), &Value::Null));
+    let took = out["duration_us"].as_u64().unwrap();
+    assert!((300_000..10_000_000).contains(&took), "{took}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_ping_goes_nowhere_that_a_delivery_may_not_go() {
     let (_database, _redis, mut latchhook) = stores().await;
     let (url, _request) = customer("").await;

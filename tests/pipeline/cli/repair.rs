@@ -218,13 +218,19 @@ async fn a_command_that_is_told_of_nothing_names_every_way_to_tell_it() {
     let quarantine = nothing.fails("quarantine replay").await;
     let deliveries = nothing.fails("deliveries retry").await;
     let source = nothing.fails(add).await;
+    let rotation = nothing.fails("source rotate wa").await;
 
     let ways = "<ID|--group <REASON>|--source <ID>|--since <WHEN>|--all>";
     assert!(quarantine.contains(ways), "{quarantine}");
     let ways = "<WEBHOOK_ID|--state <STATE>|--endpoint <ID>|--event <ID>|--since <WHEN>|--until <WHEN>|--cause <CAUSE>|\
-                --status <N>>";
+                --status <N>|--reason <WHY>>";
     assert!(deliveries.contains(ways), "{deliveries}");
-    assert!(source.contains("<--app-secret <S>|--app-secret-file <FILE>>"), "{source}");
+    assert!(
+        source.contains("needs --app-secret S, or --app-secret-file FILE (- for stdin): the app secret: "),
+        "{source}"
+    );
+    let ways = "<--app-secret <S>|--app-secret-file <FILE>|--verify-token <T>|--verify-token-file <FILE>>";
+    assert!(rotation.contains(ways), "{rotation}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -48,7 +48,7 @@ async fn a_retry_of_many_is_written_down_with_what_it_was_asked_for_and_what_it_
     let listed = latchhook.json("deliveries retries list").await;
 
     assert_eq!(ended, came_to("done", 2, 2));
-    let filter = json!({"endpoint_id": "bot", "states": ["abandoned"], "outcome": "refused"});
+    let filter = json!({"endpoint_id": "bot", "states": ["abandoned"], "outcome": "refused", "reason": "none"});
     assert_eq!((&shown["filter"], &shown["per_second"], &shown["state"]), (&filter, &json!(1000.0), &json!("done")));
     assert_eq!((count(&shown), &listed[0]), ([2, 2, 2], &shown));
     let deeds = pipeline.rows("SELECT action, detail FROM audit_log", &[]).await;
@@ -66,7 +66,7 @@ async fn a_dry_run_prints_how_many_by_endpoint_and_cause_and_how_long_and_writes
     let at_once = latchhook.json("deliveries retry --cause refused --dry-run").await;
 
     assert_eq!((&plan["wanted"], &plan["takes_s"]), (&json!(4), &json!(400)));
-    assert_eq!(plan["causes"], latchhook.json("deliveries summary").await);
+    assert_eq!((&plan["causes"], &plan["left_out"]), (&latchhook.json("deliveries summary").await, &json!([])));
     assert_eq!((&at_once["wanted"], &at_once["takes_s"]), (&json!(2), &Value::Null));
     let written =
         "SELECT (SELECT count(*) FROM retries) + (SELECT count(*) FROM due) + (SELECT count(*) FROM audit_log)";
@@ -221,6 +221,37 @@ async fn what_is_being_sent_is_dealt_with_and_not_made_due() {
     assert_eq!(ended, came_to("done", 2, 1));
     assert_eq!(count(&latchhook.json("deliveries retries show 1").await), [2, 2, 1]);
     assert_eq!(pipeline.number("SELECT count(*) FROM due WHERE due_at <= now() AND attempts = 0").await, 1);
+}
+
+/// Of three one is being sent, and one is delivered while the retry waits for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_written_down_is_what_was_made_due_and_not_what_was_left_alone() {
+    let pipeline = Pipeline::new().await;
+    let latchhook = CommandLine::of(&pipeline);
+    for key in ["wamid.1", "wamid.2", "wamid.3"] {
+        pipeline.receive(a_text(key, "hello")).await;
+    }
+    let of = |key| format!("event_id = (SELECT id FROM events WHERE key = '{key}')");
+    let (sent, delivered) = (of("wamid.1"), of("wamid.2"));
+    pipeline
+        .execute(&format!(
+            "UPDATE due SET due_at = now() + interval '1 hour'; UPDATE due SET lease = 7 WHERE {sent}; \
+             BEGIN; DELETE FROM due WHERE {delivered}; \
+             UPDATE deliveries SET state = 'delivered', finished_at = now() WHERE {delivered}"
+        ))
+        .await;
+    let meanwhile = async {
+        pipeline.somebody_waits_for_us().await;
+        pipeline.execute("COMMIT").await;
+    };
+
+    let (ended, ()) = join(latchhook.json("deliveries retry --state pending"), meanwhile).await;
+    latchhook.json("deliveries retry --state pending").await;
+
+    assert_eq!(ended, came_to("done", 3, 1));
+    let written_down = "SELECT count(*) FILTER (WHERE target <> (SELECT webhook_id FROM deliveries JOIN events ON id = event_id \
+                        WHERE key = 'wamid.3')) * 10 + count(*) FROM audit_log";
+    assert_eq!(pipeline.number(written_down).await, 2, "the last of them, each time");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,7 @@
 use queue::{Read, Redis, Snapshots};
 use secrecy::ExposeSecret;
 use serde_json::json;
+use tests::Pipeline;
 use vocabulary::{MasterKey, Source};
 
 use super::{CommandLine, stores};
@@ -41,6 +42,23 @@ async fn setting_up_twice_has_the_same_result() {
     assert_eq!(names(latchhook.json("endpoint list").await), ["bot"]);
     assert!(endpoints[0]["secret"].as_str().unwrap().starts_with("whsec_"));
     assert_eq!(endpoints[1]["secret"], json!(null), "the customer goes on verifying with the first one");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_is_added_again_names_what_it_has_no_longer() {
+    let (_database, _redis, latchhook) = stores().await;
+    latchhook.json("account add --id acme").await;
+    let least = "source add --provider whatsapp --account acme --name Support --id wa --app-secret first";
+
+    let (_, added) = latchhook.told(&format!("{ADD_SOURCE} --max-body 512KiB")).await;
+    let (_, same) = latchhook.told(&format!("{ADD_SOURCE} --max-body 512KiB")).await;
+    let (_, fewer) = latchhook.told(least).await;
+    let (_, as_few) = latchhook.told(least).await;
+
+    let lost =
+        "wa has no longer: verify-token, max-body, setting phone_number_id. source add takes all of them each time";
+    assert!(fewer.lines().any(|line| line == lost), "{fewer}");
+    assert!([added, same, as_few].iter().all(|noted| !noted.contains("no longer")));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -224,22 +242,39 @@ async fn doctor_finds_nothing_wrong_with_what_dev_starts_once_it_is_migrated() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn files_are_enqueued_under_numbers_that_follow_each_other() {
-    let (_database, redis, latchhook) = stores().await;
-    latchhook.json("account add --id acme").await;
-    latchhook.json(ADD_SOURCE).await;
-    let dir = latchhook::servers::ScratchDir::new().unwrap();
-    let files = ["a", "b", "c"].map(|name| dir.path().join(name));
-    files.iter().for_each(|file| std::fs::write(file, b"\xff{}").unwrap());
-    let [a, b, c] = files.map(|file| file.display().to_string());
+async fn a_source_whose_row_is_damaged_holds_up_no_other_and_is_mended_by_new_secrets() {
+    let pipeline = Pipeline::new().await;
+    let latchhook = CommandLine::of(&pipeline);
+    pipeline.execute("UPDATE sources SET secrets = ARRAY['damaged'::bytea]").await;
+    let sealed = async || {
+        let sources = published(&latchhook, &pipeline.test_redis).await;
+        sources.into_iter().filter(Source::is_sealed).map(|source| source.id.to_string()).collect::<Vec<_>>()
+    };
 
-    let enqueued = latchhook.json(&format!("enqueue --source wa {a} {b} {c}")).await;
+    latchhook.json(&ADD_SOURCE.replace("--id wa", "--id other")).await;
+    let told = latchhook.fails("source test wa").await;
+    let half = latchhook.fails("source rotate wa --verify-token other").await;
 
-    let numbers: Vec<_> = enqueued.as_array().unwrap().iter().map(|it| it["raw_event"].as_str().unwrap()).collect();
-    let numbers: Vec<_> = numbers.iter().map(|stamp| stamp.rsplit_once('-').unwrap().1).collect();
-    assert_eq!(numbers, ["1", "2", "3"]);
-    let inbound = queue::Inbound::new(&Redis::new(&redis.url, &redis.prefix).unwrap());
-    assert_eq!(inbound.depth().await.unwrap().ready, 3);
-    assert!(latchhook.fails(&format!("enqueue --source wa {a} missing")).await.contains("nothing was enqueued"));
-    assert_eq!(inbound.depth().await.unwrap().ready, 3);
+    assert_eq!(sealed().await, ["wa"]);
+    assert!(half.contains("the secrets of wa do not open: give it new ones too"), "{half}");
+    assert!(told.contains("a secret does not open"), "{told}");
+    latchhook.json("source rotate wa --app-secret again").await;
+    assert_eq!(sealed().await, [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn under_a_master_key_that_opens_no_source_nothing_is_changed() {
+    let pipeline = Pipeline::new().await;
+    let latchhook = CommandLine::of(&pipeline);
+    latchhook.json("source enable wa").await;
+    let foreign = MasterKey::generate();
+    let another = CommandLine::knowing(foreign.expose_secret(), &pipeline.test_database.url, &pipeline.test_redis);
+
+    for command in [&*ADD_SOURCE.replace("--id wa", "--id other"), "source disable wa", "source token wa"] {
+        let refused = another.fails(command).await;
+        assert!(refused.contains("nothing was changed: no source opens under this master key"), "{command}: {refused}");
+    }
+
+    let sources = published(&latchhook, &pipeline.test_redis).await;
+    assert_eq!((sources.len(), sources[0].enabled, sources[0].tokens.len()), (1, true, 0));
 }

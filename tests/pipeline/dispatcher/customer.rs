@@ -65,11 +65,12 @@ struct Counter {
     /// What every answer waits for, where there is something.
     gate: Option<Arc<Notify>>,
     fails_for: Option<&'static str>,
+    holds: Option<&'static str>,
 }
 
 impl Counter {
     fn new(answers: Vec<(StatusCode, HeaderMap)>) -> Self {
-        Self { answers, received: watch::Sender::default(), gate: None, fails_for: None }
+        Self { answers, received: watch::Sender::default(), gate: None, fails_for: None, holds: None }
     }
 }
 
@@ -97,6 +98,11 @@ impl Customer {
     /// Content, but for bodies that hold this word: those it answers 500.
     pub(crate) async fn failing_for(word: &'static str) -> Self {
         Self::started(Counter { fails_for: Some(word), ..Counter::new(vec![(StatusCode::OK, HeaderMap::new())]) }).await
+    }
+
+    /// Content, but for bodies that hold this word: those it never answers.
+    pub(crate) async fn holding(word: &'static str) -> Self {
+        Self::started(Counter { holds: Some(word), ..Counter::new(vec![(StatusCode::OK, HeaderMap::new())]) }).await
     }
 
     /// Takes requests, and answers one of them for each notification of `gate`.
@@ -143,12 +149,16 @@ async fn answer(State(counter): State<Arc<Counter>>, request: Request) -> Respon
     let at = std::time::Instant::now();
     let (parts, body) = request.into_parts();
     let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
-    let fails = counter.fails_for.is_some_and(|word| String::from_utf8_lossy(&body).contains(word));
+    let text = String::from_utf8_lossy(&body);
+    let [fails, is_held] = [counter.fails_for, counter.holds].map(|word| word.is_some_and(|word| text.contains(word)));
     let mut place = 0;
     counter.received.send_modify(|received| {
         place = received.len();
         received.push(Received { headers: parts.headers, body, at });
     });
+    if is_held {
+        std::future::pending::<()>().await;
+    }
     if let Some(gate) = &counter.gate {
         gate.notified().await;
     }

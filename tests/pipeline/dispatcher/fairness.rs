@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use database::due::{self, Body, LeaseRequest, Leased, Room};
-use dispatcher::Settings;
+use dispatcher::{Dispatcher, Settings};
 use tests::leasing;
 use tokio::{sync::Notify, time::timeout};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
@@ -51,22 +51,36 @@ async fn a_customer_who_never_answers_holds_his_own_share_and_delays_nobody_else
     assert_eq!(setting.number("SELECT count(*) FROM attempts WHERE outcome = 'timeout'").await, 16);
 }
 
+/// An account with twenty endpoints at one URL, each of which is owed twenty deliveries.
+async fn add_crowd(setting: &Setting, account: &str, url: &str) {
+    let endpoints: Vec<_> = (0..20).map(|number| format!("{account}-{number}")).collect();
+    setting.execute(&format!("INSERT INTO accounts (id, name) VALUES ('{account}', 'Crowd')")).await;
+    for endpoint in &endpoints {
+        setting.add_endpoint(endpoint, url).await;
+    }
+    setting.execute(&format!("UPDATE endpoints SET account_id = '{account}' WHERE id LIKE '{account}-%'")).await;
+    for endpoint in &endpoints {
+        setting.owe_many(endpoint, 20).await;
+    }
+}
+
+/// No attempt ends before its customer has answered.
+fn patient(setting: &Setting) -> Dispatcher {
+    setting.dispatcher_with(Settings { deadline: Duration::from_secs(3600), ..Settings::default() })
+}
+
+fn running(dispatcher: Dispatcher) -> AbortOnDropHandle<()> {
+    let running = dispatcher.run(Arc::new(Notify::new()), CancellationToken::new());
+    AbortOnDropHandle::new(tokio::spawn(running))
+}
+
 /// A quarter of what may be sent for each endpoint is no bound for an account: four of them would have it all.
 #[tokio::test(flavor = "multi_thread")]
 async fn customers_of_one_account_who_never_answer_hold_its_share_and_delay_no_other_account() {
     let (hanging, prompt) = (Customer::hanging().await, Customer::content().await);
     let setting = Setting::with_endpoint(&prompt.url).await;
-    setting.execute("INSERT INTO accounts (id, name) VALUES ('crowd', 'Crowd')").await;
-    for number in 0..20 {
-        setting.add_endpoint(&format!("hangs-{number}"), &hanging.url).await;
-    }
-    setting.execute("UPDATE endpoints SET account_id = 'crowd' WHERE id <> 'bot'").await;
-    for number in 0..20 {
-        setting.owe_many(&format!("hangs-{number}"), 20).await;
-    }
-    let settings = Settings { deadline: Duration::from_secs(3600), ..Settings::default() };
-    let running = setting.dispatcher_with(settings).run(Arc::new(Notify::new()), CancellationToken::new());
-    let _running = AbortOnDropHandle::new(tokio::spawn(running));
+    add_crowd(&setting, "crowd", &hanging.url).await;
+    let _running = running(patient(&setting));
     hanging.has_received(128).await;
 
     setting.owe_many("bot", 200).await;
@@ -74,6 +88,65 @@ async fn customers_of_one_account_who_never_answer_hold_its_share_and_delay_no_o
 
     assert_eq!(hanging.received().len(), 128, "half of what may be sent");
     assert_eq!(setting.number("SELECT count(*) FROM due WHERE endpoint_id <> 'bot' AND lease IS NOT NULL").await, 128);
+}
+
+/// So they hold most: each has all that it can get before the next comes.
+#[tokio::test(flavor = "multi_thread")]
+async fn accounts_whose_customers_never_answer_hold_half_of_what_is_left_one_after_another_and_delay_no_other_account()
+{
+    let (hanging, prompt) = (Customer::hanging().await, Customer::content().await);
+    let setting = Setting::with_endpoint(&prompt.url).await;
+    let _running = running(patient(&setting));
+
+    for (number, held) in (1..).zip([128, 192, 224, 240, 248]) {
+        add_crowd(&setting, &format!("crowd-{number}"), &hanging.url).await;
+        hanging.has_received(held).await;
+        setting.owe("bot", &format!("beside-{number}")).await;
+        prompt.has_received(number).await;
+
+        assert_eq!(hanging.received().len(), held);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn accounts_whose_customers_never_answer_leave_room_to_another_though_all_are_owed_at_once() {
+    let (hanging, prompt) = (Customer::hanging().await, Customer::content().await);
+    let setting = Setting::with_endpoint(&prompt.url).await;
+    for number in 1..=5 {
+        add_crowd(&setting, &format!("crowd-{number}"), &hanging.url).await;
+    }
+    let _running = running(patient(&setting));
+    hanging.has_received(128).await;
+
+    setting.owe_many("bot", 200).await;
+    prompt.has_received(200).await;
+
+    let held = "SELECT count(*) FROM due JOIN endpoints e ON e.id = endpoint_id \
+                WHERE account_id <> 'acme' AND lease IS NOT NULL GROUP BY account_id";
+    let held: Vec<i64> = setting.rows(held).await.iter().map(|row| row.get(0)).collect();
+    assert!(held.iter().sum::<i64>() <= 248, "{held:?}");
+}
+
+/// Else whatever it is owed would be leased for as long as the others have their share, which takes longer than to hand it over.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_that_has_its_share_keeps_no_endpoint_of_another_from_being_handed_deliveries() {
+    let (hanging, prompt) = (Customer::hanging().await, Customer::content().await);
+    let setting = Setting::with_endpoint(&prompt.url).await;
+    add_crowd(&setting, "crowd", &hanging.url).await;
+    let dispatcher = patient(&setting);
+    let (desk, _running) = (dispatcher.desk(), running(dispatcher));
+    hanging.has_received(128).await;
+    setting.owe("bot", "1").await;
+    prompt.has_received(1).await;
+
+    let is_handed_to = async {
+        while !desk.set_aside(&"bot".parse().unwrap(), 1) {
+            tokio::task::yield_now().await;
+        }
+    };
+
+    assert!(timeout(Duration::from_secs(20), is_handed_to).await.is_ok());
+    assert!(!desk.set_aside(&"crowd-0".parse().unwrap(), 1), "it has more due");
 }
 
 /// Room that is made while the loop looks into `due` must not be missed: the next word would be the poll, an hour later.

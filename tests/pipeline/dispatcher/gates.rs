@@ -14,7 +14,7 @@ use tokio::sync::Barrier;
 use vocabulary::Terms;
 
 use crate::{
-    customer::{Customer, saying},
+    customer::Customer,
     setting::{Setting, begin, dispatch_all},
 };
 
@@ -32,7 +32,7 @@ async fn rest_is_over(setting: &Setting) {
 }
 
 /// For how long `bot` rests, in seconds.
-async fn rest(setting: &Setting) -> i64 {
+pub(crate) async fn rest(setting: &Setting) -> i64 {
     setting
         .number("SELECT ceil(extract(epoch FROM greatest(rests_until, asked_until) - now()))::bigint FROM gates")
         .await
@@ -374,19 +374,6 @@ async fn an_endpoint_that_seldom_gets_anything_is_disabled_after_five_days_of_fa
     dispatch_all(&mut setting.dispatcher()).await;
 
     assert_eq!(setting.number("SELECT count(*) FROM endpoints WHERE NOT enabled").await, 1);
-}
-
-/// Error pages are long, and servers that are down cut them off.
-#[tokio::test(flavor = "multi_thread")]
-async fn what_the_head_of_an_answer_says_counts_though_its_body_is_too_large() {
-    let (address, _server) = saying(b"HTTP/1.1 503 No\r\nretry-after: 600\r\ncontent-length: 9\r\n\r\ncut").await;
-    let setting = Setting::with_endpoint(&format!("http://{address}/")).await;
-    setting.owe("bot", "1").await;
-
-    dispatch_all(&mut setting.dispatcher()).await;
-
-    assert_eq!(setting.attempts().await, [("status".to_owned(), Some(503))]);
-    assert_eq!(rest(&setting).await, 600);
 }
 
 /// Nobody has asked it: what is wrong is what is kept here.

@@ -1,6 +1,6 @@
 //! Answers that an endpoint gives up on: the last attempt, whatever its schedule still has.
 
-use database::deliveries::{self, Wanted};
+use database::deliveries::{self, Cause, Wanted};
 use diesel_async::SimpleAsyncConnection;
 use vocabulary::Terms;
 
@@ -39,7 +39,7 @@ async fn an_answer_that_an_endpoint_gives_up_on_is_the_last_and_any_other_is_tri
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_given_up_at_once_is_counted_by_its_cause_and_sent_again_on_a_persons_word() {
+async fn what_was_given_up_at_once_is_counted_by_its_cause_and_reason_and_sent_again_on_a_persons_word() {
     let customer = Customer::answering(&[422, 200]).await;
     let setting = giving_up_on("4xx", &customer).await;
     setting.owe("bot", "1").await;
@@ -49,15 +49,16 @@ async fn what_was_given_up_at_once_is_counted_by_its_cause_and_sent_again_on_a_p
 
     let causes = deliveries::causes(&connection, &wanted, |_| ()).await.unwrap();
     let rows = deliveries::list(&connection, &wanted, 10, |_| ()).await.unwrap();
-    let due = deliveries::make_due(&connection, &rows, &["abandoned"]).await.unwrap();
+    let again = deliveries::make_due(&connection, &rows, &["abandoned"]).await.unwrap();
     dispatch_all(&mut setting.dispatcher()).await;
 
-    let causes: Vec<_> =
-        causes.iter().map(|cause| (cause.outcome.as_deref(), cause.http_status, cause.count)).collect();
-    assert_eq!(causes, [(Some("status"), Some(422), 1)]);
-    assert_eq!((due.due, setting.delivery().await), (1, ("delivered".to_owned(), 2)));
-    let [first, again] = &customer.received()[..] else { panic!("it was sent twice") };
-    assert_eq!((first.id(), &first.body), (again.id(), &again.body));
+    let cause = |cause: &Cause| (cause.outcome.clone(), cause.http_status, cause.abandoned_reason.clone(), cause.count);
+    let causes: Vec<_> = causes.iter().map(cause).collect();
+    assert_eq!(causes, [(Some("status".to_owned()), Some(422), Some("give-up-on 422".to_owned()), 1)]);
+    assert_eq!((again.made_due.due, setting.delivery().await), (1, ("delivered".to_owned(), 2)));
+    let [first, second] = &customer.received()[..] else { panic!("it was sent twice") };
+    assert_eq!((first.id(), &first.body), (second.id(), &second.body));
+    assert_eq!(setting.number("SELECT count(abandoned_reason) FROM deliveries").await, 0, "it was due again");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -115,6 +115,25 @@ async fn however_wide_a_range_is_this_machine_is_not_even_connected_to() {
     assert!(detail.contains("127.0.0.1 is not public (loopback)"), "{detail}");
 }
 
+/// Postgres reads a leading zero and this version does not, as it may be with what a later one has written.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_range_that_cannot_be_read_uses_nothing_up_and_speaks_against_no_endpoint() {
+    let customer = Customer::content_at(own_address()).await;
+    let setting = Setting::with_endpoint(&customer.url).await;
+    setting.owe_many("bot", 12).await;
+    setting.execute("UPDATE accounts SET allowed_private = '{010.0.0.0/8}'").await;
+
+    let leased = dispatch_all(&mut setting.strict_dispatcher()).await;
+    let untouched = "SELECT count(*) FROM due WHERE lease IS NULL AND attempts = 0 AND due_at <= now()";
+    let (kept, attempts) = (setting.number(untouched).await, setting.number("SELECT count(*) FROM attempts").await);
+    setting.grant(&own_address().to_string()).await;
+    dispatch_all(&mut setting.strict_dispatcher()).await;
+
+    assert_eq!((leased, kept, attempts), (0, 12, 0));
+    assert_eq!(setting.number("SELECT count(*) FROM gates WHERE failures > 0").await, 0);
+    assert_eq!(customer.received().len(), 12);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn postgres_keeps_no_range_that_is_none() {
     let setting = Setting::new().await;

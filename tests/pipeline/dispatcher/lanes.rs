@@ -217,7 +217,7 @@ async fn what_is_retried_by_hand_waits_for_its_turn_in_its_lane() {
     let wanted = database::deliveries::Wanted { states: vec!["abandoned".to_owned()], ..Default::default() };
     let connection = setting.database.connection().await.unwrap();
     let rows = database::deliveries::list(&connection, &wanted, 10, |_| ()).await.unwrap();
-    let due = database::deliveries::make_due(&connection, &rows, &["abandoned"]).await.unwrap();
+    let due = database::deliveries::make_due(&connection, &rows, &["abandoned"]).await.unwrap().made_due;
     setting.pauses_are_over().await;
     dispatch_all(&mut setting.dispatcher()).await;
 
@@ -239,7 +239,7 @@ async fn what_a_lane_was_delivered_is_sent_again_in_its_order_with_the_same_ids_
     let mut after = None;
     loop {
         let page = database::deliveries::page(&connection, &wanted, after.as_ref(), 2).await.unwrap();
-        let due = database::deliveries::make_due(&connection, &page.rows, &["delivered"]).await.unwrap();
+        let due = database::deliveries::make_due(&connection, &page.rows, &["delivered"]).await.unwrap().made_due;
         assert_eq!((due.due, due.sum()), (1, page.rows.len() as i64));
         dispatch_all(&mut setting.dispatcher()).await;
         after = page.next;

@@ -4,7 +4,7 @@ use std::{collections::HashSet, sync::Arc};
 
 use dispatcher::Settings;
 use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
     customer::Customer,
@@ -60,10 +60,10 @@ async fn a_large_body_is_read_once_for_all_its_endpoints_and_each_gets_its_bytes
     assert_eq!(large_bodies_read(&setting).await, 1);
 }
 
-/// With room for two; and where each is larger than all the room, so that it is sent alone.
+/// With room for two of an account; and where each is larger than all the room, so that it is sent alone.
 #[tokio::test(flavor = "multi_thread")]
 async fn of_more_large_bodies_than_there_is_memory_for_all_arrive_and_never_more_than_that_at_once() {
-    for (large_bytes, at_once) in [(700_000, 2), (100_000, 1)] {
+    for (large_bytes, at_once) in [(1_300_000, 2), (100_000, 1)] {
         let gate = Arc::new(Notify::new());
         let customer = Customer::waiting_for(&gate).await;
         let setting = Setting::with_endpoint(&customer.url).await;
@@ -102,4 +102,26 @@ async fn what_is_small_is_sent_while_large_bodies_have_all_their_memory() {
 
     content.has_received(8).await;
     assert_eq!(hangs.has_received(1).await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_bodies_of_one_account_to_customers_who_never_answer_leave_memory_to_those_of_another() {
+    let (hangs, content) = (Customer::hanging().await, Customer::content().await);
+    let setting = Setting::with_endpoint(&hangs.url).await;
+    setting.add_endpoint("large", &content.url).await;
+    setting.owe_many("bot", 8).await;
+    setting.owe_many("large", 8).await;
+    enlarge(&setting, 300_000).await;
+    let of_another = "INSERT INTO accounts (id, name) VALUES ('other', 'Other'); \
+                      UPDATE endpoints SET account_id = 'other' WHERE id = 'large'; \
+                      UPDATE due SET due_at = now() + interval '1 hour' WHERE endpoint_id = 'large'";
+    setting.execute(of_another).await;
+    let dispatcher = setting.dispatcher_with(Settings { large_bytes: 1_300_000, ..Settings::default() });
+    let _running = AbortOnDropHandle::new(tokio::spawn(dispatcher.run(Arc::default(), CancellationToken::new())));
+    hangs.has_received(2).await;
+
+    setting.execute("UPDATE due SET due_at = now() WHERE endpoint_id = 'large'").await;
+
+    assert_eq!(content.has_received(8).await.len(), 8);
+    assert_eq!(hangs.received().len(), 2, "half of the memory");
 }

@@ -76,14 +76,14 @@ async fn an_account_all_of_whose_names_are_silent_costs_no_other_account_an_atte
     assert_eq!((leased, customer.received().len()), (65, 1));
     let attempts = "SELECT count(*) FROM attempts WHERE endpoint_id";
     assert_eq!(setting.number(&format!("{attempts} = 'bot' AND outcome = 'delivered'")).await, 1);
-    assert_eq!(setting.number(&format!("{attempts} <> 'bot' AND outcome = 'timeout'")).await, 16, "a quarter of 64");
-    assert_eq!(setting.number("SELECT count(*) FROM attempts").await, 17);
+    assert_eq!(setting.number(&format!("{attempts} <> 'bot' AND outcome = 'timeout'")).await, 32, "half of 64");
+    assert_eq!(setting.number("SELECT count(*) FROM attempts").await, 33);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_found_no_place_for_a_look_up_has_used_up_no_attempt_and_is_sent_to_a_little_later() {
     let customer = Customer::content().await;
-    let setting = with_crowd(&customer, 20).await;
+    let setting = with_crowd(&customer, 36).await;
     let (silent, told) = watch::channel(false);
     let mut dispatcher = dispatcher(&setting, &told);
 
@@ -102,10 +102,10 @@ async fn who_found_no_place_for_a_look_up_has_used_up_no_attempt_and_is_sent_to_
     dispatch_all(&mut another).await;
 
     let counters = [dispatcher, another].map(|dispatcher| dispatcher.counters().snapshot());
-    assert_eq!((put_off, gates), (4, 16), "nothing is held against the four");
-    assert_eq!(counters.each_ref().map(|counters| (counters.put_off, counters.sent())), [(4, 17), (0, 20)]);
+    assert_eq!((put_off, gates), (4, 32), "nothing is held against the four");
+    assert_eq!(counters.each_ref().map(|counters| (counters.put_off, counters.sent())), [(4, 33), (0, 36)]);
     assert_eq!(setting.number("SELECT count(*) FROM deliveries WHERE state = 'delivered' AND attempts = 1").await, 5);
-    assert_eq!(setting.number("SELECT count(*) FROM deliveries WHERE state = 'delivered' AND attempts = 2").await, 16);
+    assert_eq!(setting.number("SELECT count(*) FROM deliveries WHERE state = 'delivered' AND attempts = 2").await, 32);
 }
 
 /// Who puts off needs no connection, and no place in flight.
@@ -122,7 +122,7 @@ async fn more_deliveries_to_silent_names_than_can_be_sent_hold_up_no_other_accou
     let leased = dispatcher.dispatch_due().await.unwrap().leased;
     let mut theirs = begin(&setting.database).await;
     theirs.batch_execute("SELECT FROM due WHERE endpoint_id <> 'bot' FOR UPDATE").await.unwrap();
-    has_put_off(&dispatcher, leased - leased / 4).await;
+    has_put_off(&dispatcher, leased - leased / 2).await;
 
     let running = dispatcher.run(Arc::new(Notify::new()), CancellationToken::new());
     let _running = AbortOnDropHandle::new(tokio::spawn(running));
@@ -135,8 +135,8 @@ async fn more_deliveries_to_silent_names_than_can_be_sent_hold_up_no_other_accou
 #[tokio::test(flavor = "multi_thread")]
 async fn of_an_endpoint_that_was_put_off_nothing_more_is_leased_or_handed_over_for_a_while() {
     let customer = Customer::content().await;
-    let setting = with_crowd(&customer, 20).await;
-    for number in 0..20 {
+    let setting = with_crowd(&customer, 36).await;
+    for number in 0..36 {
         setting.owe_many(&format!("dead-{number}"), 3).await;
     }
     let (_silent, told) = watch::channel(false);
@@ -147,7 +147,7 @@ async fn of_an_endpoint_that_was_put_off_nothing_more_is_leased_or_handed_over_f
     has_put_off(&dispatcher, 4).await;
     let more = dispatcher.dispatch_due().await.unwrap().leased;
 
-    assert_eq!((leased, more), (21, 0));
-    let places = (0..20).filter(|number| desk.set_aside(&format!("dead-{number}").parse().unwrap(), 1));
-    assert_eq!(places.count(), 16, "the four get none");
+    assert_eq!((leased, more), (37, 0));
+    let places = (0..36).filter(|number| desk.set_aside(&format!("dead-{number}").parse().unwrap(), 1));
+    assert_eq!(places.count(), 32, "the four get none");
 }

@@ -3,10 +3,10 @@
 use std::{collections::HashMap, time::Duration};
 
 use chrono::{DateTime, Utc};
-use database::Database;
+use database::{Database, sources::NewSource};
 use forwarder::{ForwardError, Forwarder, Step};
 use queue::Redis;
-use serde_json::json;
+use serde_json::{Value, json};
 use tests::{Pipeline, TestDatabase, a_text};
 use tokio_postgres::{Client, NoTls};
 use vocabulary::{Job, RawEvent};
@@ -45,6 +45,23 @@ impl App {
     pub(crate) async fn publish_sources(&self) {
         let Pipeline { database, master, redis, .. } = &self.pipeline;
         Sources::new(database.clone(), master.clone(), redis).refresh(now()).await.unwrap();
+    }
+
+    /// Adds a source of this provider, or changes the one of that id, and tells everybody.
+    pub(crate) async fn has_source(&self, id: &str, provider: &str, body_limit: Option<u32>, settings: &Value) {
+        let source = NewSource {
+            id: &id.parse().unwrap(),
+            account_id: &"acme".parse().unwrap(),
+            name: id,
+            provider,
+            secrets: &["secret".to_owned().into()],
+            verify_token: None,
+            body_limit,
+            settings: settings.as_object().unwrap(),
+        };
+        let connection = self.pipeline.database.connection().await.unwrap();
+        database::sources::put(&connection, &self.pipeline.master, &source).await.unwrap();
+        self.publish_sources().await;
     }
 
     /// Another session of the app.
@@ -140,7 +157,7 @@ pub(crate) async fn write(sql: &Client, key: Option<&str>, body: &str) {
 }
 
 /// Likewise, from any source, with headers.
-pub(crate) async fn write_as(sql: &Client, source: &str, key: Option<&str>, body: &str, headers: &serde_json::Value) {
+pub(crate) async fn write_as(sql: &Client, source: &str, key: Option<&str>, body: &str, headers: &Value) {
     let insert = "INSERT INTO latchhook_outbox (source_id, key, body, headers) VALUES ($1, $2, $3, $4::text::jsonb)";
     sql.execute(insert, &[&source, &key, &body.as_bytes(), &headers.to_string()]).await.unwrap();
 }

@@ -24,6 +24,24 @@ async fn what_is_committed_is_enqueued_as_it_is_and_gone_from_the_outbox() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_the_headers_of_a_row_those_are_kept_that_the_intake_would_keep_and_no_secret() {
+    let app = App::new().await;
+    let settings = json!({"algorithm": "equal", "signature_header": "x-token", "key_header": "x-id"});
+    app.has_source("recipe", "generic", None, &settings).await;
+    app.has_source("bot", "telegram", None, &json!({})).await;
+    let headers =
+        json!({"X-Token": "secret", "X-Telegram-Bot-Api-Secret-Token": "secret", "X-Id": "1", "Cookie": "a=b"});
+    for source in ["recipe", "bot"] {
+        write_as(&app.sql, source, None, "{}", &headers).await;
+    }
+
+    app.forward().await.unwrap();
+
+    let kept: Vec<_> = app.queued().await.into_iter().map(|raw_event| raw_event.headers).collect();
+    assert_eq!(kept, [vec![("x-id".to_owned(), "1".to_owned())], vec![]]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_rolled_back_or_not_committed_yet_is_not_forwarded() {
     let app = App::new().await;
     let open = app.session().await;

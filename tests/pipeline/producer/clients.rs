@@ -2,7 +2,6 @@
 //! producer does meanwhile.
 
 mod app;
-mod front;
 
 use std::sync::Arc;
 
@@ -11,14 +10,11 @@ use database::sources::tokens::{self, Change};
 use diesel_async::AsyncConnection;
 use latchhook::kill_points;
 use producer::Refusal;
-use tests::{Pipeline, Process};
+use tests::{Front, Pipeline, Process};
 use vocabulary::TokenHash;
 use worker::Sources;
 
-use self::{
-    app::{Language, enqueues, enqueues_twice},
-    front::Front,
-};
+use self::app::{Language, enqueues, enqueues_twice};
 use super::door::{Plan, TOKEN, door, eventually, open_to_apps};
 
 /// What a client must leave as it is: JSON with its spaces, JSON text, other letters, and what is no text.

@@ -1,7 +1,11 @@
 //! Who may come in: the signature is over the exact bytes, and those bytes are what is kept.
 
-use super::door::{Door, SECRET, door, signature, source};
+use super::{
+    door::{Door, SECRET, door, signature, source},
+    http::{exchange, post},
+};
 use chrono::Utc;
+use providers::{Provider, reason};
 
 const HEADER: &str = "x-hub-signature-256";
 
@@ -33,7 +37,7 @@ async fn what_is_signed_is_kept_byte_for_byte_whatever_the_bytes() {
 async fn the_provider_s_headers_are_kept_in_lower_case_and_no_others() {
     let door = door().await;
     let source = source("wa");
-    let kept = providers::Provider::WhatsApp.kept_headers(&source);
+    let kept = providers::Provider::WhatsApp.door(None, &source.settings).kept_headers;
     let given: Vec<_> = kept.iter().map(|name| name.to_ascii_uppercase()).collect();
     let signature = signature(SECRET, b"{}");
     let mut headers: Vec<_> =
@@ -44,6 +48,28 @@ async fn the_provider_s_headers_are_kept_in_lower_case_and_no_others() {
 
     let stored = door.stored().await;
     assert!(stored[0].headers.iter().map(|(name, _)| name.as_str()).eq(kept.iter().copied()), "{stored:?}");
+}
+
+/// Two such ids look the same once they are text: as a key, the second event would be lost as a duplicate of the first.
+#[tokio::test]
+async fn an_id_of_bytes_that_are_no_text_is_taken_in_and_is_no_key() {
+    let door = door().await;
+    let mut code = source("code");
+    code.provider = "github".into();
+    door.publish(2, std::slice::from_ref(&code), Utc::now()).await;
+    door.intake.look(Utc::now()).await;
+
+    for byte in [0xfe, 0xff] {
+        let headers = [(HEADER, &*signature(SECRET, b"{}")), ("X-GitHub-Delivery", "id~")];
+        let request = post("/hooks/code", &headers, b"{}");
+        let request: Vec<_> = request.into_iter().map(|given| if given == b'~' { byte } else { given }).collect();
+        assert_eq!(exchange(door.address, &request).await.status, 200);
+    }
+
+    let stored = door.stored().await;
+    let items: Vec<_> = stored.iter().flat_map(|raw_event| Provider::GitHub.split(&code, raw_event)).collect();
+    let reasons: Vec<_> = items.into_iter().map(|item| item.unwrap_err().reason).collect();
+    assert_eq!(reasons, [reason::UNUSABLE_ID; 2]);
 }
 
 #[tokio::test]

@@ -6,9 +6,10 @@ use chrono::{TimeDelta, Utc};
 use producer::{Lookup, SourceBook};
 use tokio::{task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
+use vocabulary::Source;
 
 use super::{
-    door::{Door, Plan, SECRET, door, eventually, signature, source},
+    door::{Door, Plan, SECRET, VERIFY_TOKEN, door, enqueue, eventually, open_to_apps, signature, source},
     http::{Connection, exchange, get, post},
 };
 
@@ -159,4 +160,44 @@ async fn it_keeps_looking_until_it_is_stopped() {
     eventually("the door is ready", async || door.get("/readyz").await.status == 200).await;
     stop.cancel();
     timeout(Duration::from_secs(5), looking).await.expect("it stops").unwrap();
+}
+
+/// Its row is damaged, or sealed under a key that the publisher lacks. It exists, so nobody is told that it does not.
+#[tokio::test]
+async fn a_source_that_did_not_open_is_to_be_tried_again_and_shuts_out_nobody_else() {
+    let door = door().await;
+    let sealed = Source { secrets: Vec::new(), verify_token: None, ..open_to_apps("sealed") };
+
+    door.publish(2, &[open_to_apps("wa"), sealed], Utc::now()).await;
+    door.intake.look(Utc::now()).await;
+
+    assert_eq!((post_to(&door, "sealed").await, post_to(&door, "wa").await), (503, 200));
+    let handshake = format!("/hooks/sealed?hub.mode=subscribe&hub.challenge=1&hub.verify_token={VERIFY_TOKEN}");
+    assert_eq!(door.get(&handshake).await.status, 503);
+    let of_an_app = exchange(door.address, &enqueue("sealed", &[], b"{}")).await;
+    assert_eq!(of_an_app.status, 202, "a token is checked by its hash, which nobody seals");
+}
+
+#[tokio::test]
+async fn a_token_that_was_made_a_moment_ago_is_taken_without_waiting_for_the_next_look() {
+    let door = door().await;
+    door.publish(2, &[source("wa")], Utc::now()).await;
+    door.intake.look(Utc::now()).await;
+    assert_eq!(door.enqueue(&[], b"{}").await.status, 401);
+
+    door.publish(3, &[open_to_apps("wa")], Utc::now()).await;
+
+    assert_eq!(door.enqueue(&[], b"{}").await.status, 202);
+}
+
+#[tokio::test]
+async fn when_redis_is_away_nobody_is_told_that_a_token_is_wrong() {
+    let redis = tests::private_redis();
+    let door = Plan::default().open(&redis.url(), "latchhook").await;
+    let unknown = post("/v1/sources/wa/raw-events", &[("authorization", "Bearer lhtok_of_tomorrow")], b"{}");
+    assert_eq!(exchange(door.address, &unknown).await.status, 401);
+
+    drop(redis);
+
+    assert_eq!(exchange(door.address, &unknown).await.status, 503);
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Duration, Utc};
-use queue::{Directory, Published, Read, Redis, Snapshots, Wake};
+use queue::{Directory, Listed, Published, Read, Redis, Snapshots, Version, Wake};
 use secrecy::ExposeSecret;
 use tokio::{sync::Notify, time::timeout};
 use tokio_util::sync::CancellationToken;
@@ -25,6 +25,16 @@ fn source(revision: i64) -> Source {
         settings: serde_json::from_str(r#"{"phone_number_id": "1"}"#).unwrap(),
         revision,
     }
+}
+
+/// One that did not open where it was read.
+fn sealed(revision: i64) -> Source {
+    Source { id: "sealed".parse().unwrap(), secrets: Vec::new(), verify_token: None, ..source(revision) }
+}
+
+/// Every source of that revision opened.
+fn whole(revision: i64) -> Version {
+    Version { revision, sealed: 0 }
 }
 
 fn token() -> TokenHash {
@@ -51,8 +61,8 @@ async fn a_producer_reads_what_was_published_and_nobody_reads_it_in_redis() {
 
     snapshots.publish(&master, 7, &[source(7)], at(0)).await.unwrap();
 
-    let Read::Newer(snapshot) = snapshots.read(&master, Some(6)).await.unwrap() else { panic!("nothing newer") };
-    assert_eq!((snapshot.revision, snapshot.published_at, snapshot.sources.len()), (7, at(0), 1));
+    let Read::Newer(snapshot) = snapshots.read(&master, Some(whole(6))).await.unwrap() else { panic!("nothing newer") };
+    assert_eq!((snapshot.version, snapshot.published_at, snapshot.sources.len()), (whole(7), at(0), 1));
     assert_eq!(snapshot.sources[0].secrets[0].expose_secret(), "the app secret");
     assert_eq!((&snapshot.sources[0].settings, &snapshot.sources[0].tokens), (&source(7).settings, &vec![token()]));
     assert_eq!(snapshot.sources[0].body_limit, Some(2048));
@@ -108,15 +118,18 @@ async fn what_is_published_is_read_by_who_knows_of_no_limits() {
 }
 
 #[tokio::test]
-async fn who_there_is_is_read_without_a_key_and_without_who_is_disabled() {
-    let ((snapshots, _redis), master) = (snapshots().await, master());
+async fn what_a_door_must_know_is_read_without_a_key_and_without_who_is_disabled() {
+    let ((snapshots, redis), master) = (snapshots().await, master());
     assert_eq!(snapshots.directory().await.unwrap(), None);
     let disabled = Source { id: "old".parse().unwrap(), enabled: false, ..source(7) };
 
     snapshots.publish(&master, 7, &[source(7), disabled], at(0)).await.unwrap();
 
-    let directory = Directory::from([("wa".parse().unwrap(), "whatsapp".to_owned())]);
+    let Source { provider, body_limit, settings, .. } = source(7);
+    let directory = Directory::from([("wa".parse().unwrap(), Listed { provider, body_limit, settings })]);
     assert_eq!(snapshots.directory().await.unwrap(), Some(directory));
+    let listed: String = run(&mut connection(&redis.url).await, &format!("HGET {}:sources listed", redis.prefix)).await;
+    assert!(!listed.contains("secret") && !listed.contains("token"), "{listed}");
 }
 
 /// While a fleet is upgraded, the older half publishes too.
@@ -125,7 +138,7 @@ async fn a_directory_that_is_missing_or_of_another_revision_is_not_read_and_is_p
     let ((snapshots, redis), master) = (snapshots().await, master());
     snapshots.publish(&master, 7, &[source(7)], at(0)).await.unwrap();
     let mut connection = connection(&redis.url).await;
-    let () = run(&mut connection, &format!("HSET {}:sources directory_of 6", redis.prefix)).await;
+    let () = run(&mut connection, &format!("HSET {}:sources listed_of 6", redis.prefix)).await;
     assert_eq!(snapshots.directory().await.unwrap(), None);
 
     let again = snapshots.publish(&master, 7, &[source(7)], at(2)).await.unwrap();
@@ -141,7 +154,7 @@ async fn publishing_the_same_revision_again_makes_it_fresh_and_sends_nothing() {
 
     assert_eq!(snapshots.publish(&master, 7, &[source(7)], at(2)).await.unwrap(), Published::Refreshed);
 
-    let read = snapshots.read(&master, Some(7)).await.unwrap();
+    let read = snapshots.read(&master, Some(whole(7))).await.unwrap();
     assert!(matches!(read, Read::Unchanged { published_at } if published_at == at(2)), "{read:?}");
 }
 
@@ -160,7 +173,7 @@ async fn a_snapshot_under_an_old_master_key_is_published_anew_although_nothing_e
     assert_eq!(published, Published::Rewritten);
     assert_eq!(snapshots.sealed_under(&both).await.unwrap(), Some(SealedUnder::First));
     let read = snapshots.read(&new, None).await.unwrap();
-    assert!(matches!(read, Read::Newer(snapshot) if (snapshot.revision, snapshot.published_at) == (7, at(2))));
+    assert!(matches!(read, Read::Newer(snapshot) if (snapshot.version, snapshot.published_at) == (whole(7), at(2))));
     assert_eq!(snapshots.publish(&new, 7, &[source(7)], at(4)).await.unwrap(), Published::Refreshed);
 }
 
@@ -173,7 +186,43 @@ async fn a_lower_revision_waits_until_nobody_publishes_the_higher_one_any_more()
     let later = snapshots.publish(&master, 3, &[], at(0) + Duration::minutes(2)).await.unwrap();
 
     assert_eq!((soon, later), (Published::Outdated, Published::Rewritten));
-    assert!(matches!(snapshots.read(&master, Some(7)).await.unwrap(), Read::Newer(now) if now.revision == 3));
+    assert!(
+        matches!(snapshots.read(&master, Some(whole(7))).await.unwrap(), Read::Newer(now) if now.version == whole(3))
+    );
+}
+
+/// Two processes publish, and one lacks a key that the other has.
+#[tokio::test]
+async fn of_one_revision_the_snapshot_stands_of_which_more_could_be_opened() {
+    let ((snapshots, _redis), having, lacking) = (snapshots().await, master(), master());
+    let opened = [source(7), Source { secrets: source(7).secrets, ..sealed(7) }];
+    assert_eq!(snapshots.publish(&lacking, 7, &[source(7), sealed(7)], at(0)).await.unwrap(), Published::Rewritten);
+
+    let more = snapshots.publish(&having, 7, &opened, at(2)).await.unwrap();
+    let fewer = snapshots.publish(&lacking, 7, &[source(7), sealed(7)], at(4)).await.unwrap();
+
+    assert_eq!((more, fewer), (Published::Rewritten, Published::Outdated));
+    let known = Version { revision: 7, sealed: 1 };
+    let Read::Newer(now) = snapshots.read(&having, Some(known)).await.unwrap() else { panic!("nothing newer") };
+    assert_eq!((now.version, now.published_at, now.sources.len()), (whole(7), at(2), 2));
+    let alone = snapshots.publish(&lacking, 7, &[source(7), sealed(7)], at(2) + Duration::minutes(2)).await.unwrap();
+    assert_eq!(alone, Published::Rewritten, "whoever could open more is gone");
+}
+
+/// What only a second key opens was opened by whoever wrote it, and is read by whoever has the first.
+#[tokio::test]
+async fn who_could_open_less_under_the_same_first_key_keeps_fresh_what_is_there() {
+    let ((snapshots, _redis), master) = (snapshots().await, master());
+    snapshots
+        .publish(&master, 7, &[source(7), Source { secrets: source(7).secrets, ..sealed(7) }], at(0))
+        .await
+        .unwrap();
+
+    let published = snapshots.publish(&master, 7, &[source(7), sealed(7)], at(2)).await.unwrap();
+
+    assert_eq!(published, Published::Refreshed);
+    let read = snapshots.read(&master, Some(whole(7))).await.unwrap();
+    assert!(matches!(read, Read::Unchanged { published_at } if published_at == at(2)), "{read:?}");
 }
 
 #[tokio::test]

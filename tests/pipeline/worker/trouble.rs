@@ -263,3 +263,27 @@ async fn each_raw_event_of_a_job_has_its_own_receipt() {
     }
     assert_eq!(receipts, [(1, 1, 0, true), (1, 0, 1, true), (1, 0, 0, true)]);
 }
+
+/// Nothing of a raw event that was taken needs its source's secrets any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_taken_from_a_source_that_does_not_open_is_recorded_all_the_same() {
+    let pipeline = Pipeline::new().await;
+    pipeline.add_source("acme", "other").await;
+    pipeline
+        .execute(
+            "UPDATE sources SET secrets = ARRAY['damaged'::bytea], revision = nextval('revisions') WHERE id = 'wa'",
+        )
+        .await;
+    let sources = worker::Sources::new(pipeline.database.clone(), pipeline.master.clone(), &pipeline.redis);
+
+    sources.refresh(chrono::Utc::now()).await.unwrap();
+    let worker = worker::Worker::builder(&pipeline.redis, pipeline.database.clone(), sources).build();
+    worker.work(vec![pipeline.enqueue(a_text("wamid.1", "hello")).await]).await;
+
+    assert_eq!(pipeline.keys().await, ["wamid.1"]);
+    let read = queue::Snapshots::new(&pipeline.redis).read(&pipeline.master, None).await.unwrap();
+    let queue::Read::Newer(snapshot) = read else { panic!("nothing is published: {read:?}") };
+    let sealed: Vec<_> = snapshot.sources.iter().map(|source| (source.id.as_str(), source.is_sealed())).collect();
+    assert_eq!(sealed.len(), 2);
+    assert!(sealed.contains(&("wa", true)) && sealed.contains(&("other", false)), "{sealed:?}");
+}

@@ -15,6 +15,16 @@ use crate::{QueryResult, lanes};
 /// What stands behind the reason of a delivery that was leased, and of which nothing was recorded.
 const UNRECORDED: &str = " (its last lease ended unrecorded: its customer may have it)";
 
+/// A reason as it was given, without what stands behind it here and there.
+pub fn as_given(reason: &str) -> &str {
+    reason.strip_suffix(UNRECORDED).unwrap_or(reason)
+}
+
+/// All that a reason may have been kept as.
+pub(super) fn as_kept(reason: &str) -> [String; 2] {
+    [reason.to_owned(), format!("{reason}{UNRECORDED}")]
+}
+
 statement! {
     /// Locks rows in the order in which `make_due` does. Who waits here for a dispatcher that is leasing, or recording, sees
     /// what it has done.

@@ -1,6 +1,6 @@
 //! Deliveries that are made due again on a person's word, whatever became of them.
 
-use std::ops::AddAssign;
+use std::{collections::HashSet, ops::AddAssign};
 
 use diesel::sql_types::{Array, BigInt, Text, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
@@ -11,9 +11,10 @@ use super::{in_lanes, wanted::DeliveryRow};
 use crate::{QueryResult, lanes};
 
 statement! {
-    /// A lease that somebody holds is left to end: a second request beside the one under way would help nobody. Rows of `due`
+    /// A lease that somebody holds is left to end: a second request beside the one under way would help nobody. What was never
+    /// tried stays a first attempt; all else gives way to those (`again`), however many it is. Rows of `due`
     /// are locked before those of `deliveries`, as `attempts::record` does, so that the two never wait for each other.
-    Again {
+    MakeDue {
         events: Vec<Uuid> => Array<SqlUuid>,
         endpoints: Vec<&'a str> => Array<Text>,
         states: &'a [&'a str] => Array<Text>,
@@ -26,11 +27,11 @@ statement! {
      again AS (UPDATE deliveries d SET state = 'pending', finished_at = NULL, abandoned_reason = NULL FROM wanted w \
          WHERE d.event_id = w.event_id AND d.endpoint_id = w.endpoint_id AND d.state = ANY(?) \
          AND (SELECT count(*) FROM ordered) >= 0 RETURNING d.event_id, d.endpoint_id, d.lane) \
-     INSERT INTO due AS u (event_id, endpoint_id, due_at, lane, sequence) \
-     SELECT event_id, endpoint_id, CASE WHEN lane IS NULL THEN now() END, lane, CASE WHEN lane IS NOT NULL THEN \
+     INSERT INTO due AS u (event_id, endpoint_id, due_at, again, lane, sequence) \
+     SELECT event_id, endpoint_id, CASE WHEN lane IS NULL THEN now() END, true, lane, CASE WHEN lane IS NOT NULL THEN \
          (SELECT sequence FROM events WHERE id = event_id) END FROM again ORDER BY 1, 2 \
      ON CONFLICT (event_id, endpoint_id) DO UPDATE SET due_at = CASE WHEN u.due_at IS NOT NULL THEN now() END, \
-         attempts = 0, lease = NULL \
+         attempts = 0, again = u.retry, lease = NULL \
      WHERE u.lease IS NULL OR u.due_at <= now() RETURNING event_id, endpoint_id"
 }
 
@@ -42,6 +43,15 @@ statement! {
      FROM (SELECT (SELECT u.due_at FROM due u WHERE u.event_id = a.event_id AND u.endpoint_id || '' = a.endpoint_id) AS due_at, \
          EXISTS (SELECT FROM endpoints e WHERE e.id = a.endpoint_id AND NOT e.enabled) AS held \
          FROM unnest(?, ?) AS a (event_id, endpoint_id)) again"
+}
+
+/// What was made due.
+#[derive(Debug, Default)]
+pub struct Again<'r> {
+    /// Those.
+    pub rows: Vec<&'r DeliveryRow>,
+    /// How many they are, by what they wait for.
+    pub made_due: MadeDue,
 }
 
 /// What became of deliveries that a person wants tried again. What is counted nowhere here is being sent at this moment.
@@ -71,13 +81,17 @@ impl AddAssign for MadeDue {
 }
 
 /// Makes deliveries due again from the start of their schedule, under the same ids, if they are still in one of `states`.
-/// A late success of an earlier attempt ends them as ever. Says how many, and what they wait for: those that are being sent
-/// right now are left alone. What has a lane waits for its turn there.
+/// A late success of an earlier attempt ends them as ever. Says which, and what they wait for: those that are being sent right
+/// now, or have ended otherwise meanwhile, are left alone. What has a lane waits for its turn there.
 ///
 /// # Errors
 /// As any query.
-pub async fn make_due(conn: &AsyncPgConnection, rows: &[DeliveryRow], states: &[&str]) -> QueryResult<MadeDue> {
-    let statement = Again {
+pub async fn make_due<'r>(
+    conn: &AsyncPgConnection,
+    rows: &'r [DeliveryRow],
+    states: &[&str],
+) -> QueryResult<Again<'r>> {
+    let statement = MakeDue {
         events: rows.iter().map(|row| row.event_id).collect(),
         endpoints: rows.iter().map(|row| row.endpoint_id.as_str()).collect(),
         states,
@@ -89,5 +103,7 @@ pub async fn make_due(conn: &AsyncPgConnection, rows: &[DeliveryRow], states: &[
     let (events, endpoints) = again.iter().map(|(event_id, endpoint_id)| (*event_id, endpoint_id.as_str())).unzip();
     let standing = Standing { events, endpoints, lifetime: std::marker::PhantomData };
     let (due, waiting_in_lane, held) = standing.get_result(&mut &*conn).await?;
-    Ok(MadeDue { due, waiting_in_lane, held })
+    let again: HashSet<_> = again.iter().map(|(event_id, endpoint_id)| (*event_id, endpoint_id.as_str())).collect();
+    let rows = rows.iter().filter(|row| again.contains(&(row.event_id, row.endpoint_id.as_str()))).collect();
+    Ok(Again { rows, made_due: MadeDue { due, waiting_in_lane, held } })
 }

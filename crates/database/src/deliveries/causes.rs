@@ -1,4 +1,4 @@
-//! Deliveries grouped by what their last attempts came to, and by why a person gave them up.
+//! Deliveries grouped by what their last attempts came to, and by why they were given up on purpose.
 
 use std::{cmp::Reverse, collections::BTreeMap};
 
@@ -8,7 +8,8 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde::Serialize;
 
 use super::{
-    pages::{Look, Order},
+    pages::Look,
+    places::Order,
     wanted::{Wanted, last_outcome, last_status},
 };
 use crate::{QueryResult, schema::deliveries};
@@ -22,7 +23,7 @@ pub struct Cause {
     pub outcome: Option<String>,
     /// What the customer answered to them.
     pub http_status: Option<i16>,
-    /// Why a person gave them up; `None` where nobody did.
+    /// Why they were given up on purpose; `None` where they were not.
     pub abandoned_reason: Option<String>,
     /// How many.
     pub count: u64,
@@ -32,7 +33,7 @@ pub struct Cause {
     pub newest: DateTime<Utc>,
 }
 
-/// What the last attempt of a delivery to an endpoint came to: a word, and what was answered. And what a person said of it.
+/// What the last attempt of a delivery to an endpoint came to: a word, and what was answered. And why it was given up on purpose.
 type Same = (String, Option<String>, Option<i16>, Option<String>);
 
 impl Cause {

@@ -7,11 +7,10 @@
 //!
 //! A window of time is a stretch of that order, because the ids of events begin with when they were made; only not to the
 //! moment, because a worker made them by its own clock, and `created_at` is Postgres's. So the stretch is longer than the
-//! window by [`CLOCKS_DIFFER`] at either end, and which of its deliveries are in the window `created_at` says.
+//! window by an hour at either end, and which of its deliveries are in the window `created_at` says.
 //!
 //! Each page is as of the moment in which it is read. What changes meanwhile is seen as it is when its page comes.
 
-use chrono::TimeDelta;
 use diesel::{
     dsl::{IntoBoxed, sql},
     pg::Pg,
@@ -21,34 +20,15 @@ use diesel::{
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
-use super::wanted::{DeliveryRow, Wanted, matching};
-use crate::{QueryResult, events::first_id_at, schema::deliveries};
+use super::{
+    places::{self, Order, Place},
+    wanted::{DeliveryRow, Wanted, matching},
+};
+use crate::{QueryResult, schema::deliveries};
 
 /// So many deliveries are looked at by one statement, for some milliseconds; it would take seconds only from the slowest of
 /// disks, and `statement_timeout` is 30.
 pub const LOOKED_AT: usize = 2_000;
-
-/// So far the clocks of workers and of Postgres may be apart before `since` and `until` miss something. Whoever keeps time at
-/// all is seconds away, and to look an hour further costs a page for each two thousand deliveries of that hour.
-const CLOCKS_DIFFER: TimeDelta = TimeDelta::hours(1);
-
-/// Where a delivery stands among all.
-#[derive(Debug, Clone, PartialEq, Eq, QueryableByName)]
-pub struct Place {
-    /// What is owed.
-    #[diesel(sql_type = SqlUuid)]
-    pub event_id: Uuid,
-    /// To whom.
-    #[diesel(sql_type = Text)]
-    pub endpoint_id: String,
-}
-
-impl DeliveryRow {
-    /// Where it stands.
-    pub fn place(&self) -> Place {
-        Place { event_id: self.event_id, endpoint_id: self.endpoint_id.clone() }
-    }
-}
 
 /// What was found among the deliveries that come next.
 #[derive(Debug)]
@@ -59,13 +39,6 @@ pub struct Page {
     pub looked_at: usize,
     /// After which place to go on; `None` when nothing is left.
     pub next: Option<Place>,
-}
-
-/// In which order deliveries are looked at: that of places, or the reverse, which begins with the newest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Order {
-    Forwards,
-    Backwards,
 }
 
 /// A page, of which it is not known yet what is wanted of it.
@@ -82,22 +55,7 @@ impl<'a> Look<'a> {
         order: Order,
         after: Option<&Place>,
     ) -> QueryResult<Self> {
-        let (beyond, direction) = match order {
-            Order::Forwards => (">", "ASC"),
-            Order::Backwards => ("<", "DESC"),
-        };
-        let events = stretch(wanted);
-        let beyond = after.map(|_| format!("AND (event_id, endpoint_id) {beyond} ($1, $2)")).unwrap_or_default();
-        let query = format!(
-            "SELECT event_id, endpoint_id FROM {} {events} {beyond} \
-             ORDER BY event_id {direction}, endpoint_id {direction} LIMIT {LOOKED_AT}",
-            found_in(&wanted.states)
-        );
-        let mut query = diesel::sql_query(query).into_boxed();
-        if let Some(Place { event_id, endpoint_id }) = after {
-            query = query.bind::<SqlUuid, _>(*event_id).bind::<Text, _>(endpoint_id.clone());
-        }
-        Ok(Self { wanted, places: query.load(&mut &*conn).await? })
+        Ok(Self { wanted, places: places::next(conn, wanted, order, after).await? })
     }
 
     /// What is wanted of it. Each is looked up by its key and read where it was found (`ctid`): a join on the key may be planned
@@ -122,24 +80,6 @@ impl<'a> Look<'a> {
     /// After which place to go on; `None` when nothing is left.
     pub(super) fn next(&self) -> Option<Place> {
         self.places.get(LOOKED_AT - 1).cloned()
-    }
-}
-
-/// Which events may be those: the one that is named, or all that were made at about the time.
-fn stretch(wanted: &Wanted) -> String {
-    let first = wanted.since.map(|since| (">=", first_id_at(since.checked_sub_signed(CLOCKS_DIFFER).unwrap_or(since))));
-    let last = wanted.until.map(|until| ("<", first_id_at(until.checked_add_signed(CLOCKS_DIFFER).unwrap_or(until))));
-    let event = wanted.event_id.map(|event_id| ("=", event_id));
-    let bounds = [event, first, last].into_iter().flatten();
-    bounds.map(|(compared, id)| format!("AND event_id {compared} '{id}' ")).collect()
-}
-
-/// Where those of these states stand in their order, and hardly any others.
-fn found_in(states: &[String]) -> &'static str {
-    match states {
-        [state] if state == "abandoned" => "deliveries WHERE abandoned_at IS NOT NULL",
-        [state] if state == "pending" => "due WHERE true",
-        _ => "deliveries WHERE true",
     }
 }
 

@@ -15,6 +15,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::abandon::as_kept;
 use crate::{
     QueryResult,
     schema::{attempts, deliveries, due, endpoints},
@@ -42,7 +43,8 @@ pub struct DeliveryRow {
     pub created_at: DateTime<Utc>,
     /// When it was delivered or abandoned.
     pub finished_at: Option<DateTime<Utc>>,
-    /// Why a person gave it up; `None` where nobody did. Stays if its customer turns out to have it.
+    /// Why it was given up on purpose, by a person, or because its endpoint gives up on what it answered; `None` where it was
+    /// not. Stays if its customer turns out to have it.
     pub abandoned_reason: Option<String>,
     /// While pending: when it is tried next, or when the lease on it ends.
     #[diesel(select_expression = its_due_at())]
@@ -111,9 +113,22 @@ pub struct Wanted {
     /// Whose last attempt was answered so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub http_status: Option<i16>,
+    /// Given up on purpose for this reason, or not on purpose.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
     /// There by this moment, and not ended since.
     #[serde(skip)]
     pub as_of: Option<DateTime<Utc>>,
+}
+
+/// For which reason deliveries were given up on purpose, as [`DeliveryRow::abandoned_reason`] has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// For none: their schedule ended, or they were not given up.
+    None,
+    /// For one of these, whatever else is said of their last leases.
+    OneOf(Vec<String>),
 }
 
 /// One row of `attempts`, by its key: lease numbers only grow.
@@ -209,6 +224,14 @@ pub(super) fn matching(wanted: &Wanted) -> IntoBoxed<'_, deliveries::table, Pg> 
     if let Some(http_status) = wanted.http_status {
         query = query.filter(last_status().eq(http_status));
     }
+    query = match &wanted.reason {
+        None => query,
+        Some(Reason::None) => query.filter(deliveries::abandoned_reason.is_null()),
+        Some(Reason::OneOf(reasons)) => {
+            let kept: Vec<_> = reasons.iter().flat_map(|reason| as_kept(reason)).collect();
+            query.filter(deliveries::abandoned_reason.eq_any(kept))
+        }
+    };
     if let Some(as_of) = wanted.as_of {
         let ended = deliveries::finished_at.is_null().or(deliveries::finished_at.le(as_of));
         query = query.filter(deliveries::created_at.le(as_of)).filter(ended);

@@ -2,7 +2,9 @@
 //! delivery's.
 //!
 //! An endpoint that was disabled for days may be owed millions. So this goes chunk by chunk, in the order of `due_next`, and
-//! before the endpoint is enabled: nothing is leased meanwhile, and whoever is interrupted repeats it.
+//! before the endpoint is enabled: nothing is leased meanwhile, and whoever is interrupted repeats it. All of it, also what was
+//! never tried, gives way to first attempts from then on (`again`): what is new does not wait for days to be made up for. What
+//! waits in a lane is left as it is, and is a first attempt once its turn has come.
 
 use std::marker::PhantomData;
 
@@ -21,16 +23,21 @@ use crate::{QueryResult, schema::due};
 const TOGETHER: i64 = 10_000;
 
 statement! {
-    /// Gives how many rows there were, and up to when they had been due. What is moved is none of these rows any more: it is
-    /// not tried yet, and due.
-    CatchUp { endpoint_id: &'a str => Text, tried: bool => Bool, from: DateTime<Utc> => Timestamptz, most: i64 => BigInt }
-        -> (BigInt, Nullable<Timestamptz>),
-    "WITH asked (endpoint_id, tried, since) AS (SELECT ?, ?, ?), \
+    /// Gives how many rows there were, and up to when they had been due. What is moved is none of these rows any more. What had
+    /// been due keeps its place among them, behind where the next chunk begins.
+    CatchUp {
+        endpoint_id: &'a str => Text,
+        is_retry: bool => Bool,
+        from: Option<DateTime<Utc>> => Nullable<Timestamptz>,
+        most: i64 => BigInt,
+    } -> (BigInt, Nullable<Timestamptz>),
+    "WITH asked (endpoint_id, is_retry, since) AS (SELECT ?, ?, coalesce(?, now())), \
      later AS MATERIALIZED (SELECT d.ctid AS place, d.due_at FROM asked a CROSS JOIN LATERAL ( \
-         SELECT ctid, due_at FROM due WHERE endpoint_id = a.endpoint_id AND retry = a.tried AND due_at >= a.since \
-             AND due_at > CASE WHEN a.tried THEN '-infinity' ELSE now() END AND lease IS NULL \
+         SELECT ctid, due_at FROM due WHERE endpoint_id = a.endpoint_id AND retry = a.is_retry AND due_at >= a.since \
+             AND (attempts > 0 OR NOT again OR due_at > now()) AND lease IS NULL \
          ORDER BY due_at LIMIT ? FOR UPDATE SKIP LOCKED) d), \
-     moved AS (UPDATE due SET due_at = now(), attempts = 0 WHERE ctid = ANY(ARRAY(SELECT place FROM later))) \
+     moved AS (UPDATE due SET due_at = least(due_at, now()), attempts = 0, again = true \
+         WHERE ctid = ANY(ARRAY(SELECT place FROM later))) \
      SELECT count(*), max(due_at) FROM later"
 }
 
@@ -39,36 +46,38 @@ statement! {
 /// # Errors
 /// As any query; what was made due until then stays so.
 pub async fn catch_up(conn: &AsyncPgConnection, endpoint_id: &EndpointId) -> QueryResult<()> {
-    for tried in [true, false] {
+    // What is no retry becomes one by this, and would be found among them.
+    for is_retry in [true, false] {
         let mut next = Some(DateTime::UNIX_EPOCH);
-        while let Some(from) = next {
-            next = chunk(conn, endpoint_id, tried, from).await?;
+        while next.is_some() {
+            next = chunk(conn, endpoint_id, is_retry, next).await?;
         }
     }
     Ok(())
 }
 
-/// Makes the first of it due: what came since [`catch_up`], for who enables the endpoint in a transaction.
+/// Makes the first due of what is to be tried later: what came since [`catch_up`], for who enables the endpoint in a
+/// transaction.
 ///
 /// # Errors
 /// As any query.
 pub(crate) async fn catch_up_first(conn: &AsyncPgConnection, endpoint_id: &EndpointId) -> QueryResult<()> {
-    for tried in [true, false] {
-        chunk(conn, endpoint_id, tried, DateTime::UNIX_EPOCH).await?;
+    for is_retry in [true, false] {
+        chunk(conn, endpoint_id, is_retry, None).await?;
     }
     Ok(())
 }
 
-/// Of those that were tried before, or were not, as the index has them: the next that were to be tried at `from` or later. Gives
-/// from when on the next chunk begins; `None` when nothing is left.
+/// Of those that are retries, or are not, as the index has them: the next that were to be tried at `from` or later, or from now
+/// on. Gives from when on the next chunk begins; `None` when nothing is left.
 async fn chunk(
     conn: &AsyncPgConnection,
     endpoint_id: &EndpointId,
-    tried: bool,
-    from: DateTime<Utc>,
+    is_retry: bool,
+    from: Option<DateTime<Utc>>,
 ) -> QueryResult<Option<DateTime<Utc>>> {
     let endpoint_id = endpoint_id.as_str();
-    let statement = CatchUp { endpoint_id, tried, from, most: TOGETHER, lifetime: PhantomData };
+    let statement = CatchUp { endpoint_id, is_retry, from, most: TOGETHER, lifetime: PhantomData };
     let (rows, last): (i64, Option<DateTime<Utc>>) = statement.get_result(&mut &*conn).await?;
     Ok(last.filter(|_| rows == TOGETHER))
 }

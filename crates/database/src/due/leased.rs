@@ -23,6 +23,8 @@ pub struct Leased<B = Bytes> {
     pub lease: i64,
     /// Requests recorded since it was last made due; the place in the retry schedule.
     pub attempts: u32,
+    /// Whether a person had it tried again, or it was held until its endpoint was enabled.
+    pub again: bool,
     /// Under which id, on every attempt.
     pub webhook_id: String,
     /// What the customer is told, the same on every attempt.
@@ -50,18 +52,23 @@ pub enum Body {
 }
 
 impl<B> Leased<B> {
+    /// Whether it gives way to first attempts.
+    pub fn is_retry(&self) -> bool {
+        self.attempts > 0 || self.again
+    }
+
     /// The same delivery, and what it says apart.
     pub fn split(self) -> (Leased<()>, B) {
-        let Self { event_id, endpoint_id, lease, attempts, webhook_id, body, target, gate, lane } = self;
-        (Leased { event_id, endpoint_id, lease, attempts, webhook_id, body: (), target, gate, lane }, body)
+        let Self { event_id, endpoint_id, lease, attempts, again, webhook_id, body, target, gate, lane } = self;
+        (Leased { event_id, endpoint_id, lease, attempts, again, webhook_id, body: (), target, gate, lane }, body)
     }
 }
 
 impl Leased<()> {
     /// The same delivery, with what it says.
     pub fn with<B>(self, body: B) -> Leased<B> {
-        let Self { event_id, endpoint_id, lease, attempts, webhook_id, body: (), target, gate, lane } = self;
-        Leased { event_id, endpoint_id, lease, attempts, webhook_id, body, target, gate, lane }
+        let Self { event_id, endpoint_id, lease, attempts, again, webhook_id, body: (), target, gate, lane } = self;
+        Leased { event_id, endpoint_id, lease, attempts, again, webhook_id, body, target, gate, lane }
     }
 }
 

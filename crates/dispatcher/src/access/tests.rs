@@ -117,6 +117,22 @@ fn a_certificate_needs_its_own_key_and_a_url_with_tls() {
 }
 
 #[test]
+fn a_certificate_may_be_shown_to_a_host_in_letters_of_any_language_and_whatever_a_url_is_written_like() {
+    let access = with_certificate(certificate());
+
+    let https = [
+        "https://bücher.example/",
+        "https://例え.テスト/hook",
+        "HTTPS://shop.example/a b",
+        "https://xn--bcher-kva.example/",
+    ];
+    let plain = ["http://bücher.example/", "HTTP://shop.example/"];
+
+    assert!(https.iter().all(|url| access.check(url).is_ok()));
+    assert!(plain.iter().all(|url| matches!(access.check(url), Err(AccessError::Plain))));
+}
+
+#[test]
 fn a_certificate_is_taken_from_its_first_moment_to_its_last_and_not_before_or_after() {
     let own = rcgen::KeyPair::generate().unwrap();
     let mut params = rcgen::CertificateParams::new(["latchhook.example".to_owned()]).unwrap();

@@ -5,7 +5,7 @@
 mod tests;
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{HashMap, VecDeque},
     time::Duration,
 };
 
@@ -13,7 +13,7 @@ use database::due::{LARGEST_BROUGHT, Leased};
 use tokio::time::Instant;
 use vocabulary::EndpointId;
 
-use crate::in_flight::Full;
+use crate::{fairness::share, in_flight::Full};
 
 const BYTES: usize = 16 << 20;
 /// Of one delivery: it is in memory for as long as its customer takes, and as many as there are permits.
@@ -34,8 +34,8 @@ pub(super) struct Waiting {
     pub(super) has_all_permits: bool,
     /// As much is due as can be sent.
     pub(super) is_behind: bool,
-    /// Who has deliveries due.
-    pub(super) owing: HashSet<EndpointId>,
+    /// Who has deliveries due, and of which account, once it is known: as soon as something was leased.
+    pub(super) owing: HashMap<EndpointId, Option<String>>,
     places: usize,
     bytes: usize,
     lines: HashMap<EndpointId, Line>,
@@ -86,7 +86,7 @@ impl Waiting {
         let moves = |endpoint: &EndpointId| lines.get(endpoint).is_some_and(|line| now < line.moved + MOVES_WITHIN);
         // Who is slow would hold up all others for as long as he is.
         let runs_out = |(endpoint, since): (&EndpointId, &Instant)| {
-            now < *since + LONGEST_WAIT && !self.owing.contains(endpoint) && moves(endpoint)
+            now < *since + LONGEST_WAIT && !self.owing.contains_key(endpoint) && moves(endpoint)
         };
         let has_room = free >= self.limit / 4 && self.bytes <= BYTES - BYTES / 4;
         self.is_cleared || !self.is_behind && has_room && !self.crowded.iter().any(runs_out)
@@ -94,12 +94,12 @@ impl Waiting {
 
     pub(super) fn set_aside(&mut self, endpoint: &EndpointId, bytes: usize) -> bool {
         let own = self.lines.get(endpoint).map_or(0, |line| line.places);
-        if self.is_cleared || self.owing.contains(endpoint) {
+        if self.is_cleared || self.owing.contains_key(endpoint) {
             return false;
         }
-        if own >= self.limit - self.places || bytes > LARGEST || self.bytes + bytes > BYTES {
+        if own >= share(self.limit, self.places - own) || bytes > LARGEST || self.bytes + bytes > BYTES {
             // It will be due, and those after it must not pass it.
-            self.owing.insert(endpoint.clone());
+            self.owing.insert(endpoint.clone(), None);
             return false;
         }
         self.places += 1;
@@ -171,14 +171,15 @@ impl Waiting {
 
     /// Takes an endpoint's deliveries out, from the oldest on, while they are such; it gets no place until it was leased from.
     fn take_out(&mut self, endpoint: &EndpointId, is_such: impl Fn(&Line) -> bool) -> Vec<Leased> {
-        let mut out = Vec::new();
+        let mut out: Vec<Leased> = Vec::new();
         while let Some(line) = self.lines.get_mut(endpoint).filter(|line| is_such(line))
             && let Some((leased, _)) = line.waiting.pop_front()
         {
             self.give_back(endpoint, leased.body.len());
             out.push(leased);
         }
-        self.owing.insert(endpoint.clone());
+        let account = out.first().map(|leased| leased.target.account_id.clone());
+        self.owing.entry(endpoint.clone()).or_insert(account);
         if self.lines.get(endpoint).is_none_or(|line| line.waiting.is_empty()) {
             self.turns.retain(|turn| turn != endpoint);
         }

@@ -65,6 +65,13 @@ impl Context<'_> {
     pub(crate) fn note(&self, text: &str) {
         eprintln!("{text}");
     }
+
+    /// Says what something had and has no longer, because it was added again without it; and how that is kept.
+    pub(crate) fn note_lost(&self, id: &str, lost: &[String], keep: &str) {
+        if !lost.is_empty() {
+            self.note(&format!("{id} has no longer: {}. {keep}", lost.join(", ")));
+        }
+    }
 }
 
 /// A variable that is set to nothing is not set.

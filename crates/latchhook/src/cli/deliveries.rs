@@ -1,8 +1,8 @@
 //! `latchhook deliveries`: what is owed to endpoints, and making it due again.
 //!
 //! The cast: [`look`] shows it, [`filter`] says which of it, and [`selection`] to which something is done: [`retry`] makes
-//! some due again, [`job`] many of them, chunk by chunk, and [`retries`] is where a person looks after that; [`abandon`] gives
-//! some up. [`progress`] is said where there are millions to look at.
+//! some due again, [`plan`] says beforehand which, [`job`] works many of them, chunk by chunk, and [`retries`] is where a person
+//! looks after that; [`abandon`] gives some up. [`progress`] is said where there are millions to look at.
 
 use clap::Subcommand;
 use database::{
@@ -14,6 +14,7 @@ mod abandon;
 mod filter;
 mod job;
 mod look;
+mod plan;
 mod progress;
 mod retries;
 mod retry;
@@ -37,7 +38,8 @@ pub(super) enum Command {
     List(List),
     /// Count what is abandoned, or pending, by endpoint and cause
     Summary(Summary),
-    /// Try abandoned ones again, pending ones at once, or send delivered ones once more, under the same webhook ids
+    /// Try abandoned ones again, pending ones at once, or send delivered ones once more, under the same webhook ids; what was
+    /// given up on purpose only by its --reason, or by its id
     Retry(Retry),
     /// Give up pending ones, for a reason that is kept with them
     Abandon(Abandon),
@@ -72,8 +74,8 @@ impl Word<'_> {
     }
 }
 
-/// Makes deliveries due again and writes down who did, in the transaction of the caller. What is being sent at this moment is
-/// left alone.
+/// Makes deliveries due again and writes down who did, and which, in the transaction of the caller. What is being sent at this
+/// moment is left alone, and not written down.
 async fn make_due_together(
     conn: &AsyncPgConnection,
     word: &Word<'_>,
@@ -83,6 +85,9 @@ async fn make_due_together(
     if rows.is_empty() {
         return Ok(MadeDue::default());
     }
-    word.write_down(conn, rows.iter().map(|row| row.webhook_id.as_str())).await?;
-    deliveries::make_due(conn, rows, states).await
+    let again = deliveries::make_due(conn, rows, states).await?;
+    if !again.rows.is_empty() {
+        word.write_down(conn, again.rows.iter().map(|row| row.webhook_id.as_str())).await?;
+    }
+    Ok(again.made_due)
 }

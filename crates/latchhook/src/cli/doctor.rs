@@ -209,7 +209,7 @@ async fn waiting_for_a_key(conn: &AsyncPgConnection, context: &Context<'_>) -> O
 }
 
 async fn open_all(conn: &AsyncPgConnection, master: &MasterKey) -> Result<usize, database::OpenError> {
-    Ok(sources::open_all(conn, master).await?.len() + endpoints::open_all(conn, master).await?)
+    Ok(sources::open_all(conn, master).await?.whole()?.len() + endpoints::open_all(conn, master).await?)
 }
 
 /// A misspelt variable is not refused by anything: it just does not do what it was set for.

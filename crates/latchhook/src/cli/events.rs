@@ -242,8 +242,8 @@ impl Moment {
         let what = format!("recorded, and owed to {endpoint} as {id}, with the {} body", delivery.format);
         let owed = Self { at: delivery.created_at, what: what + &behind.unwrap_or_default() };
         let why = match (&delivery.abandoned_reason, delivery.state.as_str()) {
-            (Some(reason), "abandoned") => format!(", on a person's word: {reason}"),
-            (Some(reason), _) => format!(", though a person had given it up: {reason}"),
+            (Some(reason), "abandoned") => format!(", on purpose: {reason}"),
+            (Some(reason), _) => format!(", though it had been given up on purpose: {reason}"),
             (None, _) => String::new(),
         };
         let ended = delivery.finished_at.map(|at| Self { at, what: format!("{} for {endpoint}{why}", delivery.state) });

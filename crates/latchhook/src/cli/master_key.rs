@@ -44,7 +44,7 @@ pub(super) enum Command {
 /// Runs it.
 pub(super) async fn run(command: Command, context: &mut Context<'_>) -> anyhow::Result<()> {
     match command {
-        Command::Rotate => rotate(Change::begin(context).await?, context).await,
+        Command::Rotate => rotate(Change::under_any_key(context).await?, context).await,
         Command::Status => {
             let (master, postgres) = (context.master_key()?, context.postgres().await?);
             let census = Census::take(&postgres, &master, snapshot(context, &master).await).await?;

@@ -7,32 +7,35 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
-use clap::Args;
+use clap::{Args, error::ErrorKind};
 use dispatcher::signing::{PublicKey, SigningSecret};
+use providers::About;
 use secrecy::{ExposeSecret, SecretString};
+
+/// What [`AppSecrets`] and [`VerifyToken`] are called, for whoever needs one of them.
+pub(super) const SECRETS: [&str; 4] = ["app_secret", "app_secret_file", "verify_token", "verify_token_file"];
 
 /// `--app-secret` and `--app-secret-file`.
 #[derive(Debug, Args)]
-#[group(required = true, multiple = true)]
 pub(super) struct AppSecrets {
-    /// What the provider signs with; again for a second one while it is rotated
-    #[arg(long = "app-secret", value_name = "S", hide_env_values = true)]
+    /// What the provider signs with: latchhook providers P says what that is. Again for a second one while it is rotated
+    #[arg(id = "app_secret", long = "app-secret", value_name = "S", hide_env_values = true)]
     given: Vec<SecretString>,
 
     /// A file that holds it, or - for stdin
-    #[arg(long = "app-secret-file", value_name = "FILE")]
+    #[arg(id = "app_secret_file", long = "app-secret-file", value_name = "FILE")]
     files: Vec<PathBuf>,
 }
 
 /// `--verify-token` and `--verify-token-file`.
 #[derive(Debug, Args)]
 pub(super) struct VerifyToken {
-    /// What the provider's handshake must show
-    #[arg(long = "verify-token", value_name = "T", conflicts_with = "token_file")]
+    /// What the provider's handshake must show, if it has one: Meta's have
+    #[arg(id = "verify_token", long = "verify-token", value_name = "T", conflicts_with = "verify_token_file")]
     token: Option<SecretString>,
 
     /// A file that holds it, or - for stdin
-    #[arg(id = "token_file", long = "verify-token-file", value_name = "FILE")]
+    #[arg(id = "verify_token_file", long = "verify-token-file", value_name = "FILE")]
     file: Option<PathBuf>,
 }
 
@@ -88,6 +91,20 @@ impl Chosen {
 }
 
 impl AppSecrets {
+    /// Whoever gives none is told what it is, and where it is found.
+    pub(super) fn must_be_given(&self, about: &About) -> anyhow::Result<()> {
+        if self.given.is_empty() && self.files.is_empty() {
+            let About { name, secret, url, verify_token, .. } = about;
+            let token = verify_token.map(|token| format!(". And --verify-token T, {token}")).unwrap_or_default();
+            let what = format!(
+                "a source of {name} needs --app-secret S, or --app-secret-file FILE (- for stdin): {secret}{token}. Its URL then \
+                 goes into: {url}"
+            );
+            return Err(clap::Error::raw(ErrorKind::MissingRequiredArgument, what).into());
+        }
+        Ok(())
+    }
+
     /// All of them, those given first.
     pub(super) fn read(self) -> anyhow::Result<Vec<SecretString>> {
         let given = self.given.into_iter().map(|secret| not_empty(secret, "--app-secret"));
@@ -96,6 +113,16 @@ impl AppSecrets {
 }
 
 impl VerifyToken {
+    /// One that no handshake would ask for is most likely a secret that was put into the wrong place.
+    pub(super) fn must_be_of_use(&self, about: &About) -> anyhow::Result<()> {
+        let is_given = self.token.is_some() || self.file.is_some();
+        if is_given && about.verify_token.is_none() {
+            let what = format!("{} has no handshake that shows a verify token: leave --verify-token out", about.name);
+            return Err(clap::Error::raw(ErrorKind::ValueValidation, what).into());
+        }
+        Ok(())
+    }
+
     /// The token, if there is one.
     pub(super) fn read(self) -> anyhow::Result<Option<SecretString>> {
         let given = self.token.map(|token| not_empty(token, "--verify-token"));

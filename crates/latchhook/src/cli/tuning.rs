@@ -24,9 +24,8 @@ pub(super) struct Tuning {
     #[arg(long, env = "LATCHHOOK_CLAIM_MEMORY", value_name = "TIME", default_value = "10m", value_parser = time)]
     claim_memory: Duration,
 
-    /// What one request to an endpoint may take, to the last byte of its answer
-    #[arg(long, env = "LATCHHOOK_REQUEST_DEADLINE", value_name = "TIME", default_value = "15s", value_parser = time)]
-    request_deadline: Duration,
+    #[command(flatten)]
+    deadline: RequestDeadline,
 
     /// How much longer a dispatcher holds a delivery, to record what came of it
     #[arg(long, env = "LATCHHOOK_RECORD_WITHIN", value_name = "TIME", default_value = "15s", value_parser = time)]
@@ -49,6 +48,14 @@ pub(super) struct Tuning {
     lanes: NonZeroUsize,
 }
 
+/// What `run` is told, and whoever else sends a request to an endpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub(super) struct RequestDeadline {
+    /// What one request to an endpoint may take, to the last byte of its answer
+    #[arg(long, env = "LATCHHOOK_REQUEST_DEADLINE", value_name = "TIME", default_value = "15s", value_parser = time)]
+    pub(super) request_deadline: Duration,
+}
+
 pub(super) fn time(text: &str) -> Result<Duration, String> {
     let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
     // Redis counts in milliseconds, and a lease of none would be everybody's.
@@ -62,7 +69,7 @@ impl Default for Tuning {
             worker_lease: worker.consumer.lease,
             claim_lease: worker.claims.lease,
             claim_memory: worker.claims.remember_done,
-            request_deadline: dispatcher.deadline,
+            deadline: RequestDeadline { request_deadline: dispatcher.deadline },
             record_within: dispatcher.slack,
             schedule: dispatcher.schedule.into(),
             disable_after: dispatcher.disable_after,
@@ -97,7 +104,7 @@ impl Tuning {
     pub(super) fn dispatcher(&self) -> dispatcher::Settings {
         let default = dispatcher::Settings::default();
         dispatcher::Settings {
-            deadline: self.request_deadline,
+            deadline: self.deadline.request_deadline,
             slack: self.record_within,
             schedule: self.schedule.of(None),
             disable_after: self.disable_after,

@@ -15,7 +15,7 @@ use std::{
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
-use queue::{Read, Redis, Snapshot, Snapshots};
+use queue::{Read, Redis, Snapshot, Snapshots, Version};
 use tokio::{
     sync::{Mutex, Semaphore},
     time::{Instant, sleep_until, timeout},
@@ -66,7 +66,7 @@ struct Reread {
 
 #[derive(Clone)]
 struct Page {
-    revision: i64,
+    version: Version,
     published_at: DateTime<Utc>,
     /// When we saw it being published, by our own clock: a publisher whose clock is minutes off is not stale.
     seen_at: DateTime<Utc>,
@@ -84,12 +84,12 @@ impl Page {
     }
 
     fn of(snapshot: Snapshot, before: Option<&Self>, now: DateTime<Utc>) -> Self {
-        let Snapshot { revision, published_at, sources } = snapshot;
+        let Snapshot { version, published_at, sources } = snapshot;
         // The first that we see may have been lying there for long.
         let seen_at = before.map_or(published_at.min(now), |before| before.seen_again(published_at, now));
         let enabled = sources.into_iter().filter(|source| source.enabled);
         let sources = enabled.map(|source| (source.id.clone(), Arc::new(source))).collect();
-        Self { revision, published_at, seen_at, sources: Arc::new(sources) }
+        Self { version, published_at, seen_at, sources: Arc::new(sources) }
     }
 }
 
@@ -116,7 +116,7 @@ impl SourceBook {
     /// Whether there was a snapshot to read.
     async fn read(&self, now: DateTime<Utc>) -> bool {
         let _reading = self.reading.lock().await;
-        let known = self.page().map(|page| page.revision);
+        let known = self.page().map(|page| page.version);
         let read = timeout(READ_DEADLINE, self.snapshots.read(&self.master, known)).await;
         match read {
             Ok(Ok(read)) => {
@@ -176,8 +176,9 @@ impl SourceBook {
         }
     }
 
-    /// Whether the snapshot has been read since this was called: by this call, or by one of those that wait with it.
-    async fn reread(&self, now: DateTime<Utc>) -> bool {
+    /// Whether the snapshot has been read since this was called: by this call, or by one of those that wait with it. At most a
+    /// second passes until that begins, if Redis answers at once.
+    pub async fn reread(&self, now: DateTime<Utc>) -> bool {
         let Ok(_waiting) = self.waiting.try_acquire() else { return false };
         let asked = Instant::now();
         let mut last = self.reread.lock().await;

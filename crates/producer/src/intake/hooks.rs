@@ -12,14 +12,14 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use chrono::Utc;
-use providers::{Answer, Handshake, Provider, Verdict};
+use providers::{Answer, Door, Handshake, Provider, Verdict};
 use tracing::{debug, warn};
-use vocabulary::{RawEvent, Source};
+use vocabulary::{RawEvent, Source, SourceId};
 
 use super::{
     Intake, Lookup, Refusal,
     body::{self, Bounds},
-    memory::Door,
+    memory::Sender,
     refusal::Refused,
 };
 use crate::EnqueueError;
@@ -58,10 +58,11 @@ pub(super) async fn other_method(State(intake): State<Intake>) -> Response {
 
 impl Intake {
     async fn take(&self, id: Id, request: Request) -> Result<Answer, Refused> {
-        let (source, provider) = self.source(id).await?;
+        let (source, provider) = self.open_source(id).await?;
         self.0.pressure.check()?;
+        let door = provider.door(source.body_limit, &source.settings);
         let (parts, body) = request.into_parts();
-        let whole = self.read(&parts.headers, body, provider.body_limit_of(&source), (Door::Provider, &source)).await?;
+        let whole = self.read(&parts.headers, body, door.most, (Sender::Provider, &source)).await?;
         let query = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri).map_err(|_| Refusal::Signature)?.0;
         let now = Utc::now();
         let asked = providers::Request { headers: &parts.headers, query: &query, body: &whole.bytes, now };
@@ -75,7 +76,7 @@ impl Intake {
         let raw_event = RawEvent {
             source_id: source.id.clone(),
             received_at: now,
-            headers: kept(&parts.headers, &provider.kept_headers(&source)),
+            headers: kept(&parts.headers, &door),
             body: whole.bytes.clone(),
         };
         self.0.producer.enqueue(&raw_event).await.map_err(|error| refusal_for(&error))?;
@@ -95,17 +96,21 @@ impl Intake {
     }
 
     async fn shake_hands(&self, id: Id, query: &[(String, String)]) -> Result<String, Refusal> {
-        let (source, provider) = self.source(id).await?;
+        let (source, provider) = self.open_source(id).await?;
         match provider.handshake(&source, query) {
             Handshake::Answer(challenge) => Ok(challenge),
             Handshake::Refused | Handshake::None => Err(Refusal::Handshake),
         }
     }
 
-    pub(super) async fn source(&self, id: Id) -> Result<(Arc<Source>, Provider), Refusal> {
-        let Path(id) = id.map_err(|_| Refusal::NoSuchSource)?;
-        let id = id.parse().map_err(|_| Refusal::NoSuchSource)?;
-        let source = match self.0.book.lookup(&id, Utc::now()).await {
+    /// A source whose secrets are known, so that what its provider signs can be verified.
+    async fn open_source(&self, id: Id) -> Result<(Arc<Source>, Provider), Refusal> {
+        let (source, provider) = self.source(&name(id)?).await?;
+        if source.is_sealed() { Err(Refusal::Sealed) } else { Ok((source, provider)) }
+    }
+
+    pub(super) async fn source(&self, id: &SourceId) -> Result<(Arc<Source>, Provider), Refusal> {
+        let source = match self.0.book.lookup(id, Utc::now()).await {
             Lookup::Known(source) => source,
             Lookup::Unknown => return Err(Refusal::NoSuchSource),
             Lookup::Stale => return Err(Refusal::Stale),
@@ -122,10 +127,10 @@ impl Intake {
         headers: &HeaderMap,
         body: Body,
         limit: usize,
-        (door, source): (Door, &Source),
+        (sender, source): (Sender, &Source),
     ) -> Result<body::Whole<'_>, Refused> {
         let announced = body::check_announced(headers, limit)?;
-        let share = self.0.memory.share(door, &source.id);
+        let share = self.0.memory.share(sender, &source.id);
         let bounds = Bounds { bytes: limit, deadline: self.0.settings.body_deadline, share };
         body::read(body, announced, bounds).await
     }
@@ -135,6 +140,12 @@ impl Intake {
         self.counters().refuse(refused.why);
         refused.into_response()
     }
+}
+
+/// What is no id is nobody's.
+pub(super) fn name(id: Id) -> Result<SourceId, Refusal> {
+    let Path(id) = id.map_err(|_| Refusal::NoSuchSource)?;
+    id.parse().map_err(|_| Refusal::NoSuchSource)
 }
 
 /// What the provider is told where it expects more than a status.
@@ -148,13 +159,12 @@ fn in_its_terms(answer: Answer) -> Response {
     }
 }
 
-/// The headers that the provider needs later, names in lower case; one that came twice is kept twice. Each byte of a value is
-/// a character, as in ISO-8859-1, which values were in once (RFC 9110, 5.5): so no two values become one, as they would where
-/// the bytes that are no UTF-8 are replaced, and one of them may be all that tells two events apart.
-pub(super) fn kept(headers: &HeaderMap, names: &[&str]) -> Vec<(String, String)> {
+/// The headers that the provider needs later. Each byte of a value is a character, as in ISO-8859-1, which values were in once
+/// (RFC 9110, 5.5): so no two values become one, as they would where the bytes that are no UTF-8 are replaced, and one of them
+/// may be all that tells two events apart.
+pub(super) fn kept(headers: &HeaderMap, door: &Door<'_>) -> Vec<(String, String)> {
     let text = |value: &HeaderValue| value.as_bytes().iter().copied().map(char::from).collect::<String>();
-    let values = |name: &str| headers.get_all(name).iter().map(text);
-    names.iter().flat_map(|name| values(name).map(|value| (name.to_ascii_lowercase(), value))).collect()
+    door.keep(headers.iter().map(|(name, value)| (name.as_str(), text(value))))
 }
 
 pub(super) fn refusal_for(error: &EnqueueError) -> Refusal {

@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use axum::http::{HeaderMap, StatusCode, header::CONTENT_TYPE};
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use bytes::Bytes;
+use providers::Door;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -82,8 +83,8 @@ pub(super) fn split(body: &Bytes) -> impl Iterator<Item = Bytes> {
     whole.split(|byte| *byte == b'\n').map(|line| body.slice_ref(line))
 }
 
-/// Reads one line, whose body may have so many bytes. Of its headers those of these `names` are kept.
-pub(super) fn read(line: &Bytes, most: usize, names: &[&str]) -> Result<Part, LineError> {
+/// Reads one line, as the door of its source has it.
+pub(super) fn read(line: &Bytes, door: &Door<'_>) -> Result<Part, LineError> {
     let text = str::from_utf8(line).map_err(|_| unreadable("the line is not UTF-8: send such bytes as body_base64"))?;
     if text.trim_ascii().is_empty() {
         return Err(unreadable("the line is empty"));
@@ -101,22 +102,18 @@ pub(super) fn read(line: &Bytes, most: usize, names: &[&str]) -> Result<Part, Li
         (Some(_), Some(_)) => return Err(unreadable("body and body_base64 exclude each other: send one of them")),
         (None, None) => return Err(unreadable("there is neither body nor body_base64")),
     };
-    check(&body, most)?;
-    let kept = parsed.headers.kept(names).map_err(|message| unreadable(&message))?;
+    check(&body, door)?;
+    let kept = parsed.headers.kept(&door.kept_headers).map_err(|message| unreadable(&message))?;
     Ok((kept, body))
 }
 
 /// Refuses a raw event's body that is none, or has more bytes than its source takes.
-pub(super) fn check(body: &Bytes, most: usize) -> Result<(), LineError> {
+pub(super) fn check(body: &Bytes, door: &Door<'_>) -> Result<(), LineError> {
     if body.is_empty() {
         return Err(unreadable("the body is empty"));
     }
-    let length = body.len();
-    if length > most {
-        let message = format!("the body has {length} bytes, of {most} that this source takes");
-        return Err(LineError { status: StatusCode::PAYLOAD_TOO_LARGE, message });
-    }
-    Ok(())
+    door.check(body.len())
+        .map_err(|error| LineError { status: StatusCode::PAYLOAD_TOO_LARGE, message: error.to_string() })
 }
 
 fn body_of(line: &Bytes, body: &RawValue) -> Result<Bytes, LineError> {
@@ -141,8 +138,10 @@ fn no_line(error: &serde_json::Error) -> LineError {
 mod tests {
     use super::*;
 
+    const DOOR: Door<'static> = Door { most: 1000, kept_headers: Vec::new() };
+
     fn line(text: &str) -> Result<Part, LineError> {
-        read(&Bytes::copy_from_slice(text.as_bytes()), 1000, &["x-hub-signature-256"])
+        read(&Bytes::copy_from_slice(text.as_bytes()), &DOOR)
     }
 
     fn body(text: &str) -> Bytes {
@@ -159,8 +158,10 @@ mod tests {
 
     #[test]
     fn of_the_headers_those_are_kept_that_the_provider_needs() {
-        let (headers, _) =
-            line(r#"{"body": 1, "headers": {"X-Hub-Signature-256": "sha256=00", "Other": "x"}}"#).unwrap();
+        let door = Door { kept_headers: vec!["x-hub-signature-256"], ..DOOR };
+        let text = r#"{"body": 1, "headers": {"X-Hub-Signature-256": "sha256=00", "Other": "x"}}"#;
+
+        let (headers, _) = read(&Bytes::from_static(text.as_bytes()), &door).unwrap();
 
         assert_eq!(headers, [("x-hub-signature-256".to_owned(), "sha256=00".to_owned())]);
     }
@@ -189,7 +190,7 @@ mod tests {
             assert!(error.message.contains(why), "{text}: {}", error.message);
             assert_eq!(error.status, StatusCode::UNPROCESSABLE_ENTITY);
         }
-        assert!(read(&Bytes::from_static(b"{\"body\": \"\xff\"}"), 1000, &[]).unwrap_err().message.contains("UTF-8"));
+        assert!(read(&Bytes::from_static(b"{\"body\": \"\xff\"}"), &DOOR).unwrap_err().message.contains("UTF-8"));
         assert!(line(&format!("{{\"body\": \"{}\"}}", "x".repeat(1000))).is_ok());
         let long = line(&format!("{{\"body\": \"{}\"}}", "x".repeat(1001))).unwrap_err();
         assert_eq!(long.status, StatusCode::PAYLOAD_TOO_LARGE);

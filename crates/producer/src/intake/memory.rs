@@ -14,9 +14,9 @@ use vocabulary::SourceId;
 
 use super::Refusal;
 
-/// The way that a body comes in.
+/// Who sends a body, and at which door.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Door {
+pub(super) enum Sender {
     Provider,
     App,
 }
@@ -33,14 +33,14 @@ pub(super) struct Memory {
 struct Held {
     all: usize,
     apps: usize,
-    sources: HashMap<(Door, SourceId), usize>,
+    sources: HashMap<(Sender, SourceId), usize>,
 }
 
 /// What one body takes, until this is dropped.
 #[derive(Debug)]
 pub(super) struct Share<'a> {
     memory: &'a Memory,
-    whose: (Door, SourceId),
+    whose: (Sender, SourceId),
     bytes: usize,
 }
 
@@ -51,8 +51,8 @@ impl Memory {
     }
 
     /// The share of a body of which nothing is there yet.
-    pub(super) fn share(&self, door: Door, source: &SourceId) -> Share<'_> {
-        Share { memory: self, whose: (door, source.clone()), bytes: 0 }
+    pub(super) fn share(&self, sender: Sender, source: &SourceId) -> Share<'_> {
+        Share { memory: self, whose: (sender, source.clone()), bytes: 0 }
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
@@ -70,7 +70,7 @@ impl Share<'_> {
             return Err(refusal);
         }
         held.all += bytes;
-        held.apps += if self.whose.0 == Door::App { bytes } else { 0 };
+        held.apps += if self.whose.0 == Sender::App { bytes } else { 0 };
         *held.sources.entry(self.whose.clone()).or_default() += bytes;
         self.bytes += bytes;
         Ok(())
@@ -83,16 +83,16 @@ impl Share<'_> {
         let is_alone = of_source == self.bytes;
         let is_above = |most: usize| !is_alone && of_source + bytes > most;
         match self.whose.0 {
-            Door::App if is_above(most_of_an_app) => Some(Refusal::TooMuch),
-            Door::App if held.apps > self.bytes && held.apps + bytes > most / 2 => Some(Refusal::Busy),
-            Door::Provider if is_above(most / 4) => Some(Refusal::Busy),
+            Sender::App if is_above(most_of_an_app) => Some(Refusal::TooMuch),
+            Sender::App if held.apps > self.bytes && held.apps + bytes > most / 2 => Some(Refusal::Busy),
+            Sender::Provider if is_above(most / 4) => Some(Refusal::Busy),
             _ => (held.all + bytes > most).then_some(Refusal::Busy),
         }
     }
 
     fn give_back(&mut self, held: &mut Held) {
         held.all -= self.bytes;
-        held.apps -= if self.whose.0 == Door::App { self.bytes } else { 0 };
+        held.apps -= if self.whose.0 == Sender::App { self.bytes } else { 0 };
         if let Some(of_source) = held.sources.get_mut(&self.whose) {
             *of_source -= self.bytes;
             if *of_source == 0 {
@@ -118,8 +118,8 @@ mod tests {
         ["a", "b", "c", "d"].map(|id| id.parse().unwrap())
     }
 
-    fn taken<'a>(memory: &'a Memory, door: Door, source: &SourceId, bytes: usize) -> Result<Share<'a>, Refusal> {
-        let mut share = memory.share(door, source);
+    fn taken<'a>(memory: &'a Memory, sender: Sender, source: &SourceId, bytes: usize) -> Result<Share<'a>, Refusal> {
+        let mut share = memory.share(sender, source);
         share.take(bytes).map(|()| share)
     }
 
@@ -127,21 +127,21 @@ mod tests {
     fn the_apps_of_a_source_hold_so_many_bytes_and_no_other_source_is_concerned() {
         let (memory, [a, b, ..]) = (Memory::new(10_000, 100), sources());
 
-        let first = taken(&memory, Door::App, &a, 200).unwrap();
+        let first = taken(&memory, Sender::App, &a, 200).unwrap();
 
-        assert_eq!(taken(&memory, Door::App, &a, 1).err(), Some(Refusal::TooMuch));
-        let _second = taken(&memory, Door::App, &b, 60).unwrap();
-        let _third = taken(&memory, Door::App, &b, 40).unwrap();
-        assert_eq!(taken(&memory, Door::App, &b, 1).err(), Some(Refusal::TooMuch));
+        assert_eq!(taken(&memory, Sender::App, &a, 1).err(), Some(Refusal::TooMuch));
+        let _second = taken(&memory, Sender::App, &b, 60).unwrap();
+        let _third = taken(&memory, Sender::App, &b, 40).unwrap();
+        assert_eq!(taken(&memory, Sender::App, &b, 1).err(), Some(Refusal::TooMuch));
         drop(first);
-        assert!(taken(&memory, Door::App, &a, 1).is_ok());
+        assert!(taken(&memory, Sender::App, &a, 1).is_ok());
         assert_eq!(memory.held().sources.len(), 1, "who holds nothing takes no memory");
     }
 
     #[test]
     fn of_two_bodies_that_are_in_each_others_way_the_one_that_is_refused_makes_room_at_once() {
         let (memory, [a, ..]) = (Memory::new(10_000, 100), sources());
-        let (mut one, mut other) = (memory.share(Door::App, &a), memory.share(Door::App, &a));
+        let (mut one, mut other) = (memory.share(Sender::App, &a), memory.share(Sender::App, &a));
         let half = (one.take(50), other.take(50));
 
         let refused = one.take(1);
@@ -152,14 +152,14 @@ mod tests {
     #[test]
     fn apps_and_the_provider_of_one_source_leave_room_for_the_other_providers() {
         let (memory, [a, b, c, d]) = (Memory::new(400, 100), sources());
-        let _apps = [&a, &b].map(|source| taken(&memory, Door::App, source, 100).unwrap());
-        let _provider = [60, 40].map(|bytes| taken(&memory, Door::Provider, &a, bytes).unwrap());
+        let _apps = [&a, &b].map(|source| taken(&memory, Sender::App, source, 100).unwrap());
+        let _provider = [60, 40].map(|bytes| taken(&memory, Sender::Provider, &a, bytes).unwrap());
 
         let refused =
-            [(Door::App, &c), (Door::Provider, &a)].map(|(door, source)| taken(&memory, door, source, 1).err());
+            [(Sender::App, &c), (Sender::Provider, &a)].map(|(sender, source)| taken(&memory, sender, source, 1).err());
 
         assert_eq!(refused, [Some(Refusal::Busy); 2]);
-        let _others = [&c, &d].map(|source| taken(&memory, Door::Provider, source, 50).unwrap());
-        assert_eq!(taken(&memory, Door::Provider, &b, 1).err(), Some(Refusal::Busy), "that was all");
+        let _others = [&c, &d].map(|source| taken(&memory, Sender::Provider, source, 50).unwrap());
+        assert_eq!(taken(&memory, Sender::Provider, &b, 1).err(), Some(Refusal::Busy), "that was all");
     }
 }

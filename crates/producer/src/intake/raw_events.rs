@@ -7,6 +7,8 @@
 //! A Redis that is full or slow is answered with 503: no app has done anything wrong. 429 is for one that has: it has more on
 //! its way than a source may hold, which is a part of what the producer holds for all, so that providers find room.
 
+use std::sync::Arc;
+
 use axum::{
     Json,
     extract::{Request, State},
@@ -18,15 +20,16 @@ use axum::{
 };
 use bytes::Bytes;
 use chrono::Utc;
+use providers::{Door, Provider};
 use serde_json::{Value, json};
-use vocabulary::{Once, RawEvent, SourceId, Stamp};
+use vocabulary::{Once, RawEvent, Source, SourceId, Stamp};
 
 use super::{
     Intake, Refusal, bearer,
-    hooks::{Id, kept, refusal_for},
+    hooks::{Id, kept, name, refusal_for},
     key,
     lines::{self, Form, LineError, Part},
-    memory::Door,
+    memory::Sender,
     refusal::Refused,
 };
 
@@ -54,26 +57,35 @@ type Answer = Result<Stamp, LineError>;
 
 impl Intake {
     async fn enqueue(&self, id: Id, request: Request) -> Result<Vec<Answer>, Refused> {
-        let (source, provider) = self.source(id).await?;
         let (head, body) = request.into_parts();
-        if !bearer::is_shown(&source, &head.headers) {
-            return Err(Refusal::Token.into());
-        }
+        let (source, provider) = self.vouched_source(&name(id)?, &head.headers).await?;
         self.0.pressure.check()?;
         check_coding(&head.headers)?;
         let key = key::read(&head.headers)?;
         let _in_use = key.map(|key| self.0.under_way.take_key(&source.id, key)).transpose()?;
-        let (form, most) = (Form::of(&head.headers), provider.body_limit_of(&source));
-        let whole = self.read(&head.headers, body, form.limit(most), (Door::App, &source)).await?;
-        let names = provider.kept_headers(&source);
+        let (form, door) = (Form::of(&head.headers), provider.door(source.body_limit, &source.settings));
+        let whole = self.read(&head.headers, body, form.limit(door.most), (Sender::App, &source)).await?;
         // Each line has headers of its own.
-        let headers = if form == Form::Single { kept(&head.headers, &names) } else { Vec::new() };
+        let headers = if form == Form::Single { kept(&head.headers, &door) } else { Vec::new() };
         let parts = match form {
-            Form::Single => vec![lines::check(&whole.bytes, most).map(|()| (headers.clone(), whole.bytes.clone()))],
-            Form::Lines => read_lines(&whole.bytes, most, &names)?,
+            Form::Single => vec![lines::check(&whole.bytes, &door).map(|()| (headers.clone(), whole.bytes.clone()))],
+            Form::Lines => read_lines(&whole.bytes, &door)?,
         };
         let once = key.map(|key| once(&source.id, key, (form, &headers, &whole.bytes), &parts));
         Ok(self.enqueue_parts(&source.id, parts, once).await?)
+    }
+
+    /// A source of which a token is shown. One that is not known may have been made a moment ago, as a source may.
+    async fn vouched_source(&self, id: &SourceId, headers: &HeaderMap) -> Result<(Arc<Source>, Provider), Refusal> {
+        let known = self.source(id).await?;
+        if bearer::is_shown(&known.0, headers) {
+            return Ok(known);
+        }
+        if !self.0.book.reread(Utc::now()).await {
+            return Err(Refusal::Stale);
+        }
+        let known = self.source(id).await?;
+        if bearer::is_shown(&known.0, headers) { Ok(known) } else { Err(Refusal::Token) }
     }
 
     /// All that was read in one push. What was not read keeps its place among the answers.
@@ -113,12 +125,12 @@ impl Intake {
     }
 }
 
-fn read_lines(body: &Bytes, most: usize, names: &[&str]) -> Result<Vec<Result<Part, LineError>>, Refusal> {
+fn read_lines(body: &Bytes, door: &Door<'_>) -> Result<Vec<Result<Part, LineError>>, Refusal> {
     let lines: Vec<Bytes> = lines::split(body).take(MOST_LINES + 1).collect();
     if lines.len() > MOST_LINES {
         return Err(Refusal::TooManyLines);
     }
-    Ok(lines.iter().map(|line| lines::read(line, most, names)).collect())
+    Ok(lines.iter().map(|line| lines::read(line, door)).collect())
 }
 
 /// A body that is to be unpacked first: it would be kept as it is, and only the worker would find that it is no JSON.

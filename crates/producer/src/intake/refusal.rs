@@ -42,6 +42,8 @@ pub enum Refusal {
     TooMuch,
     /// 503: no snapshot of the sources that is fresh enough to say who exists.
     Stale,
+    /// 503: the source's secrets did not open where the snapshot was made, so nothing can be verified.
+    Sealed,
     /// 503: the source's provider is unknown to this binary; an older one among newer ones.
     UnknownProvider,
     /// 503: the certificate that the request says it is signed with is not at hand.
@@ -56,7 +58,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// All of them, in the order of their declaration.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Broken,
         Self::BadKey,
         Self::Signature,
@@ -73,6 +75,7 @@ impl Refusal {
         Self::Unreadable,
         Self::TooMuch,
         Self::Stale,
+        Self::Sealed,
         Self::UnknownProvider,
         Self::Certificate,
         Self::Busy,
@@ -99,6 +102,7 @@ impl Refusal {
             Self::Unreadable => "unreadable",
             Self::TooMuch => "too_much",
             Self::Stale => "stale",
+            Self::Sealed => "sealed",
             Self::UnknownProvider => "unknown_provider",
             Self::Certificate => "certificate",
             Self::Busy => "busy",
@@ -142,6 +146,7 @@ impl Refusal {
                 (StatusCode::TOO_MANY_REQUESTS, "too much of this source is on its way already, try again later")
             }
             Self::Stale
+            | Self::Sealed
             | Self::UnknownProvider
             | Self::Certificate
             | Self::Busy

@@ -47,15 +47,27 @@ pub(super) enum Form<'s> {
 pub(super) struct Timestamp<'s> {
     /// The header, or the name in the list of signatures.
     pub from: Result<&'s str, &'s str>,
-    pub is_rfc3339: bool,
+    pub clock: Clock,
     /// Seconds.
     pub tolerance: i64,
+}
+
+/// How that time is written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Clock {
+    /// Seconds since 1970.
+    Seconds,
+    /// Milliseconds since 1970.
+    Millis,
+    /// RFC 3339.
+    Date,
 }
 
 /// Where an event says what it is known by, or of what kind it is.
 pub(super) enum Known<'s> {
     Header(&'s str),
-    Pointer(&'s str),
+    /// All of these together.
+    Pointers(Vec<&'s str>),
     Hash,
 }
 
@@ -116,14 +128,22 @@ impl<'s> Given<'s> {
             let useless = ["signed", "encoding", "secret_form"].into_iter().find(|name| self.0.contains_key(*name));
             return match useless {
                 Some(name) => Err(format!("{name} goes with a signature: algorithm equal has none")),
-                None => Template::read(""),
+                None => Template::read("", false),
             };
         }
-        let signed = Template::read(self.text("signed").unwrap_or("{body}"))?;
+        let signed = Template::read(self.text("signed").unwrap_or("{body}"), self.clock() == Clock::Date)?;
         if signed.has(Part::Body) {
             Ok(signed)
         } else {
             Err("signed must hold {body}: else whoever has seen a signature can send any body with it".into())
+        }
+    }
+
+    fn clock(&self) -> Clock {
+        match self.text("timestamp_form") {
+            Some("unix_ms") => Clock::Millis,
+            Some("rfc3339") => Clock::Date,
+            _ => Clock::Seconds,
         }
     }
 
@@ -180,7 +200,7 @@ impl<'s> Given<'s> {
             }
             (Some(from), true) => Ok(Some(Timestamp {
                 from,
-                is_rfc3339: self.text("timestamp_form") == Some("rfc3339"),
+                clock: self.clock(),
                 tolerance: self.0.get("tolerance").and_then(Value::as_i64).unwrap_or(300),
             })),
         }
@@ -234,9 +254,17 @@ impl<'s> Given<'s> {
     }
 
     fn one_of(&self, header: &str, pointer: &str) -> Result<Option<Known<'s>>, Unfit> {
-        match (self.text(header), self.text(pointer)) {
+        match (self.text(header), self.texts(pointer)) {
             (Some(_), Some(_)) => Err(format!("{header} and {pointer} cannot both be given")),
-            (header, pointer) => Ok(header.map(Known::Header).or(pointer.map(Known::Pointer))),
+            (header, pointers) => Ok(header.map(Known::Header).or(pointers.map(Known::Pointers))),
+        }
+    }
+
+    /// One text, or a list of them.
+    fn texts(&self, name: &str) -> Option<Vec<&'s str>> {
+        match self.0.get(name)? {
+            Value::Array(texts) => texts.iter().map(Value::as_str).collect(),
+            text => text.as_str().map(|text| vec![text]),
         }
     }
 }

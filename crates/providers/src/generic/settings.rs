@@ -36,9 +36,12 @@ pub(super) const SETTINGS: &[Setting] = &[
     ),
     setting("signature_header", "the header that the signature or the token is in", HEADER, is_header),
     setting("signature_query", "the parameter of the query that it is in", TEXT, is_text),
-    setting("encoding", "how the signature is written; hex unless it is said", "hex or base64", |value| {
-        is_one_of(value, &["hex", "base64"])
-    }),
+    setting(
+        "encoding",
+        "how the signature is written; hex unless it is said",
+        "hex, or base64 of either alphabet",
+        |value| is_one_of(value, &["hex", "base64"]),
+    ),
     setting("form", "what stands around the signature; bare unless it is said", "bare, prefix or list", |value| {
         is_one_of(value, &["bare", "prefix", "list"])
     }),
@@ -51,8 +54,8 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting(
         "timestamp_form",
         "how that time is written; unix (seconds) unless it is said",
-        "unix or rfc3339",
-        |value| is_one_of(value, &["unix", "rfc3339"]),
+        "unix, unix_ms or rfc3339",
+        |value| is_one_of(value, &["unix", "unix_ms", "rfc3339"]),
     ),
     setting(
         "tolerance",
@@ -70,12 +73,29 @@ pub(super) const SETTINGS: &[Setting] = &[
     ),
     setting("secret_prefix", "what stands before a secret and is no part of it (`whsec_`)", TEXT, is_text),
     setting("key_header", "the header with the event's own id", HEADER, is_header),
-    setting("key_pointer", "where in the body the event's own id is", POINTER, is_pointer),
+    setting(
+        "key_pointer",
+        "where in the body the event's own id is; several where one alone is shared by two events",
+        "a JSON pointer (RFC 6901), which begins with /, or a list of 2 to 8: [\"/event\",\"/id\"]",
+        is_one_pointer_or_several,
+    ),
     setting("key_hash", "the last resort: the body is its own id, so that equal ones are one", "true", |value| {
         *value == Value::Bool(true)
     }),
     setting("kind_header", "the header that says what it is", HEADER, is_header),
     setting("kind_pointer", "where in the body that is said", POINTER, is_pointer),
+    setting(
+        "challenge_query",
+        "the parameter that a GET is answered with, where the sender asks so whether we are there",
+        TEXT,
+        is_text,
+    ),
+    setting(
+        "challenge_pointer",
+        "where in a body is the text that it is answered with, where the sender asks so: what has it is no event",
+        POINTER,
+        is_pointer,
+    ),
 ];
 
 fn is_one_of(value: &Value, words: &[&str]) -> bool {
@@ -88,4 +108,11 @@ fn is_text(value: &Value) -> bool {
 
 fn is_pointer(value: &Value) -> bool {
     value.as_str().is_some_and(|pointer| pointer.starts_with('/'))
+}
+
+fn is_one_pointer_or_several(value: &Value) -> bool {
+    value.as_array().map_or_else(
+        || is_pointer(value),
+        |pointers| (2..=8).contains(&pointers.len()) && pointers.iter().all(is_pointer),
+    )
 }

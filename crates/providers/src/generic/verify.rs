@@ -6,15 +6,15 @@ use chrono::TimeDelta;
 use vocabulary::Source;
 
 use super::{
-    recipe::{Algorithm, Form, Place, Recipe, Timestamp},
+    recipe::{Algorithm, Clock, Form, Place, Recipe, Timestamp},
     template::Filling,
 };
 use crate::{
-    Request,
+    Request, SecretForm,
     public::from_pem,
     signature::{
-        Doubt, MALFORMED, MAX_SIGNATURES, MISSING, fresh, fresh_date, from_base64, from_hex, one_of, only,
-        only_parameter, same, signed, usable,
+        Doubt, MALFORMED, MAX_SIGNATURES, MISSING, fresh, fresh_date, fresh_millis, from_any_base64, from_hex, one_of,
+        only, only_parameter, same, signed, usable,
     },
 };
 
@@ -24,7 +24,7 @@ pub(super) fn believe(recipe: &Recipe<'_>, source: &Source, request: &Request<'_
     let given = recipe.place.value(request)?;
     let signatures = recipe.form.signatures(given)?;
     if matches!(recipe.algorithm, Algorithm::Equal) {
-        return one_of(&secrets, |secret| signatures.iter().any(|token| same(token, recipe.without_prefix(secret))));
+        return one_of(&secrets, |secret| recipe.is_token(secret, &signatures));
     }
     let timestamp = recipe.timestamp.as_ref().map(|timestamp| timestamp.value(recipe, given, request)).transpose()?;
     let id = recipe.id_header.map(|header| only(request.headers, header)).transpose()?.unwrap_or_default();
@@ -87,29 +87,52 @@ impl Timestamp<'_> {
 
     fn is_fresh(&self, at: &str, request: &Request<'_>) -> Result<(), Doubt> {
         let tolerance = TimeDelta::seconds(self.tolerance);
-        if self.is_rfc3339 { fresh_date(at, request.now, tolerance) } else { fresh(at, request.now, tolerance) }
+        match self.clock {
+            Clock::Seconds => fresh(at, request.now, tolerance),
+            Clock::Millis => fresh_millis(at, request.now, tolerance),
+            Clock::Date => fresh_date(at, request.now, tolerance),
+        }
     }
 }
 
 impl Recipe<'_> {
     fn decode(&self, text: &str) -> Option<Vec<u8>> {
-        if self.is_base64 { from_base64(text) } else { from_hex(text) }
+        if self.is_base64 { from_any_base64(text) } else { from_hex(text) }
     }
 
-    fn without_prefix<'t>(&self, secret: &'t str) -> &'t str {
+    pub(super) fn without_prefix<'t>(&self, secret: &'t str) -> &'t str {
         secret.strip_prefix(self.secret_prefix).unwrap_or(secret)
     }
 
+    /// Whether one of these is the token that a secret stands for. None at all would be anybody's.
+    fn is_token(&self, secret: &str, given: &[&str]) -> bool {
+        let token = self.without_prefix(secret);
+        !token.is_empty() && given.iter().any(|given| same(given, token))
+    }
+
     /// The bytes that a secret stands for. None at all would sign for anybody.
-    fn bytes_of<'t>(&self, secret: &'t str) -> Option<Cow<'t, [u8]>> {
+    pub(super) fn bytes_of<'t>(&self, secret: &'t str) -> Option<Cow<'t, [u8]>> {
         let secret = self.without_prefix(secret);
         let bytes = match self.secret_form {
-            "base64" => from_base64(secret)?.into(),
+            "base64" => from_any_base64(secret)?.into(),
             "hex" => from_hex(secret)?.into(),
             "pem" => from_pem(secret)?.into(),
             _ => Cow::Borrowed(secret.as_bytes()),
         };
         (!bytes.is_empty()).then_some(bytes)
+    }
+
+    /// What can be said of a secret by its form alone.
+    pub(super) fn form_of(&self, secret: &str) -> SecretForm {
+        match (&self.algorithm, self.bytes_of(secret)) {
+            (Algorithm::Equal, _) => SecretForm::Usual,
+            (_, None) => SecretForm::Unusable("it is not written as the setting secret_form says"),
+            (Algorithm::Hmac(_), Some(_)) => SecretForm::Usual,
+            (Algorithm::Public(scheme), Some(key)) => {
+                let key = scheme.key_of(&key).unwrap_or(&key);
+                SecretForm::must(scheme.takes(key), "it is no public key of the setting algorithm")
+            }
+        }
     }
 
     fn verifies(&self, secret: &str, parts: &[&[u8]], signatures: &[Vec<u8>]) -> bool {

@@ -45,7 +45,7 @@ pub(super) fn type_of(value: &Json<'_>) -> &'static str {
         Json::Null => "nothing",
         Json::Bool(_) => "a boolean",
         Json::Number(_) => "a number",
-        Json::Text(_) => "a string",
+        Json::Text(_) | Json::Mended(..) => "a string",
         Json::Array(_) => "an array",
         Json::Object(_) => "an object",
     }

@@ -7,11 +7,11 @@ use serde_json::{Map, Value};
 use vocabulary::{Key, KeyError};
 
 use super::{
-    Fault, Json, Path,
+    Fault, Json, Path, canonical,
     fault::type_of,
     value::{Member, member},
 };
-use crate::reason;
+use crate::{reason, single::sha256};
 
 /// The first second that RFC 3339 has no year for.
 const YEAR_10000: i64 = 253_402_300_800;
@@ -90,7 +90,7 @@ impl<'v> Fields<'v> {
     /// # Errors
     /// When the text cannot be a key.
     pub(crate) fn key(&self, name: &str, text: impl Into<String>) -> Result<Key, Fault> {
-        Key::new(text).map_err(|error| no_key(self.path.join(name), &error))
+        key(&self.path.join(name), text)
     }
 
     /// An object inside.
@@ -126,10 +126,20 @@ impl<'v> Fields<'v> {
 
     /// What has other names than these; `None` if there is nothing else.
     pub(crate) fn all_but(&self, names: &[&str]) -> Option<Value> {
-        let rest = self.members.iter().filter(|(name, _)| !names.contains(&name.as_ref()));
-        let mut rest: Map<String, Value> = rest.map(|(name, value)| (name.to_string(), value.into())).collect();
+        let mut rest: Map<String, Value> =
+            self.others(names).map(|(name, value)| (name.to_string(), value.into())).collect();
         rest.retain(|_, value| !value.is_null());
         (!rest.is_empty()).then_some(Value::Object(rest))
+    }
+
+    /// The SHA-256 of what it says beside these members, in hexadecimal: what something is known by that has no id. Neither
+    /// the order of its members nor white space changes it. Leave out what a retry changes.
+    pub(crate) fn hash_of_all_but(&self, names: &[&str]) -> String {
+        sha256(canonical(&Json::Object(self.others(names).cloned().collect())))
+    }
+
+    fn others(&self, names: &[&str]) -> impl Iterator<Item = &'v Member<'v>> {
+        self.members.iter().filter(|(name, _)| !names.contains(&name.as_ref()))
     }
 
     /// What is wrong with a member.
@@ -146,9 +156,13 @@ impl<'v> Fields<'v> {
 /// A key made of what stands at `path`.
 ///
 /// # Errors
-/// When the text cannot be a key.
+/// When the text cannot be a key, or something in it could not be read: two such texts may read the same.
 pub(crate) fn key(path: &Path<'_>, text: impl Into<String>) -> Result<Key, Fault> {
-    Key::new(text).map_err(|error| no_key(path, &error))
+    let key = Key::new(text).map_err(|error| no_key(path, &error))?;
+    if key.as_str().contains(char::REPLACEMENT_CHARACTER) {
+        return Err(Fault::at(path, reason::UNUSABLE_ID, "it holds U+FFFD, which stands for what cannot be read"));
+    }
+    Ok(key)
 }
 
 fn no_key(path: impl Display, error: &KeyError) -> Fault {
@@ -159,9 +173,8 @@ fn no_key(path: impl Display, error: &KeyError) -> Fault {
 /// A string as it is, a number as it is written; nothing else is a text.
 pub(crate) fn loose_text(value: &Json<'_>) -> Option<String> {
     match value {
-        Json::Text(text) => Some(text.to_string()),
-        Json::Number(number) => Some(number.to_string()),
-        _ => None,
+        Json::Number(digits) => Some((*digits).to_owned()),
+        value => value.as_str().map(str::to_owned),
     }
 }
 
@@ -180,19 +193,22 @@ pub(crate) fn unix_millis(value: &Json<'_>) -> Option<DateTime<Utc>> {
 fn integer(value: &Json<'_>) -> Option<i64> {
     match value {
         Json::Text(text) => text.parse().ok(),
-        Json::Number(number) => number.as_i64(),
+        Json::Number(digits) => digits.parse().ok(),
         _ => None,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use serde_json::json;
 
     use super::*;
+    use crate::json::Text;
 
     fn unix_time(value: &Value) -> Option<DateTime<Utc>> {
-        super::unix_time(&serde_json::from_str(&value.to_string()).unwrap())
+        let body = Bytes::from(value.to_string());
+        super::unix_time(&Text::of(&body).root().unwrap().value().unwrap())
     }
 
     #[test]

@@ -3,10 +3,15 @@
 use std::{borrow::Cow, collections::BTreeMap, fmt::Display, rc::Rc};
 
 use bytes::Bytes;
-use serde::Deserialize;
+use serde_json::Value;
 use vocabulary::Rejection;
 
-use super::{Fault, Json, Path, Text, parts::Part, text::MAX_ELEMENTS};
+use super::{
+    Fault, Json, Path, Text,
+    parts::{Part, text_of},
+    text::MAX_ELEMENTS,
+    value::number,
+};
 use crate::reason;
 
 /// How deeply a part may be nested. serde_json itself gives up at 128; what we keep of a part is later read as part of
@@ -54,7 +59,8 @@ impl<'t> Node<'t> {
     /// When it is no object.
     pub(crate) fn object(&self) -> Result<Object<'t>, Fault> {
         let members = self.part.members().ok_or_else(|| self.wrong_type("an object"))?;
-        Ok(Object { text: self.text, path: Rc::new(self.path.clone()), members: members.collect() })
+        let members = members.map(|(name, part)| (text_of(name), part)).collect();
+        Ok(Object { text: self.text, path: Rc::new(self.path.clone()), members })
     }
 
     /// Its elements.
@@ -88,7 +94,40 @@ impl<'t> Node<'t> {
         if !self.text.is_utf8(self.part.json) {
             return Err(Fault::at(&self.path, reason::NOT_UTF8, "some of its bytes are not UTF-8"));
         }
-        parse(self.part.json, &self.path)
+        must_be_shallow(self.part.json, &self.path)?;
+        self.json(self.part)
+    }
+
+    /// A part of it, parsed. The syntax is known to be right.
+    fn json(&self, part: Part<'t>) -> Result<Json<'t>, Fault> {
+        if let Some(members) = part.members() {
+            let members = members.map(|(name, part)| Ok((self.name(name), self.json(part)?)));
+            return members.collect::<Result<_, _>>().map(Json::Object);
+        }
+        if let Some(elements) = part.elements() {
+            return elements.map(|part| self.json(part)).collect::<Result<_, _>>().map(Json::Array);
+        }
+        match part.json {
+            "null" => Ok(Json::Null),
+            "true" => Ok(Json::Bool(true)),
+            "false" => Ok(Json::Bool(false)),
+            text if text.starts_with('"') => Ok(self.string(text)),
+            digits if number(digits).is_some() => Ok(Json::Number(digits)),
+            _ => Err(Fault::at(&self.path, reason::UNREADABLE_NUMBER, "number out of range")),
+        }
+    }
+
+    fn string(&self, json: &'t str) -> Json<'t> {
+        let text = text_of(json);
+        match self.text.mended_from(json) {
+            Some(written) => Json::Mended(text.into_owned(), written),
+            None => Json::Text(text),
+        }
+    }
+
+    /// A name as it reads; of one with half a character in it, as it is written: two of them may read the same.
+    fn name(&self, json: &'t str) -> Cow<'t, str> {
+        self.text.mended_from(json).map_or_else(|| text_of(json), Cow::Borrowed)
     }
 
     /// It as a text.
@@ -144,16 +183,18 @@ impl<'t> Object<'t> {
     }
 }
 
-/// Parses a text. Its path is only for the fault.
+/// What a text that is JSON says. Its path is only for the fault.
 ///
 /// # Errors
 /// When it is no JSON, is nested too deeply, or holds a number out of range.
-pub(crate) fn parse<'t, T: Deserialize<'t>>(json: &'t str, path: impl Display) -> Result<T, Fault> {
-    if is_deeper_than(MAX_DEPTH, json) {
-        return Err(Fault::at(path, reason::TOO_DEEP, format_args!("nested more than {MAX_DEPTH} deep")));
-    }
-    // Of a part whose syntax is known to be right, only a number can still be wrong.
-    serde_json::from_str(json).map_err(|error| Fault::at(path, reason::UNREADABLE_NUMBER, error))
+pub(crate) fn parse(json: &str, path: impl Display) -> Result<Value, Fault> {
+    must_be_shallow(json, &path)?;
+    serde_json::from_str(json).map_err(|error| Fault::at(path, reason::NOT_JSON, error))
+}
+
+fn must_be_shallow(json: &str, path: impl Display) -> Result<(), Fault> {
+    let what = format_args!("nested more than {MAX_DEPTH} deep");
+    if is_deeper_than(MAX_DEPTH, json) { Err(Fault::at(path, reason::TOO_DEEP, what)) } else { Ok(()) }
 }
 
 fn is_deeper_than(limit: usize, json: &str) -> bool {
@@ -194,7 +235,7 @@ mod tests {
     #[test]
     fn brackets_inside_strings_are_not_counted() {
         let json = format!(r#"["\"{}", "\\"]"#, "[".repeat(500));
-        assert!(parse::<Json<'_>>(&json, "").is_ok());
+        assert!(parse(&json, "").is_ok());
     }
 
     #[test]

@@ -76,10 +76,11 @@ impl Brackets {
 }
 
 impl<'t> Part<'t> {
-    /// The names and values of an object, in the order in which they stand in it; nothing where it is none.
-    pub(super) fn members(self) -> Option<impl Iterator<Item = (Cow<'t, str>, Self)>> {
+    /// The names and values of an object, in the order in which they stand in it; nothing where it is none. A name is as it
+    /// is written: [`text_of`] reads it.
+    pub(super) fn members(self) -> Option<impl Iterator<Item = (&'t str, Self)>> {
         let mut values = self.json.starts_with('{').then(|| self.values())?;
-        Some(std::iter::from_fn(move || Some((name(values.next()?.json), values.next()?))))
+        Some(std::iter::from_fn(move || Some((values.next()?.json, values.next()?))))
     }
 
     /// The values of an array; nothing where it is none.
@@ -137,8 +138,8 @@ fn string_len(text: &[u8]) -> usize {
     text.len()
 }
 
-/// What a member's name says.
-fn name(json: &str) -> Cow<'_, str> {
+/// What a string says.
+pub(super) fn text_of(json: &str) -> Cow<'_, str> {
     let written = json.strip_prefix('"').and_then(|json| json.strip_suffix('"')).unwrap_or(json);
     if written.contains('\\') { serde_json::from_str(json).map_or(written.into(), Cow::Owned) } else { written.into() }
 }
@@ -152,7 +153,7 @@ mod tests {
         if let Some(members) = part.members() {
             return format!(
                 "{{{}}}",
-                members.map(|(name, part)| format!("{name:?}={} ", walked(part))).collect::<String>()
+                members.map(|(name, part)| format!("{:?}={} ", text_of(name), walked(part))).collect::<String>()
             );
         }
         match part.elements() {

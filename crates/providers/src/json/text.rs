@@ -61,6 +61,14 @@ impl<'b> Text<'b> {
         self.body.slice(start..start + part.len())
     }
 
+    /// How `part` is written, if something of it is mended, and it is UTF-8.
+    pub(super) fn mended_from(&self, part: &str) -> Option<&str> {
+        let Cow::Owned(view) = &self.view else { return None };
+        let start = part.as_ptr() as usize - view.as_ptr() as usize;
+        let written = std::str::from_utf8(&self.body[start..start + part.len()]).ok()?;
+        (written != part).then_some(written)
+    }
+
     /// Whether the bytes of `part` are UTF-8 as they were sent.
     pub(super) fn is_utf8(&self, part: &str) -> bool {
         self.is_utf8 || std::str::from_utf8(&self.bytes_of(part)).is_ok()

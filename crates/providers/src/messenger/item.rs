@@ -12,7 +12,7 @@ use crate::{
     single::{clean_kind, lone_member, sha256},
 };
 
-/// What we do more with than pass it on.
+/// What an item is, whatever else stands beside it.
 const KNOWN: [&str; 5] = ["message", "message_edit", "reaction", "read", "postback"];
 /// What an item has beside what it is.
 const CIRCUMSTANCES: [&str; 4] = ["sender", "recipient", "timestamp", "hop_context"];
@@ -33,7 +33,6 @@ pub(super) fn read(account: &str, value: &Json<'_>, path: &Path<'_>, raw: Bytes)
         "message_edit" => edit(&said)?,
         "reaction" => (hashed(account, &kind, value, path)?, reaction(&said)?),
         "read" if said.required_fields("read")?.get("mid").is_some() => seen(&said)?,
-        "postback" if said.required_fields("postback")?.get("mid").is_some() => pressed(&said)?,
         _ => return notice(account, &kind, value, path, raw),
     };
     Ok(Event { key, kind, occurred_at: said.get("timestamp").and_then(time), raw, effect, quiet: false })
@@ -51,7 +50,7 @@ pub(super) fn notice(account: &str, kind: &str, value: &Json<'_>, path: &Path<'_
 }
 
 fn hashed(account: &str, kind: &str, value: &Json<'_>, path: &Path<'_>) -> Result<Key, Fault> {
-    let said = canonical(&Value::Array(vec![value.into(), account.into()]));
+    let said = canonical(&Json::Array(vec![value.clone(), Json::Text(account.into())]));
     key(path, format!("{kind}:{}", sha256(said)))
 }
 
@@ -125,12 +124,6 @@ fn seen(said: &Fields<'_>) -> Result<(Key, Effect), Fault> {
     let mid = read.id("mid")?;
     let update = StatusUpdate { target: mid.to_owned(), progress: Some(Progress::Read), errors: None };
     Ok((read.key("mid", format!("{mid}:read"))?, Effect::Status(update)))
-}
-
-fn pressed(said: &Fields<'_>) -> Result<(Key, Effect), Fault> {
-    let postback = said.required_fields("postback")?;
-    let (mid, at) = (postback.id("mid")?, said.loose_text("timestamp").unwrap_or_default());
-    Ok((postback.key("mid", format!("postback:{mid}:{at}"))?, Effect::Notice))
 }
 
 fn id_of(said: &Fields<'_>, whose: &str) -> Option<String> {

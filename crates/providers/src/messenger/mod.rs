@@ -11,8 +11,7 @@
 //! | `message_edit` | `edit:MID:NUMBER` | edits that message |
 //! | `reaction` | `reaction:HASH` | reacts to that message, or takes it back |
 //! | `read` that names a message (Instagram) | `MID:read` | moves a status |
-//! | `postback` | `postback:MID:TIME` | notice |
-//! | `delivery`, `read` up to a moment, and all others | `NAME:HASH` | notice |
+//! | `postback`, `delivery`, `read` up to a moment, and all others | `NAME:HASH` | notice |
 //! | whatever stands in `standby` | `standby:KEY` | notice |
 //! | a change, unless it holds one of the above | `FIELD:HASH` | notice |
 //!
@@ -23,8 +22,11 @@
 //! Traps, each with a test:
 //! * A deletion, an edit and a reaction carry the id of the message that they are about: by that alone, each would be taken
 //!   for the message once more.
-//! * The id of a postback may be that of the message whose button was pressed, and a button can be pressed twice.
-//! * The `time` of an entry is when Meta sent it, and changes with every attempt: no key is made of it.
+//! * The id of a postback may be that of the message whose button was pressed, and a button can be pressed twice, or two of
+//!   one message at one moment: it is known by all that it says.
+//! * The `time` of an entry is when Meta sent it, says the Graph API's page, so that a redelivery may have another: a key made
+//!   of it would tell an event twice. Without it none is lost: what these items are about has a time or an id of its own.
+//!   WhatsApp's notices have neither, and there this time is part of the key (whatsapp/notice.rs).
 //! * An app has one URL for all of its pages or accounts: give it one source.
 
 mod envelope;

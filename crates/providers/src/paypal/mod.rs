@@ -16,12 +16,12 @@
 
 use std::time::Duration;
 
-use chrono::TimeDelta;
-use serde_json::Value;
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::{Map, Value};
 use vocabulary::{Item, RawEvent, Source};
 
 use crate::{
-    About, Certificate, Request, Setting, Verdict,
+    About, Certificate, Request, Setting, SettingsError, Verdict,
     rules::Rules,
     signature::{Doubt, MALFORMED, fresh_date, from_base64, one_of, only, usable, verdict},
     single::{self, Single, rfc3339},
@@ -108,6 +108,41 @@ impl Rules for PayPal {
             })
         })
     }
+
+    fn check_settings(&self, settings: &Map<String, Value>) -> Result<(), SettingsError> {
+        let all = settings.get(CERTIFICATES).and_then(own_certificates).unwrap_or_default();
+        let foreign = all.iter().position(|certificate| !certificate.is_of(&NAMES));
+        foreign.map_or(Ok(()), |place| {
+            let (names, ours) = (all[place].names().join(", "), NAMES.join(" or "));
+            let names = if names.is_empty() { "no DNS name".to_owned() } else { names };
+            Err(unfit(place, &format!("is for {names}, and PayPal signs with one for {ours}")))
+        })
+    }
+
+    /// One that begins later may wait behind the one that holds.
+    fn check_dates(&self, settings: &Map<String, Value>, now: DateTime<Utc>) -> Result<(), SettingsError> {
+        let all = settings.get(CERTIFICATES).and_then(own_certificates).unwrap_or_default();
+        if let Some(place) = all.iter().position(|certificate| certificate.until() < now) {
+            return Err(unfit(place, &format!("has ended on {}", all[place].until())));
+        }
+        match all.first() {
+            Some(first) if !all.iter().any(|certificate| certificate.holds(now)) => {
+                Err(unfit(0, &format!("begins on {}, and no other holds until then", first.from())))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn can_sign(&self, _source: &Source) -> bool {
+        false
+    }
+}
+
+fn unfit(place: usize, what: &str) -> SettingsError {
+    let number = place + 1;
+    SettingsError::Unfit(format!(
+        "of certificates, number {number} {what}: take what stands at the PAYPAL-CERT-URL of a request of these days"
+    ))
 }
 
 fn own_certificates(setting: &Value) -> Option<Vec<Certificate>> {

@@ -169,13 +169,55 @@ fn certificates_that_cannot_be_used_are_refused_at_the_door() {
 }
 
 #[test]
-fn a_crc_is_in_decimal_and_two_bodies_can_have_the_same() {
-    assert_eq!(crc32(b"123456789"), 0xcbf4_3926);
-    assert_eq!(crc32(br#"{"id":"WH-1"}"#), 838_965_618);
+fn a_certificate_of_another_name_is_refused_at_the_door_with_its_number_and_its_name() {
+    let check = |pem: &str| Provider::PayPal.check_settings(json!({CERTIFICATES: pem}).as_object().unwrap());
 
-    // What the module's documentation warns of.
+    let foreign = check(MADE).unwrap_err().to_string();
+    let nameless = check(&one_of_made(4)).unwrap_err().to_string();
+
+    let named = "of certificates, number 2 is for messageverificationcerts.paypal.com.example.com, and PayPal signs with one \
+                 for messageverificationcerts.paypal.com or messageverificationcerts.sandbox.paypal.com: take what stands at \
+                 the PAYPAL-CERT-URL";
+    assert!(foreign.starts_with(named), "{foreign}");
+    assert!(nameless.contains("number 1 is for no DNS name, and PayPal"), "{nameless}");
+    assert_eq!(check(&one_of_made(0)), Ok(()));
+}
+
+#[test]
+fn certificates_must_not_have_ended_and_one_of_them_must_hold_now() {
+    let check = |places: &[usize], now| {
+        let pem: String = places.iter().map(|place| one_of_made(*place)).collect();
+        Provider::PayPal.check_dates(json!({CERTIFICATES: pem}).as_object().unwrap(), at(now))
+    };
+    let (holds, ended, begins) = (0, 2, 3);
+
+    let past = check(&[holds, ended], MADE_AT).unwrap_err().to_string();
+    let future = check(&[begins], MADE_AT).unwrap_err().to_string();
+
+    assert!(past.contains("number 2 has ended on 2021-01-01 00:00:00 UTC: take"), "{past}");
+    assert!(future.contains("number 1 begins on 2030-01-01 00:00:00 UTC, and no other holds until then"), "{future}");
+    assert_eq!([check(&[holds], MADE_AT), check(&[begins, holds], MADE_AT)], [Ok(()), Ok(())]);
+    assert_eq!([check(&[ended], 1_609_459_200), check(&[], MADE_AT)], [Ok(()), Ok(())]);
+}
+
+/// One of the five: a right one, one for another name, one that has ended, one that begins later, one without names.
+fn one_of_made(place: usize) -> String {
+    let end = "-----END CERTIFICATE-----\n";
+    format!("{}{end}", MADE.split(end).nth(place).unwrap())
+}
+
+/// The first is what tables of CRCs call its check value; the second is computed by ourselves.
+#[test]
+fn the_crc_of_a_body_is_signed_as_an_unsigned_decimal() {
+    assert_eq!(crc32(b"123456789").to_string(), "3421780262");
+    assert_eq!(crc32(br#"{"id":"WH-1"}"#).to_string(), "838965618");
+}
+
+/// What the module's documentation warns of.
+#[test]
+fn two_bodies_can_have_one_crc_and_people_are_told_so() {
     assert_eq!(crc32(b"plumless"), crc32(b"buckeroo"));
-    assert!(ABOUT.signature.contains("A CRC is no hash"), "people are told so");
+    assert!(ABOUT.signature.contains("A CRC is no hash"));
 }
 
 #[test]

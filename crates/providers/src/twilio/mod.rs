@@ -60,7 +60,8 @@ const ABOUT: About = About {
     settings: &[Setting {
         name: PUBLIC_URL,
         does: "is what Twilio signs: the URL of this source as it was given to Twilio",
-        expected: "the URL that was given to Twilio, with https://, its path and its query, and without the part from # on",
+        expected: "the URL that Twilio is given: https://YOUR-HOST, which is completed with the path of the source; or all of it, \
+                   with its query and without the part from # on",
         needed: true,
         takes: |value| value.as_str().is_some_and(|url| without_and_with_port(url).is_some()),
     }],
@@ -99,6 +100,10 @@ impl Rules for Twilio {
             }),
             _ => single::one(raw_event, Form::read(&raw_event.body).event(raw_event)),
         }
+    }
+
+    fn signed_url(&self) -> Option<&'static str> {
+        Some(PUBLIC_URL)
     }
 
     fn sample(&self, source: &Source, sample: &Sample<'_>) -> Option<Signed> {

@@ -1,11 +1,10 @@
 //! What is no message: calls, conversions, errors, and every field that concerns the account or that we do not know.
 
-use serde_json::Value;
 use vocabulary::{Effect, Event};
 
 use super::{PHONE_NUMBER_ID, envelope::Change};
 use crate::{
-    json::{Fault, Fields, Node, canonical, key, unix_time},
+    json::{Fault, Fields, Json, Node, canonical, key, unix_time},
     single::sha256,
 };
 
@@ -13,14 +12,21 @@ use crate::{
 ///
 /// Its key is made from the JSON that was sent and from nothing that we understand of it, so that it does not change when
 /// we understand more. Two that say the same in all things, time included, cannot be told from a redelivery.
+///
+/// The time of the entry belongs to what it says only where it says no time of its own. Meta's pages do not agree on whether
+/// a redelivery keeps it: it is when the webhook was triggered on WhatsApp's, and when it was sent on the Graph API's. If it
+/// changes, a key with it tells an event twice. A key without it loses one: a template that is paused, approved and paused
+/// once more says the same the second time, and nothing but this time is different. Messenger's and Instagram's items have
+/// times or ids of their own, so that there no key is made of it.
 pub(super) fn notice(change: &Change<'_>, kind: &str, node: &Node<'_>) -> Result<Event, Fault> {
     let value = node.value()?;
-    let number = change.metadata(PHONE_NUMBER_ID).into();
-    let said = Value::Array(vec![(&value).into(), change.entry_id.into(), change.entry_time.into(), number]);
-    let key = key(node.path(), format!("{kind}:{}", sha256(canonical(&said))))?;
+    let number = change.metadata(PHONE_NUMBER_ID).map_or(Json::Null, |number| Json::Text(number.into()));
     let inside = value.get("value").and_then(|inside| inside.get("timestamp"));
-    let times = [value.get("timestamp"), inside, Some(change.entry_time)];
-    let occurred_at = times.into_iter().flatten().find_map(unix_time);
+    let own_time = [value.get("timestamp"), inside].into_iter().flatten().find_map(unix_time);
+    let triggered_at = if own_time.is_some() { Json::Null } else { change.entry_time.clone() };
+    let said = Json::Array(vec![value, change.entry_id.clone(), triggered_at, number]);
+    let key = key(node.path(), format!("{kind}:{}", sha256(canonical(&said))))?;
+    let occurred_at = own_time.or_else(|| unix_time(change.entry_time));
     Ok(Event { key, kind: kind.to_owned(), occurred_at, raw: node.raw(), effect: Effect::Notice, quiet: false })
 }
 

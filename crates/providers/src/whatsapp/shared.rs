@@ -5,8 +5,6 @@
 
 use std::mem::take;
 
-use serde_json::Value;
-
 use crate::{
     json::{Json, canonical},
     single::sha256,
@@ -22,15 +20,16 @@ pub(super) fn is_short(text: &str) -> bool {
 
 /// Whether a value is.
 pub(super) fn is_short_json(value: &Json<'_>) -> bool {
-    is_surely_short(value) || is_short(&canonical(&value.into()))
+    is_surely_short(value) || is_short(&canonical(value))
 }
 
 /// Whether a value is short however it is written: of a text, no byte takes more than the six of `\u0000`.
 fn is_surely_short(value: &Json<'_>) -> bool {
     match value {
         Json::Text(text) => text.len() <= (MAX - 2) / 6,
-        Json::Array(_) | Json::Object(_) => false,
-        Json::Null | Json::Bool(_) | Json::Number(_) => true,
+        Json::Number(digits) => is_short(digits),
+        Json::Array(_) | Json::Object(_) | Json::Mended(..) => false,
+        Json::Null | Json::Bool(_) => true,
     }
 }
 
@@ -39,7 +38,7 @@ pub(super) fn shortened(value: Json<'_>) -> Json<'_> {
     if is_surely_short(&value) {
         return value;
     }
-    let text = canonical(&Value::from(&value));
+    let text = canonical(&value);
     if is_short(&text) { value } else { Json::Text(sha256(&text).into()) }
 }
 

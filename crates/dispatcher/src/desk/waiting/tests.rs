@@ -21,6 +21,7 @@ fn leased(endpoint_id: &str, body: &'static str) -> Leased {
         endpoint_id: endpoint(endpoint_id),
         lease: 1,
         attempts: 0,
+        again: false,
         webhook_id: "msg_1".to_owned(),
         body: body.into(),
         target: Arc::new(Target::default()),
@@ -66,7 +67,7 @@ fn what_no_lease_would_bring_has_no_place_though_there_is_memory() {
 
 #[test]
 fn who_has_deliveries_due_gets_no_place_until_they_are_leased() {
-    let mut waiting = Waiting { owing: [endpoint("late")].into(), ..desk() };
+    let mut waiting = Waiting { owing: [(endpoint("late"), None)].into(), ..desk() };
 
     assert!(!waiting.set_aside(&endpoint("late"), 1));
     assert!(waiting.set_aside(&endpoint("prompt"), 1));

@@ -70,7 +70,8 @@ async fn as_long_as_there_is_a_place_names_that_are_not_answered_hold_up_nobody(
     let guard = asking(&dns);
 
     for (number, name) in dead.iter().enumerate() {
-        let account = format!("account-{}", number / Bounds::default().share());
+        // Half of them are of one account, half of the rest of another, and so on.
+        let account = format!("account-{}", (dead.len() - number).ilog2());
         assert!(of(&account).asks(guard.look_up(name, 443)).now_or_never().is_none());
     }
     dns.has_been_asked(dead.len()).await;
@@ -79,20 +80,20 @@ async fn as_long_as_there_is_a_place_names_that_are_not_answered_hold_up_nobody(
 }
 
 #[tokio::test]
-async fn an_account_all_of_whose_names_are_silent_has_a_quarter_of_the_places_and_holds_up_no_other() {
+async fn an_account_all_of_whose_names_are_silent_has_half_of_the_places_and_holds_up_no_other() {
     let dns = Dns::start().await;
     let bounds = Bounds { place_within: Duration::ZERO, ..Bounds::default() };
     let dead = dead_names(&dns, bounds.places);
     dns.say("shop.example", &["93.184.216.34"]);
     let guard = Guard { allowed: Arc::default(), granted: Arc::default(), resolver: dns.resolver_within(bounds) };
     let asks = async |name: &str| of("crowd").asks(guard.look_up(name, 443)).await;
-    let (first, others) = dead.split_at(16);
+    let (first, others) = dead.split_at(32);
 
     assert!(first.iter().all(|name| Box::pin(asks(name)).now_or_never().is_none()), "they are asked for");
-    dns.has_been_asked(16).await;
+    dns.has_been_asked(32).await;
     for name in others {
         let refused = asks(name).await.unwrap_err();
-        assert!(matches!(refused, Refusal::NoPlace(NoPlace::ForTheAccount(16))), "{refused:?}");
+        assert!(matches!(refused, Refusal::NoPlace(NoPlace::ForTheAccount(32))), "{refused:?}");
     }
 
     assert!(of("shop").asks(guard.look_up("shop.example", 443)).await.is_ok());

@@ -143,7 +143,7 @@ async fn set_up(settings: &Settings, endpoints: u64, stores: &Stores, customer: 
         endpoints::put(&postgres, &master, &endpoint).await?;
     }
     let (_, revision) = sources::newest(&postgres).await?;
-    let all = sources::open_all(&postgres, &master).await?;
+    let all = sources::open_all(&postgres, &master).await?.whole()?;
     let redis = stores.redis(&settings.prefix)?;
     Snapshots::new(&redis).publish(&master, revision, &all, Utc::now()).await?;
     Ok(())

@@ -138,6 +138,9 @@ async fn abandon_page(
     reason: &str,
     done: &mut Done,
 ) -> anyhow::Result<()> {
+    if rows.is_empty() {
+        return Ok(());
+    }
     let abandoned = patiently(conn, async |conn| abandon_together(conn, rows, reason).await).await;
     done.add(rows.len(), &abandoned.with_context(|| repeat(done))?);
     Ok(())

@@ -1,29 +1,24 @@
 //! Making deliveries due again: at once where they are named, else as a retry that is worked chunk by chunk.
 
-use std::time::Duration;
-
 use anyhow::{Context as _, ensure};
 use clap::Args;
 use database::{
     AsyncPgConnection,
-    deliveries::{self, Cause, MadeDue, Wanted},
+    deliveries::{self, MadeDue, Wanted},
     retries,
 };
 use diesel_async::AsyncConnection;
 use serde::Serialize;
-use serde_json::json;
 
 use super::{
     super::{
         context::{Context, actor},
         endpoint,
-        schedule::readable,
     },
     TOGETHER, Word,
     filter::{Filter, State},
-    job,
-    look::{self, CAUSE},
-    make_due_together,
+    job, make_due_together,
+    plan::{self, Plan},
     selection::{COLUMNS, Selection, named},
 };
 
@@ -35,6 +30,10 @@ pub(in crate::cli) struct Retry {
     /// So many a second at most (50 or 50/s; 0.1 is one in ten seconds)
     #[arg(long, value_name = "N/S", value_parser = rate, conflicts_with = "webhook_ids")]
     rate: Option<f64>,
+    /// Those that were given up on purpose, for this reason, as deliveries summary shows it; again for more. Without it none of
+    /// them is tried again, but by its id
+    #[arg(long = "reason", value_name = "WHY", value_parser = plan::shown, group = "which", conflicts_with = "webhook_ids")]
+    reasons: Vec<String>,
 }
 
 fn rate(text: &str) -> anyhow::Result<f64> {
@@ -46,18 +45,21 @@ fn rate(text: &str) -> anyhow::Result<f64> {
 impl Retry {
     pub(super) async fn run(self, context: &mut Context<'_>) -> anyhow::Result<()> {
         let Selection { webhook_ids, filter, dry_run } = self.selection;
-        let wanted = Wanted { states: states(&filter, &webhook_ids)?, webhook_ids, ..filter.wanted(context)? };
+        let states = states(&filter, &webhook_ids)?;
+        let reason = if webhook_ids.is_empty() { plan::reason(filter.state, self.reasons)? } else { None };
+        let wanted = Wanted { states, reason, webhook_ids, ..filter.wanted(context)? };
         let mut conn = context.postgres().await?;
         filter.must_name_what_is_there(&conn).await?;
         if !wanted.webhook_ids.is_empty() {
             return retry_named(context, &conn, &wanted, dry_run).await;
         }
-        let causes = look::count(context, &conn, &wanted).await?;
+        let plan = Plan::of(context, &conn, &wanted).await?;
+        plan.say_what_is_left_out(context);
         if dry_run {
-            return show_plan(context, &causes, self.rate);
+            return plan.show(context, self.rate);
         }
         let actor = actor();
-        let count = i64::try_from(look::sum(&causes))?;
+        let count = i64::try_from(plan.count())?;
         let new = retries::NewRetry { filter: &wanted, actor: &actor, per_second: self.rate, wanted: count };
         let retry = retries::add(&conn, &new).await?;
         job::work(context, &mut conn, retry).await
@@ -103,18 +105,6 @@ pub(in crate::cli) struct MadeDueOf {
     pub(in crate::cli) wanted: usize,
     #[serde(flatten)]
     pub(in crate::cli) made_due: MadeDue,
-}
-
-fn show_plan(context: &mut Context<'_>, causes: &[Cause], rate: Option<f64>) -> anyhow::Result<()> {
-    let count = look::sum(causes);
-    let takes = rate.and_then(|rate| Duration::try_from_secs_f64(count as f64 / rate).ok());
-    if context.out.is_json() {
-        let takes_s = takes.map(|takes| takes.as_secs());
-        return context.out.json(&json!({"wanted": count, "takes_s": takes_s, "causes": causes}));
-    }
-    let takes = takes.map(|takes| format!(", which takes {}", readable(Duration::from_secs(takes.as_secs()))));
-    context.note(&format!("would make {count} deliveries due{}", takes.unwrap_or_default()));
-    context.out.list(&CAUSE, causes)
 }
 
 /// Makes deliveries due again and writes down who did. What is being sent at this moment is left alone, and counted nowhere.

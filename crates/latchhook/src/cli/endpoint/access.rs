@@ -17,11 +17,10 @@ use vocabulary::{EndpointId, MasterKey};
 
 use crate::cli::{context::Context, secret::from_file};
 
-/// What a customer's server asks of whoever calls it.
+/// The parts of an access: what a customer's server asks of whoever calls it.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Access: given anew as a whole, or kept as it is")]
-pub(super) struct WantedAccess {
-    /// A header that its requests carry; again for more
+pub(super) struct GivenParts {
+    /// A header that its requests carry, in place of those before; again for more
     #[arg(long = "header", value_name = "NAME: VALUE")]
     headers: Vec<SecretString>,
     /// A file with such headers, one a line, or - for stdin
@@ -39,28 +38,67 @@ pub(super) struct WantedAccess {
     /// Its private key, not encrypted
     #[arg(long, value_name = "PEM", requires = "client_cert_file")]
     client_key_file: Option<PathBuf>,
+}
+
+/// An access that is given, or not.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Access: given anew as a whole, or kept as it is")]
+pub(super) struct WantedAccess {
+    #[command(flatten)]
+    given: GivenParts,
     /// Nothing of that any more
-    #[arg(long, conflicts_with_all = ["headers", "header_file", "basic_auth", "basic_auth_file", "client_cert_file"])]
+    #[arg(long, conflicts_with = "GivenParts")]
     no_access: bool,
+}
+
+/// Parts of an access that change, and those that are taken away; what is not named stays.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Access: what is given of it changes, and what is not named stays")]
+pub(super) struct ChangedAccess {
+    #[command(flatten)]
+    given: GivenParts,
+    /// No header any more
+    #[arg(long, conflicts_with_all = ["headers", "header_file"])]
+    no_header: bool,
+    /// No user and password any more
+    #[arg(long, conflicts_with_all = ["basic_auth", "basic_auth_file"])]
+    no_basic_auth: bool,
+    /// No certificate any more
+    #[arg(long, conflicts_with = "client_cert_file")]
+    no_client_cert: bool,
+    /// Nothing of all that any more
+    #[arg(long, conflicts_with = "GivenParts")]
+    no_access: bool,
+}
+
+/// Which parts of an access are no longer as they were.
+#[derive(Debug, Clone, Copy)]
+struct Changed {
+    headers: bool,
+    basic_auth: bool,
+    client_certificate: bool,
 }
 
 /// What is given of an access, and what it takes to keep it. Whether it fits is known once the endpoint is held.
 pub(super) struct GivenAccess {
-    /// `None` keeps what is there; an empty one is none.
-    access: Option<Access>,
+    /// Of the parts that change, what they are from now on; nothing of the others.
+    given: Access,
+    changed: Changed,
     /// Needed only where one is opened or sealed.
     master: anyhow::Result<MasterKey>,
     now: DateTime<Utc>,
 }
 
 impl GivenAccess {
-    /// Whether it changes anything.
-    pub(super) fn is_given(&self) -> bool {
-        self.access.is_some()
+    /// The parts that change, as commands name them.
+    pub(super) fn names(&self) -> Vec<&'static str> {
+        let Changed { headers, basic_auth, client_certificate } = self.changed;
+        let parts = [("header", headers), ("basic-auth", basic_auth), ("client-cert", client_certificate)];
+        parts.into_iter().filter_map(|(name, is_changed)| is_changed.then_some(name)).collect()
     }
 
-    /// Keeps what is given for an endpoint that has this URL from here on, or sees that what it carried still fits. `there` is
-    /// where its deliveries went, if it was there. In the transaction that changes the rest.
+    /// Keeps what is given for an endpoint that has this URL from here on, beside what stays of what it carried, and sees that all
+    /// of it fits. `there` is where its deliveries went, if it was there. In the transaction that changes the rest.
     ///
     /// # Errors
     /// When requests to this URL cannot carry it, or when what was made for one server would go to another.
@@ -71,23 +109,63 @@ impl GivenAccess {
         url: &str,
         there: Option<&Target>,
     ) -> anyhow::Result<()> {
-        let Some(given) = &self.access else { return self.must_fit(id, url, there) };
-        given.check_given(url, self.now)?;
-        let json = (!given.is_empty()).then(|| given.to_json());
-        Ok(endpoints::set_access(conn, self.master()?, id, json.as_ref()).await?)
+        let (is_changed, moves) = (!self.names().is_empty(), there.is_some_and(|there| there.url != url));
+        if !is_changed && !moves {
+            return Ok(());
+        }
+        let kept = self.kept(id, there)?;
+        let is_for_it = kept.is_empty() || there.is_none_or(|there| origin(&there.url) == origin(url));
+        ensure!(is_for_it, "the access of {id} was given for another server: give it again, or --no-access");
+        self.given.check_given(url, self.now)?;
+        let access = self.beside(kept);
+        access.check(url)?;
+        if is_changed {
+            let json = (!access.is_empty()).then(|| access.to_json());
+            endpoints::set_access(conn, self.master()?, id, json.as_ref()).await?;
+        }
+        Ok(())
     }
 
-    fn must_fit(&self, id: &EndpointId, url: &str, there: Option<&Target>) -> anyhow::Result<()> {
-        let moved = there.filter(|there| there.url != url);
-        let Some((there, sealed)) = moved.and_then(|there| Some((there, there.access.as_deref()?))) else {
-            return Ok(());
+    /// What an endpoint carried and carries no longer, because its access was given anew without that.
+    pub(super) fn taken_away(&self, id: &EndpointId, there: &Target) -> Vec<String> {
+        let Some(sealed) = there.access.as_deref().filter(|_| !self.given.is_empty()) else { return Vec::new() };
+        let Ok(before) = self.open(id, sealed) else { return vec!["an access that does not open".to_owned()] };
+        let (before, now) = (before.shown(), self.given.shown());
+        let headers = before.headers.iter().filter(|name| !now.headers.contains(name));
+        let headers = headers.map(|name| format!("header {name}"));
+        let basic_auth = (before.basic_auth && !now.basic_auth).then(|| "basic-auth".to_owned());
+        let had_certificate = before.certificate_subject.is_some() && now.certificate_subject.is_none();
+        headers.chain(basic_auth).chain(had_certificate.then(|| "client-cert".to_owned())).collect()
+    }
+
+    /// What stays of what is there. It is opened only where something may.
+    fn kept(&self, id: &EndpointId, there: Option<&Target>) -> anyhow::Result<Access> {
+        let Changed { headers, basic_auth, client_certificate } = self.changed;
+        let may_stay = !(headers && basic_auth && client_certificate);
+        let Some(sealed) = there.and_then(|there| there.access.as_deref()).filter(|_| may_stay) else {
+            return Ok(Access::default());
         };
-        ensure!(
-            origin(&there.url) == origin(url),
-            "the access of {id} was given for another server: give it again, or --no-access"
-        );
-        let kept = Access::from_json(&endpoints::open_sealed(self.master()?, id.as_str(), sealed)?)?;
-        Ok(kept.check(url)?)
+        let there = self.open(id, sealed).with_context(|| {
+            format!("nothing of the access of {id} can be kept: give all of it again (endpoint add), or --no-access")
+        })?;
+        Ok(Access {
+            headers: if headers { Vec::new() } else { there.headers },
+            basic_auth: there.basic_auth.filter(|_| !basic_auth),
+            client_certificate: there.client_certificate.filter(|_| !client_certificate),
+        })
+    }
+
+    fn beside(&self, kept: Access) -> Access {
+        let Access { headers, basic_auth, client_certificate } = self.given.clone();
+        Access {
+            headers: kept.headers.into_iter().chain(headers).collect(),
+            basic_auth: basic_auth.or(kept.basic_auth),
+            client_certificate: client_certificate.or(kept.client_certificate),
+        }
+    }
+
+    fn open(&self, id: &EndpointId, sealed: &[u8]) -> anyhow::Result<Access> {
+        Ok(Access::from_json(&endpoints::open_sealed(self.master()?, id.as_str(), sealed)?)?)
     }
 
     fn master(&self) -> anyhow::Result<&MasterKey> {
@@ -96,18 +174,36 @@ impl GivenAccess {
 }
 
 impl WantedAccess {
-    /// What is given, from wherever it stands.
+    /// What is given, from wherever it stands; all parts change, or none.
     ///
     /// # Errors
     /// When something of it cannot be read, or is no access.
     pub(super) fn read(self, context: &Context<'_>) -> anyhow::Result<GivenAccess> {
-        let is_removed = self.no_access;
-        let given = self.given()?;
-        let access = (is_removed || !given.is_empty()).then_some(given);
-        Ok(GivenAccess { access, master: context.master_key(), now: context.now })
+        let given = self.given.read()?;
+        let all = self.no_access || !given.is_empty();
+        let changed = Changed { headers: all, basic_auth: all, client_certificate: all };
+        Ok(GivenAccess { given, changed, master: context.master_key(), now: context.now })
     }
+}
 
-    fn given(self) -> anyhow::Result<Access> {
+impl ChangedAccess {
+    /// What changes, from wherever it stands.
+    ///
+    /// # Errors
+    /// When something of it cannot be read, or is no access.
+    pub(super) fn read(self, context: &Context<'_>) -> anyhow::Result<GivenAccess> {
+        let (given, all) = (self.given.read()?, self.no_access);
+        let changed = Changed {
+            headers: all || self.no_header || !given.headers.is_empty(),
+            basic_auth: all || self.no_basic_auth || given.basic_auth.is_some(),
+            client_certificate: all || self.no_client_cert || given.client_certificate.is_some(),
+        };
+        Ok(GivenAccess { given, changed, master: context.master_key(), now: context.now })
+    }
+}
+
+impl GivenParts {
+    fn read(self) -> anyhow::Result<Access> {
         let mut access = Access::default();
         let lines = self.header_file.map(|file| from_file(&file)).transpose()?;
         let lines = lines.as_ref().map(|text| text.expose_secret().lines()).into_iter().flatten();

@@ -4,7 +4,7 @@ use anyhow::ensure;
 use clap::Args;
 use database::{
     AsyncPgConnection, audit_log,
-    endpoints::{self, EndpointRow, NewEndpoint},
+    endpoints::{self, EndpointRow, NewEndpoint, Target},
 };
 use diesel_async::AsyncConnection;
 use serde_json::json;
@@ -60,8 +60,10 @@ impl Add {
             terms: &terms,
         };
         let before = put(&mut conn, &master, &new, &access).await?;
-        if let Some(before) = &before {
-            note_what_was_there(context, &id, wants_secret, &taken_away(before, &terms));
+        if let Some((before, there)) = &before {
+            let mut lost = taken_away(before, &terms);
+            lost.extend(access.taken_away(&id, there));
+            note_what_was_there(context, &id, wants_secret, &lost);
         }
         let secret = if before.is_none() { (secret.printed(), secret.public_key) } else { (None, None) };
         let printed = [("secret", json!(secret.0)), ("public_key", json!(secret.1.map(|key| key.to_string())))];
@@ -75,14 +77,14 @@ async fn put(
     master: &MasterKey,
     new: &NewEndpoint<'_>,
     access: &GivenAccess,
-) -> anyhow::Result<Option<EndpointRow>> {
+) -> anyhow::Result<Option<(EndpointRow, Target)>> {
     let actor = actor();
     let putting = conn.transaction(async |conn| {
-        let (before, there) = endpoints::hold(conn, new.id).await?.unzip();
-        must_be_same(before.as_ref(), new)?;
+        let before = endpoints::hold(conn, new.id).await?;
+        must_be_same(before.as_ref().map(|(row, _)| row), new)?;
         let is_new = endpoints::put(conn, master, new).await?;
         ensure!(is_new == before.is_none(), "somebody else adds {} at this very moment: repeat it", new.id);
-        access.put(conn, new.id, new.url, there.as_ref()).await?;
+        access.put(conn, new.id, new.url, before.as_ref().map(|(_, there)| there)).await?;
         let detail = if is_new { "new" } else { "given anew" };
         let deed = audit_log::Deed { actor: &actor, action: "endpoint add", target: new.id.as_str(), detail };
         audit_log::record(conn, &deed).await?;
@@ -103,18 +105,15 @@ fn must_be_same(there: Option<&EndpointRow>, new: &NewEndpoint<'_>) -> anyhow::R
     Ok(())
 }
 
-fn note_what_was_there(context: &Context<'_>, id: &EndpointId, wants_secret: bool, lost: &[&str]) {
+fn note_what_was_there(context: &Context<'_>, id: &EndpointId, wants_secret: bool, lost: &[String]) {
     if wants_secret {
         context.note(&format!("{id} was there already, and its secrets stay: latchhook endpoint rotate changes them"));
     }
-    if !lost.is_empty() {
-        let lost = lost.join(", ");
-        context.note(&format!("{id} has no longer: {lost}. latchhook endpoint set changes a term and keeps the rest"));
-    }
+    context.note_lost(id.as_str(), lost, "latchhook endpoint set changes a term and keeps the rest");
 }
 
 /// The terms that an endpoint had, and has no longer.
-fn taken_away(before: &EndpointRow, terms: &Terms) -> Vec<&'static str> {
+fn taken_away(before: &EndpointRow, terms: &Terms) -> Vec<String> {
     let was_thin = before.format == Format::Thin.as_str();
     let terms = [
         ("sources", before.source_ids.is_some() && terms.sources.is_none()),
@@ -126,5 +125,5 @@ fn taken_away(before: &EndpointRow, terms: &Terms) -> Vec<&'static str> {
         ("max-per-second", before.max_per_second.is_some() && terms.max_per_second.is_none()),
         ("ordered-by", before.ordered_by.is_some() && terms.ordered_by.is_none()),
     ];
-    terms.into_iter().filter_map(|(name, is_lost)| is_lost.then_some(name)).collect()
+    terms.into_iter().filter(|(_, is_lost)| *is_lost).map(|(name, _)| name.to_owned()).collect()
 }

@@ -25,7 +25,7 @@ use serde_json::json;
 use vocabulary::{AccountId, EndpointId};
 
 pub(super) use self::terms::rate;
-use self::{add::Add, rotate::Rotate, set::Set, show::Show, test_filter::TestFilter};
+use self::{add::Add, ping::Ping, rotate::Rotate, set::Set, show::Show, test_filter::TestFilter};
 use super::context::{Context, actor};
 
 /// Customers' URLs: where deliveries go
@@ -48,7 +48,7 @@ pub(super) enum Command {
     /// Say of each body whether a filter wants it, and why; status 1 if it does not want one of them
     TestFilter(TestFilter),
     /// Send it a signed test event now, and say what came of it; status 1 if that is no 2xx
-    Ping(Which),
+    Ping(Ping),
 }
 
 /// Which endpoint.
@@ -85,7 +85,7 @@ pub(super) async fn run(command: Command, context: &mut Context<'_>) -> anyhow::
         Command::Disable(Disable { id, reason }) => disable(context, &id, &reason).await,
         Command::Rotate(rotate) => rotate.run(context).await,
         Command::TestFilter(test) => test.run(context).await,
-        Command::Ping(Which { id }) => ping::run(context, &id).await,
+        Command::Ping(ping) => ping.run(context).await,
     }
 }
 
@@ -113,13 +113,13 @@ async fn disable(context: &mut Context<'_>, id: &EndpointId, reason: &str) -> an
     let actor = actor();
     let deed = audit_log::Deed { actor: &actor, action: "endpoint disable", target: id.as_str(), detail: reason };
     let disabling = conn.transaction(async |conn| {
-        if endpoints::disable(conn, id, None, reason).await?.is_some() {
+        if endpoints::disable_by_hand(conn, id, reason).await? {
             audit_log::record(conn, &deed).await?;
         }
         QueryResult::Ok(())
     });
     disabling.await?;
-    // Of one that was disabled before, the reason stays.
+    // Of one that a person had disabled before, the reason stays.
     let reason = endpoints::find(&conn, id).await?.and_then(|row| row.disabled_reason);
     context.out.object(&json!({"id": id, "enabled": false, "disabled_reason": reason}))
 }

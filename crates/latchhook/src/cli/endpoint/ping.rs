@@ -1,27 +1,40 @@
 //! `latchhook endpoint ping`: a signed test event, right now, and what came of it.
 
 use anyhow::{Context as _, ensure};
+use clap::Args;
 use database::{attempts::Recorded, endpoints};
 use dispatcher::{Client, Guard};
 use serde_json::{Value, json};
 use vocabulary::EndpointId;
 
 use super::unknown;
-use crate::cli::context::Context;
+use crate::cli::{context::Context, tuning::RequestDeadline};
 
-/// Sends it as a delivery would be sent, and records nothing. Fails where it is not answered with 2xx.
-pub(super) async fn run(context: &mut Context<'_>, id: &EndpointId) -> anyhow::Result<()> {
-    let master = context.master_key()?;
-    let target = endpoints::target(&*context.postgres().await?, id).await?.with_context(|| unknown(id))?;
-    let client = Client::new(Guard::new(context.settings.allow_private_endpoints.clone().unwrap_or_default()));
-    let attempt = dispatcher::ping(client, master, id, target, context.now).await;
-    context.out.object(&shown(id, &attempt))?;
-    let outcome = attempt.outcome;
-    let detail = attempt.detail.map(|detail| format!(": {detail}")).unwrap_or_default();
-    // Nobody was asked, so it is not the endpoint that did not take it.
-    ensure!(!matches!(outcome, "secret" | "access" | "guard"), "nothing was sent to {id}: {outcome}{detail}");
-    ensure!(outcome == "delivered", "{id} did not take the ping: {outcome}");
-    Ok(())
+/// Which endpoint, and what the fleet is told.
+#[derive(Debug, Args)]
+pub(in super::super) struct Ping {
+    /// Which endpoint
+    id: EndpointId,
+    #[command(flatten)]
+    deadline: RequestDeadline,
+}
+
+impl Ping {
+    /// Sends it as a delivery would be sent, and records nothing. Fails where it is not answered with 2xx.
+    pub(super) async fn run(self, context: &mut Context<'_>) -> anyhow::Result<()> {
+        let (id, master) = (&self.id, context.master_key()?);
+        let target = endpoints::target(&*context.postgres().await?, id).await?.with_context(|| unknown(id))?;
+        let client = Client::new(Guard::new(context.settings.allow_private_endpoints.clone().unwrap_or_default()));
+        let ping = dispatcher::Ping { client, master, deadline: self.deadline.request_deadline };
+        let attempt = ping.send(id, target, context.now).await;
+        context.out.object(&shown(id, &attempt))?;
+        let outcome = attempt.outcome;
+        let detail = attempt.detail.map(|detail| format!(": {detail}")).unwrap_or_default();
+        // Nobody was asked, so it is not the endpoint that did not take it.
+        ensure!(!matches!(outcome, "secret" | "access" | "guard"), "nothing was sent to {id}: {outcome}{detail}");
+        ensure!(outcome == "delivered", "{id} did not take the ping: {outcome}");
+        Ok(())
+    }
 }
 
 fn shown(id: &EndpointId, attempt: &Recorded) -> Value {

@@ -11,7 +11,7 @@ use vocabulary::EndpointId;
 
 use super::{
     super::context::{Context, actor},
-    access::{GivenAccess, WantedAccess},
+    access::{ChangedAccess, GivenAccess},
     must_be_allowed,
     show::print,
     terms::ChangedTerms,
@@ -29,7 +29,7 @@ pub(in super::super) struct Set {
     #[command(flatten)]
     terms: ChangedTerms,
     #[command(flatten)]
-    access: WantedAccess,
+    access: ChangedAccess,
 }
 
 impl Set {
@@ -43,7 +43,7 @@ impl Set {
         let terms = self.terms.read(&conn, &account).await?;
         let change = Change { url: self.url, ..terms };
         let access = self.access.read(context)?;
-        let names: Vec<_> = change.names().into_iter().chain(access.is_given().then_some("access")).collect();
+        let names: Vec<_> = change.names().into_iter().chain(access.names()).collect();
         ensure!(!names.is_empty(), "nothing of {id} changes: give a term, as --max-in-flight 2 or --no-filter");
         set(&mut conn, id, &change, &access, &names.join(", ")).await?;
         print(context, &conn, id, &[]).await

@@ -1,26 +1,34 @@
 //! `latchhook source`: where raw events come from.
 //!
 //! Producers know sources only from the snapshot in Redis, so whatever changes one returns once the new snapshot is
-//! published: what one does next (pasting the URL into the provider's console) then works.
+//! published: what one does next (pasting the URL into the provider's console) then works. `docs/sources.md` says what takes
+//! a second longer.
 
 mod body_limit;
+mod guide;
+mod secrets;
+mod setting;
 mod show;
 mod test;
 mod token;
 
 use anyhow::{Context as _, bail, ensure};
-use clap::{Args, Subcommand};
-use database::{AsyncPgConnection, sources};
-use providers::{About, Provider};
+use clap::{ArgGroup, Args, Subcommand};
+use database::{
+    AsyncPgConnection,
+    sources::{self, SourceRow},
+};
+use providers::Provider;
 use queue::{Redis, Snapshots};
-use serde_json::{Map, Value, json};
-use vocabulary::{AccountId, MasterKey, SourceId};
+use secrecy::ExposeSecret;
+use serde_json::{Map, json};
+use vocabulary::{AccountId, MasterKey, SourceId, chain};
 
 use self::{test::Test, token::Token};
 use super::{
     account,
     context::{Context, fresh_id},
-    secret::{AppSecrets, VerifyToken},
+    secret::{AppSecrets, SECRETS, VerifyToken},
 };
 
 /// Where raw events come from
@@ -32,7 +40,7 @@ pub(super) enum Command {
     List,
     /// Show one, without its secrets
     Show(Which),
-    /// Replace the secrets of one; give the old one too while the provider still signs with it
+    /// Replace the secrets of one, or its verify token; give the old secret too while the provider still signs with it
     Rotate(Rotate),
     /// Make a token with which an app enqueues raw events over HTTP; printed once
     Token(Token),
@@ -62,10 +70,10 @@ pub(super) struct Add {
     /// Quarantine what is for another phone number than this (WhatsApp)
     #[arg(long, value_name = "P")]
     phone_number_id: Option<String>,
-    /// A setting of its provider's: latchhook providers P tells which there are. JSON, or a text as it stands
-    #[arg(long = "setting", value_name = "NAME=VALUE", value_parser = setting)]
-    settings: Vec<(String, Value)>,
-    /// The largest body that it takes over HTTP, as 512KiB or 3MiB; what its provider sends at most if not given
+    /// A setting of its provider's: latchhook providers P tells which there are. A text as it stands, or JSON
+    #[arg(long = "setting", value_name = "NAME=VALUE", value_parser = setting::parse)]
+    settings: Vec<(String, String)>,
+    /// The largest body that it takes, at whatever door, as 512KiB or 3MiB; what its provider sends at most if not said
     #[arg(long, value_name = "SIZE", value_parser = body_limit::parse)]
     max_body: Option<u32>,
     /// The last part of its URL; a random one if not given
@@ -73,8 +81,9 @@ pub(super) struct Add {
     id: Option<SourceId>,
 }
 
-/// Which source, and what its secrets are from now on.
+/// Which source, and what its secrets are from now on. What is not given stays.
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("secrets").required(true).multiple(true).args(SECRETS))]
 pub(super) struct Rotate {
     /// Which source
     id: SourceId,
@@ -107,11 +116,15 @@ pub(super) async fn run(command: Command, context: &mut Context<'_>) -> anyhow::
 
 impl Add {
     async fn run(self, context: &mut Context<'_>) -> anyhow::Result<()> {
-        let (change, id) = (Change::begin(context).await?, self.id.map_or_else(fresh_id, Ok)?);
-        account::must_exist(&change.postgres, &self.account).await?;
-        must_be_same(&change.postgres, &id, &self.account, self.provider).await?;
-        let settings = settings_of(self.provider, self.phone_number_id, self.settings)?;
+        let about = self.provider.about();
+        self.secrets.must_be_given(about)?;
+        self.verify_token.must_be_of_use(about)?;
+        let id = self.id.map_or_else(fresh_id, Ok)?;
+        let number = self.phone_number_id.map(|number| ("phone_number_id".to_owned(), number));
+        let given = number.into_iter().chain(self.settings).collect();
+        let settings = setting::all(self.provider, &id, given, context.now)?;
         let (secrets, token) = (self.secrets.read()?, self.verify_token.read()?);
+        secrets::check(context, self.provider, &settings, &secrets)?;
         let new = sources::NewSource {
             id: &id,
             account_id: &self.account,
@@ -122,81 +135,90 @@ impl Add {
             body_limit: self.max_body,
             settings: &settings,
         };
+        let change = Change::begin(context).await?;
+        account::must_exist(&change.postgres, &self.account).await?;
+        let before = must_be_same(&change.postgres, &id, &self.account, self.provider).await?;
         sources::put(&change.postgres, &change.master, &new).await?;
         change.publish(context).await?;
-        guide(context, self.provider.about(), &id, token.is_some());
+        if let Some(before) = &before {
+            context.note_lost(id.as_str(), &taken_away(before, &new), "source add takes all of them each time");
+            setting::note_others(context, &id, &before.settings, &settings);
+        }
+        guide::say(context, self.provider, &new);
         context.out.object(&json!({"id": id, "account_id": self.account, "name": self.name, "path": path(id.as_str())}))
     }
 }
 
-/// What a text is that is no JSON is that text: so that most values need no quotes.
-fn setting(text: &str) -> Result<(String, Value), String> {
-    let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
-    let value = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()));
-    Ok((name.to_owned(), value))
+/// As people see it.
+async fn there(conn: &AsyncPgConnection, id: &SourceId) -> anyhow::Result<Option<SourceRow>> {
+    Ok(sources::list(conn).await?.into_iter().find(|source| source.id == id.as_str()))
 }
 
-fn settings_of(
-    provider: Provider,
-    phone_number_id: Option<String>,
-    given: Vec<(String, Value)>,
-) -> anyhow::Result<Map<String, Value>> {
-    let number = phone_number_id.map(|id| ("phone_number_id".to_owned(), Value::String(id)));
-    let mut settings = Map::new();
-    for (name, value) in number.into_iter().chain(given) {
-        ensure!(settings.insert(name.clone(), value).is_none(), "the setting {name} is given twice");
-    }
-    provider.check_settings(&settings)?;
-    Ok(settings)
+/// What a source had, and has no longer; in the words of `source add`.
+fn taken_away(before: &SourceRow, new: &sources::NewSource<'_>) -> Vec<String> {
+    let lost = [
+        ("verify-token", before.has_verify_token && new.verify_token.is_none()),
+        ("max-body", before.body_limit.is_some() && new.body_limit.is_none()),
+    ];
+    let lost = lost.into_iter().filter(|(_, is_lost)| *is_lost).map(|(name, _)| name.to_owned());
+    let settings = before.settings.as_object().into_iter().flat_map(Map::keys);
+    let settings = settings.filter(|name| !new.settings.contains_key(*name)).map(|name| format!("setting {name}"));
+    lost.chain(settings).collect()
 }
 
-/// What is to be done next, at the provider's.
-fn guide(context: &Context<'_>, about: &About, id: &SourceId, has_token: bool) {
-    context.note(&format!("Paste https://YOUR-HOST{} into: {}", path(id.as_str()), about.url));
-    if let Some(token) = about.verify_token.filter(|_| !has_token) {
-        context.note(&format!("Its handshake will be refused until {id} is given a --verify-token: {token}"));
-    }
-    context.note(&format!("The secret must be {}", about.secret));
-    context.note(&format!("Then: latchhook source test {id} --to https://YOUR-HOST"));
-}
-
-/// A source's keys are unique under its account and provider, so these are for ever.
+/// A source's keys are unique under its account and provider, so these are for ever. Gives what is there.
 async fn must_be_same(
     conn: &AsyncPgConnection,
     id: &SourceId,
     account: &AccountId,
     provider: Provider,
-) -> anyhow::Result<()> {
-    let there = sources::list(conn).await?.into_iter().find(|source| source.id == id.as_str());
-    if let Some(there) = there {
+) -> anyhow::Result<Option<SourceRow>> {
+    let there = there(conn, id).await?;
+    if let Some(there) = &there {
         let is_same = there.account_id == account.as_str() && there.provider == provider.as_str();
-        let (owner, whose) = (there.account_id, there.provider);
+        let (owner, whose) = (&there.account_id, &there.provider);
         ensure!(
             is_same,
             "there is a source {id} already, of account {owner} and provider {whose}: choose another --id"
         );
     }
-    Ok(())
+    Ok(there)
 }
 
 impl Rotate {
     async fn run(self, context: &mut Context<'_>) -> anyhow::Result<()> {
         let change = Change::begin(context).await?;
-        let all = sources::open_all(&change.postgres, &change.master).await?;
-        let there = all.into_iter().find(|source| source.id == self.id).with_context(|| unknown(&self.id))?;
+        let opened = sources::open_all(&change.postgres, &change.master).await?;
+        // One that does not open is mended by what is given now.
+        let there =
+            opened.sources.into_iter().find(|source| source.id == self.id).with_context(|| unknown(&self.id))?;
+        self.verify_token.must_be_of_use(there.provider.parse::<Provider>()?.about())?;
         let (secrets, token) = (self.secrets.read()?, self.verify_token.read()?);
+        secrets::check(context, there.provider.parse()?, &there.settings, &secrets)?;
+        let secrets = if secrets.is_empty() { &there.secrets } else { &secrets };
+        ensure!(!secrets.is_empty(), "the secrets of {} do not open: give it new ones too, by --app-secret", self.id);
+        if there.is_sealed() && token.is_none() {
+            context
+                .note("It did not open, so a verify token that it may have had is gone: give it one by --verify-token");
+        }
         let new = sources::NewSource {
             id: &there.id,
             account_id: &there.account_id,
             name: &there.name,
             provider: &there.provider,
-            secrets: &secrets,
+            secrets,
             verify_token: token.as_ref().or(there.verify_token.as_ref()),
             body_limit: there.body_limit,
             settings: &there.settings,
         };
         sources::put(&change.postgres, &change.master, &new).await?;
         change.publish(context).await?;
+        if !secrets.iter().any(|now| there.secrets.iter().any(|old| old.expose_secret() == now.expose_secret())) {
+            context.note(
+                "What its provider still signs with the former secret is refused now: give that as a second --app-secret until it \
+                 signs with the new one",
+            );
+        }
         context.out.object(&json!({"id": there.id, "secrets": secrets.len()}))
     }
 }
@@ -222,8 +244,7 @@ fn raw_events_path(id: &str) -> String {
 
 /// Refuses a source that is not there, where one is only looked for by its name.
 pub(super) async fn must_exist(conn: &AsyncPgConnection, id: &SourceId) -> anyhow::Result<()> {
-    let is_there = sources::list(conn).await?.iter().any(|source| source.id == id.as_str());
-    ensure!(is_there, unknown(id));
+    ensure!(there(conn, id).await?.is_some(), unknown(id));
     Ok(())
 }
 
@@ -239,7 +260,19 @@ pub(super) struct Change {
 }
 
 impl Change {
+    /// Refuses a master key that opens none of the sources there are: what it sealed nobody else could open.
     pub(super) async fn begin(context: &Context<'_>) -> anyhow::Result<Self> {
+        let change = Self::under_any_key(context).await?;
+        let opened = sources::open_all(&change.postgres, &change.master).await?;
+        ensure!(
+            !opened.is_foreign(),
+            "nothing was changed: no source opens under this master key: set LATCHHOOK_MASTER_KEY to the one that sealed \
+             them"
+        );
+        Ok(change)
+    }
+
+    pub(super) async fn under_any_key(context: &Context<'_>) -> anyhow::Result<Self> {
         let master = context.master_key()?;
         Ok(Self { postgres: context.postgres().await?, redis: context.redis().await?, master })
     }
@@ -247,8 +280,12 @@ impl Change {
     /// The revision is read before the sources: a snapshot may be newer than it says, never older.
     pub(super) async fn publish(&self, context: &Context<'_>) -> anyhow::Result<()> {
         let (_, revision) = sources::newest(&self.postgres).await?;
-        let all = sources::open_all(&self.postgres, &self.master).await?;
-        let publishing = Snapshots::new(&self.redis).publish(&self.master, revision, &all, context.now).await;
+        let opened = sources::open_all(&self.postgres, &self.master).await?;
+        for (id, error) in &opened.failures {
+            context.note(&format!("{id} does not open, and its provider is answered with 503: {}", chain(error)));
+        }
+        let publishing =
+            Snapshots::new(&self.redis).publish(&self.master, revision, &opened.sources, context.now).await;
         publishing
             .context("saved, but producers do not know yet: they will once `latchhook run` runs, or repeat this")?;
         Ok(())

@@ -44,6 +44,19 @@ fn a_notice_has_the_same_key_when_it_comes_again_with_other_whitespace_and_anoth
     assert_ne!(key(template_status(" ")), key(template_status(" ").replace("\"88\"", "\"89\"")));
 }
 
+/// Meta's pages do not agree on whether a redelivery keeps the time of its entry.
+#[test]
+fn the_time_of_the_entry_makes_another_notice_only_where_the_notice_has_none_of_its_own() {
+    let key = |entry_time: u32, own: &str| {
+        let change = format!(r#"{{"field": "account_alerts", "value": {{"alert": "A"{own}}}}}"#);
+        event(format!(r#"{{"entry": [{{"id": "88", "time": {entry_time}, "changes": [{change}]}}]}}"#)).key
+    };
+
+    assert_ne!(key(1_771_000_099, ""), key(1_771_000_100, ""));
+    assert_eq!(key(1_771_000_099, r#", "timestamp": 7"#), key(1_771_000_100, r#", "timestamp": 7"#));
+    assert_ne!(key(1_771_000_099, r#", "timestamp": 7"#), key(1_771_000_099, r#", "timestamp": 8"#));
+}
+
 /// The key outlives every deploy: a redelivery may come a week later, to a newer latchhook.
 #[test]
 fn the_key_of_a_notice_is_what_it_was_in_the_first_version() {

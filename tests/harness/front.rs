@@ -1,5 +1,7 @@
 //! An address that stays the same while the producer behind it dies, and another takes its place; as a load balancer has it.
 
+#![expect(clippy::unwrap_used, reason = "a test says what went wrong by its panic, its helpers too")]
+
 use std::{
     net::SocketAddr,
     sync::{Arc, Mutex},
@@ -12,14 +14,18 @@ use tokio::{
 
 /// What an app is told to connect to.
 #[derive(Clone)]
-pub(super) struct Front {
-    pub(super) address: SocketAddr,
+pub struct Front {
+    /// Where it listens, as long as the runtime lives.
+    pub address: SocketAddr,
     behind: Arc<Mutex<SocketAddr>>,
 }
 
 impl Front {
     /// In front of this producer, until another one is named.
-    pub(super) async fn of(producer: SocketAddr) -> Self {
+    ///
+    /// # Panics
+    /// When there is no port to be had.
+    pub async fn of(producer: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let front = Self { address: listener.local_addr().unwrap(), behind: Arc::new(Mutex::new(producer)) };
         let serving = front.clone();
@@ -32,7 +38,8 @@ impl Front {
         front
     }
 
-    pub(super) fn leads_to(&self, producer: SocketAddr) {
+    /// Whoever connects from here on comes to this one.
+    pub fn leads_to(&self, producer: SocketAddr) {
         *self.behind.lock().unwrap() = producer;
     }
 

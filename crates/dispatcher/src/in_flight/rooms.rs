@@ -1,0 +1,55 @@
+//! What may be leased now, and what follows from that of what is still due.
+
+use std::collections::{HashMap, HashSet};
+
+use database::due::{Leased, Room};
+use vocabulary::EndpointId;
+
+/// What may be leased now.
+#[derive(Debug)]
+pub(crate) struct Rooms {
+    pub(crate) all: Room,
+    pub(crate) per_account: Room,
+    /// For whom something is being sent.
+    pub(crate) busy_accounts: Vec<(String, Room)>,
+    pub(crate) per_endpoint: Room,
+    /// Who is being sent to, or has no room for another reason.
+    pub(crate) busy: Vec<(EndpointId, Room)>,
+    /// Of these, those that no permit which is given back makes room for.
+    pub(super) closed: HashSet<EndpointId>,
+}
+
+impl Rooms {
+    /// Nothing is to be leased of these endpoints.
+    pub(crate) fn without(mut self, closed: HashSet<EndpointId>) -> Self {
+        const NONE: Room = Room { all: 0, retries: 0 };
+        self.busy.retain(|(id, _)| !closed.contains(id));
+        self.busy.extend(closed.iter().map(|id| (id.clone(), NONE)));
+        self.closed = closed;
+        self
+    }
+
+    /// The endpoints of which nothing could have been leased, but for those whose account has all that it may have.
+    pub(crate) fn full(&self) -> HashSet<&EndpointId> {
+        self.busy.iter().filter(|(_, room)| room.all == 0).map(|(id, _)| id).collect()
+    }
+
+    /// The accounts that have all that they may have, with what was just leased: any of their endpoints may have more due then, and
+    /// which ones they have is not known here.
+    pub(crate) fn full_accounts<B>(&self, leased: &[Leased<B>]) -> HashSet<String> {
+        let mut left: HashMap<&str, usize> =
+            self.busy_accounts.iter().map(|(id, room)| (id.as_str(), room.all)).collect();
+        for leased in leased {
+            let left = left.entry(&leased.target.account_id).or_insert(self.per_account.all);
+            *left = left.saturating_sub(1);
+        }
+        left.into_iter().filter(|(_, left)| *left == 0).map(|(id, _)| id.to_owned()).collect()
+    }
+
+    /// Whether the want of room may be why something due was not leased.
+    pub(crate) fn are_scarce(&self) -> bool {
+        let scarce = |room: &Room| room.all == 0 || room.retries == 0;
+        let any_account = self.busy_accounts.iter().any(|(_, room)| scarce(room));
+        any_account || scarce(&self.all) || self.busy.iter().any(|(id, room)| scarce(room) && !self.closed.contains(id))
+    }
+}

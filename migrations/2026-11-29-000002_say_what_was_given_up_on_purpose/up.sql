@@ -1,0 +1,1 @@
+COMMENT ON COLUMN deliveries.abandoned_reason IS 'Why it was given up on purpose: in the words of the person who did, or as give-up-on and the status. Null where the schedule ended. Stays where its customer turns out to have it, goes when it is made due again.';
