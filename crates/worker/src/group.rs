@@ -168,7 +168,7 @@ impl Bench {
                 Err(Failed::Handler(failures)) => todo.extend(failures.sort_out(works, chunk, self)),
                 Err(Failed::Postgres(trouble)) => {
                     committed.met_trouble = true;
-                    if trouble == Trouble::Outage {
+                    if matches!(trouble, Trouble::Outage | Trouble::Schema) {
                         self.pause.until_back();
                         std::iter::once(chunk).chain(todo.drain(..)).for_each(|chunk| defer(works, &chunk));
                     } else {
@@ -199,7 +199,7 @@ impl Bench {
             Err(Failed::Postgres(error)) => error,
         };
         self.counters.transactions_failed.add(1);
-        let trouble = database::trouble(&error);
+        let trouble = self.database.trouble(&error);
         tracing::warn!(
             error = &error as &dyn std::error::Error,
             ?trouble,
