@@ -31,8 +31,10 @@ const SESSION: &str = "-c lock_timeout=2000 -c idle_in_transaction_session_timeo
      -c jit=off -c client_min_messages=warning";
 /// [`crate::trouble`] reads Postgres's words. Who is no superuser may have no right to say in which language, and lives with
 /// the server's own.
-const IN_ENGLISH: &str =
+pub(crate) const IN_ENGLISH: &str =
     "DO $$ BEGIN SET lc_messages = 'C'; EXCEPTION WHEN insufficient_privilege THEN NULL; END $$";
+/// Makes a session what it was when it began, whatever was SET in it. (It has its time zone from diesel.)
+pub(crate) const AS_IT_BEGAN: &str = "RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; SET TIME ZONE 'UTC'";
 /// A stage looks rows up by their keys, in statements whose plans Postgres keeps. A plan that was made while a table was
 /// small reads all of it, and is kept while the table grows by millions, until autovacuum comes round.
 const LOOK_UPS_ONLY: &str = "-c enable_seqscan=off";
