@@ -49,7 +49,7 @@ const WORK: [(&str, &str); 18] = [
     ("54001", "stack depth limit exceeded"),
     ("2F005", "control reached end of function without RETURN"),
     ("55006", "cannot drop the currently open database"),
-    ("P0001", "an app's trigger takes no messages on Sundays"),
+    ("P0001", "a trigger of the app takes no messages on Sundays"),
     ("XX001", "invalid page in block 0 of relation base/5/16384"),
 ];
 
@@ -76,7 +76,8 @@ async fn trouble_of_the_server_or_of_others_is_waited_out_and_never_quarantined(
     for (n, meets) in INFRASTRUCTURE.iter().enumerate() {
         pipeline.receive(a_text(&format!("wamid.{n}"), "hello")).await;
         let depth = pipeline.inbound.depth().await.unwrap();
-        assert_eq!((depth.inflight, depth.dead, pipeline.quarantined().await), (0, 0, vec![]), "{meets:?}");
+        // What was put off first may have come back meanwhile, and be handed out.
+        assert_eq!((depth.all(), depth.dead, pipeline.quarantined().await), (n as u64 + 1, 0, vec![]), "{meets:?}");
     }
     assert_eq!(pipeline.number("SELECT count(*) FROM events").await, 0);
     pipeline.execute("DROP TRIGGER refuse ON messages").await;
