@@ -13,8 +13,9 @@ pub enum Trouble {
     /// The server or the network (classes 08, 53, 57, 58; a connection that is gone, or that only reads): the same work
     /// will succeed when they are back. Never quarantined.
     Outage,
-    /// Tables and rights are not those that the statement was written for (class 42; a plan, or a prepared statement, that
-    /// holds no more): the migrations did not run yet, say. Whose statement it is waits for them.
+    /// Tables, rows and rights are not those that the statement was written for (class 42; a plan, or a prepared statement,
+    /// that holds no more; a row of a later version): the migrations did not run yet, say. Latchhook's own statements wait
+    /// for them.
     Schema,
     /// The work itself: it would fail again.
     Work,
@@ -44,6 +45,7 @@ pub fn trouble(error: &Error) -> Trouble {
         Error::SerializationError(_) | Error::QueryBuilderError(_) => Trouble::Work,
         Error::NotFound => Trouble::Stale,
         Error::BrokenTransactionManager | Error::RollbackErrorOnCommit { .. } => Trouble::Outage,
+        Error::DeserializationError(_) => Trouble::Schema,
         _ => Trouble::Unknown,
     }
 }
