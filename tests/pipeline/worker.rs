@@ -21,6 +21,10 @@ mod handed;
 mod handler;
 #[path = "worker/handler_limits.rs"]
 mod handler_limits;
+#[path = "worker/handler_neighbours.rs"]
+mod handler_neighbours;
+#[path = "worker/handler_says.rs"]
+mod handler_says;
 #[path = "worker/kept_whole.rs"]
 mod kept_whole;
 #[path = "worker/kinds.rs"]

@@ -1,8 +1,14 @@
 //! The pool.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
-use diesel::{ConnectionError, ConnectionResult, QueryResult, sql_types::Text};
+use diesel::{ConnectionError, ConnectionResult, QueryResult, result::Error, sql_types::Text};
 use diesel_async::{
     AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection,
     pooled_connection::{
@@ -14,6 +20,8 @@ use futures::{FutureExt, future::BoxFuture};
 use tokio_postgres::config::{SslMode, TargetSessionAttrs};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use crate::Trouble;
+
 /// A connection that goes back to the pool when dropped; one dropped in mid-transaction is closed instead.
 pub type Connection = Object<AsyncPgConnection>;
 
@@ -23,7 +31,10 @@ const SESSION: &str = "-c lock_timeout=2000 -c idle_in_transaction_session_timeo
      -c jit=off -c client_min_messages=warning";
 /// [`crate::trouble`] reads Postgres's words. Who is no superuser may have no right to say in which language, and lives with
 /// the server's own.
-const IN_ENGLISH: &str = "DO $$ BEGIN SET lc_messages = 'C'; EXCEPTION WHEN insufficient_privilege THEN NULL; END $$";
+pub(crate) const IN_ENGLISH: &str =
+    "DO $$ BEGIN SET lc_messages = 'C'; EXCEPTION WHEN insufficient_privilege THEN NULL; END $$";
+/// Makes a session what it was when it began, whatever was SET in it. (It has its time zone from diesel.)
+pub(crate) const AS_IT_BEGAN: &str = "RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; SET TIME ZONE 'UTC'";
 /// A stage looks rows up by their keys, in statements whose plans Postgres keeps. A plan that was made while a table was
 /// small reads all of it, and is kept while the table grows by millions, until autovacuum comes round.
 const LOOK_UPS_ONLY: &str = "-c enable_seqscan=off";
@@ -54,6 +65,8 @@ extern "SQL" {
 pub struct Database {
     pool: Pool<AsyncPgConnection>,
     setting: &'static str,
+    /// Whether the last connection that was made speaks English.
+    in_english: Arc<AtomicBool>,
 }
 
 /// Why there is no connection.
@@ -116,7 +129,19 @@ impl Database {
     ) -> Result<Self, DatabaseError> {
         url.parse::<tokio_postgres::Config>().map_err(|source| DatabaseError::Url { setting, source })?;
         let mut manager = ManagerConfig::default();
-        manager.custom_setup = Box::new(move |url| establish_with(url, session.clone(), access));
+        let in_english = Arc::new(AtomicBool::new(true));
+        let heard = in_english.clone();
+        manager.custom_setup = Box::new(move |url| {
+            let (session, heard) = (session.clone(), heard.clone());
+            let made = async move {
+                let conn = establish_with(url, session, access).await?;
+                let setting = diesel::select(current_setting("lc_messages")).get_result(&mut &conn).await;
+                let locale: String = setting.map_err(ConnectionError::CouldntSetupConfiguration)?;
+                heard.store(is_english(&locale), Ordering::Relaxed);
+                Ok(conn)
+            };
+            made.boxed()
+        });
         if access == Access::Writes {
             manager.recycling_method = RecyclingMethod::CustomFunction(Box::new(|conn| takes_writes(conn).boxed()));
         }
@@ -128,7 +153,16 @@ impl Database {
             .create_timeout(Some(CONNECT_TIMEOUT))
             .recycle_timeout(Some(CONNECT_TIMEOUT))
             .build()?;
-        Ok(Self { pool, setting })
+        Ok(Self { pool, setting, in_english })
+    }
+
+    /// Judges an error of one of its connections, as [`crate::trouble`]. Where the server does not speak English, what its
+    /// words do not tell is taken for an outage: it may be one.
+    pub fn trouble(&self, error: &Error) -> Trouble {
+        match crate::trouble(error) {
+            Trouble::Unknown if !AtomicBool::load(&self.in_english, Ordering::Relaxed) => Trouble::Outage,
+            trouble => trouble,
+        }
     }
 
     /// A connection. Take one for a batch, not one for a row: every checkout asks the server whether it still lives.
@@ -145,11 +179,15 @@ pub(crate) fn establish(url: &str) -> BoxFuture<'_, ConnectionResult<AsyncPgConn
     establish_with(url, SESSION.to_owned(), Access::Any)
 }
 
+fn is_english(locale: &str) -> bool {
+    matches!(locale, "" | "C" | "POSIX") || locale.starts_with("C.") || locale.starts_with("en")
+}
+
 /// Asks in one round trip whether the server still lives, and still takes writes.
 async fn takes_writes(conn: &mut AsyncPgConnection) -> QueryResult<()> {
     let query = diesel::select(current_setting("transaction_read_only"));
     let read_only: String = query.get_result(conn).await?;
-    if read_only == "off" { Ok(()) } else { Err(diesel::result::Error::BrokenTransactionManager) }
+    if read_only == "off" { Ok(()) } else { Err(Error::BrokenTransactionManager) }
 }
 
 fn establish_with(url: &str, session: String, access: Access) -> BoxFuture<'_, ConnectionResult<AsyncPgConnection>> {

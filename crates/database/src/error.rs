@@ -10,18 +10,24 @@ pub enum Trouble {
     Contention,
     /// What had been looked up was not so any more. The same work succeeds once it has looked again.
     Stale,
-    /// The server or the network (classes 08, 25, 53, 57, 58; a connection that is gone; whatever we do not know): the same
-    /// work will succeed when they are back. Never quarantined.
+    /// The server or the network (classes 08, 53, 57, 58; a connection that is gone, or that only reads): the same work
+    /// will succeed when they are back. Never quarantined.
     Outage,
+    /// Tables, rows and rights are not those that the statement was written for (class 42; a plan, or a prepared statement,
+    /// that holds no more; a row of a later version): the migrations did not run yet, say. Latchhook's own statements wait
+    /// for them.
+    Schema,
     /// The work itself: it would fail again.
     Work,
+    /// None of these, so that nobody waits for it to pass: what an app's trigger raises, say, or a page that is damaged.
+    Unknown,
 }
 
 /// Judges an error.
 ///
-/// diesel keeps the SQLSTATE only for the kinds it knows, so the rest are told by what can only come from the work: the
-/// statements are fixed, therefore what fails on account of its *values* is a constraint or a value that a type refuses,
-/// and these come back as the named kinds or with Postgres's own words for a bad value.
+/// diesel keeps the SQLSTATE only for the kinds it knows, so the rest are told by Postgres's words, which are English
+/// wherever the role may say that they shall be (a superuser, or whom one has granted it).
+/// [`Database::trouble`](crate::Database::trouble) knows whether they are.
 pub fn trouble(error: &Error) -> Trouble {
     use DatabaseErrorKind as Kind;
     match error {
@@ -31,12 +37,16 @@ pub fn trouble(error: &Error) -> Trouble {
         Error::DatabaseError(Kind::UniqueViolation | Kind::ExclusionViolation | Kind::RestrictViolation, _) => {
             Trouble::Work
         }
-        Error::DatabaseError(_, info) if is_value_refused(info.message()) => Trouble::Work,
+        Error::DatabaseError(Kind::SerializationFailure, _) => Trouble::Contention,
+        Error::DatabaseError(Kind::UnableToSendCommand | Kind::ClosedConnection | Kind::ReadOnlyTransaction, _) => {
+            Trouble::Outage
+        }
+        Error::DatabaseError(_, info) => by_words(info.message()),
         Error::SerializationError(_) | Error::QueryBuilderError(_) => Trouble::Work,
         Error::NotFound => Trouble::Stale,
-        Error::DatabaseError(Kind::SerializationFailure, _) => Trouble::Contention,
-        Error::DatabaseError(_, info) if is_lock(info.message()) => Trouble::Contention,
-        _ => Trouble::Outage,
+        Error::BrokenTransactionManager | Error::RollbackErrorOnCommit { .. } => Trouble::Outage,
+        Error::DeserializationError(_) => Trouble::Schema,
+        _ => Trouble::Unknown,
     }
 }
 
@@ -55,32 +65,73 @@ pub fn held_up_by(error: &Error) -> &'static str {
     }
 }
 
-/// 55P03 and 40P01, which diesel has no kinds for.
-fn is_lock(message: &str) -> bool {
-    message.contains("lock timeout")
-        || message.contains("deadlock detected")
-        || message.contains("could not obtain lock")
+fn by_words(message: &str) -> Trouble {
+    let known = [
+        (&REFUSED[..], Trouble::Work),
+        (&LOCKED, Trouble::Contention),
+        (&AWAY, Trouble::Outage),
+        (&OTHER_SCHEMA, Trouble::Schema),
+    ];
+    let said = known.into_iter().find(|(words, _)| words.iter().any(|words| message.contains(words)));
+    said.map_or(Trouble::Unknown, |(_, trouble)| trouble)
 }
 
-/// Class 22 (data exception) and class 54 (program limit), by Postgres's words; they are English wherever the role may say
-/// that they shall be (a superuser, or whom one has granted it).
-fn is_value_refused(message: &str) -> bool {
-    const REFUSED: [&str; 12] = [
-        "invalid byte sequence",
-        "invalid input syntax",
-        "value too long",
-        "out of range",
-        "field overflow",
-        "index row",
-        "unsupported Unicode escape",
-        "too long to represent",
-        "exceeds the maximum of",
-        "exceeds the maximum allowed",
-        "exceeds maximum allowed length",
-        "stack depth limit exceeded",
-    ];
-    REFUSED.iter().any(|words| message.contains(words))
-}
+/// 55P03 and 40P01, which diesel has no kinds for.
+const LOCKED: [&str; 3] = ["lock timeout", "deadlock detected", "could not obtain lock"];
+
+/// Class 22 (data exception) and class 54 (program limit).
+const REFUSED: [&str; 12] = [
+    "invalid byte sequence",
+    "invalid input syntax",
+    "value too long",
+    "out of range",
+    "field overflow",
+    "index row",
+    "unsupported Unicode escape",
+    "too long to represent",
+    "exceeds the maximum of",
+    "exceeds the maximum allowed",
+    "exceeds maximum allowed length",
+    "stack depth limit exceeded",
+];
+
+/// Classes 08, 53, 57 and 58, and the rest of class 25 that ends a connection.
+const AWAY: [&str; 23] = [
+    "connection",
+    "left in message",
+    "too many clients",
+    "No space left on device",
+    "Disk quota exceeded",
+    "File too large",
+    "temp_file_limit",
+    "out of memory",
+    "out of shared memory",
+    "canceling statement",
+    "the database system is",
+    "read-only",
+    "Input/output error",
+    "could not access file",
+    "could not create file",
+    "could not extend file",
+    "could not fsync file",
+    "could not open file",
+    "could not read",
+    "could not seek",
+    "could not stat file",
+    "could not truncate file",
+    "could not write",
+];
+
+/// Class 42 of statements that are fixed (a table, a column, a right is not there), 26000 and 0A000 of prepared ones, and
+/// what a statement says that meets a change of the schema.
+const OTHER_SCHEMA: [&str; 6] = [
+    "does not exist",
+    "permission denied",
+    "must be owner",
+    "cached plan must not change",
+    "cache lookup failed",
+    "could not open relation",
+];
 
 /// Why a row with secrets could not be read.
 #[derive(Debug, thiserror::Error)]

@@ -11,15 +11,16 @@ use std::{sync::Arc, time::Duration};
 use database::{Database, Trouble};
 use fail::fail_point;
 use queue::{Claim, Claims, HeldId, Inbound, Owner, Run, Wake, Wanted};
-use tokio::{sync::Notify, time::Instant};
+use tokio::sync::Notify;
 
 use crate::{
     book::Book,
     counters::Counters,
     desk::Desk,
-    handling::Handling,
+    handling::{Handling, sort_out},
     pause::Pause,
-    pieces::{At, Limits, Piece, Settled, chunks, defer, had_before, is_first, pieces, split},
+    pieces::{At, Limits, Piece, Settled, defer, had_before, is_first, pieces, split},
+    todo::Todo,
     transaction::{self, Failed},
     unpack::{Outcome, Work},
 };
@@ -48,9 +49,6 @@ pub(crate) struct Bench {
 const SOONEST: Duration = Duration::from_millis(50);
 /// One that met trouble in Postgres comes back after this at once.
 const LATEST: Duration = Duration::from_secs(1);
-
-/// How long a group may take where handlers are slow: others wait for the lane.
-const LONGEST: Duration = Duration::from_secs(5);
 
 /// What a round has left.
 #[derive(Default)]
@@ -104,8 +102,7 @@ impl Bench {
             never = self.keep(&wanted) => match never {},
         };
         if owes {
-            self.wake.notify_one();
-            self.wake_fleet.announce().await;
+            self.announce().await;
         }
         fail_point!("worker-after-commit");
         self.let_go(works, &wanted).await;
@@ -139,21 +136,25 @@ impl Bench {
         asked.filter(|(_, claim)| held(claim)).map(|(wanted, _)| wanted).collect()
     }
 
+    /// Tells whoever sends that something is due.
+    async fn announce(&self) {
+        self.wake.notify_one();
+        self.wake_fleet.announce().await;
+    }
+
     /// Commits the pieces, as many at a time as the limits allow.
     async fn commit(&self, works: &mut [Work], pieces: Vec<Piece>) -> Committed {
-        let mut todo = self.cut(works, pieces);
-        todo.reverse();
+        let mut todo = Todo::new(self, works, pieces);
         let mut committed = Committed::default();
-        let ends = Instant::now() + LONGEST.min(self.lease / 2);
-        while let Some(chunk) = todo.pop() {
-            // What is left comes in a later group.
-            if self.handling.is_some() && Instant::now() > ends {
-                defer(works, &chunk);
-                continue;
-            }
+        while let Some(chunk) = todo.next(works) {
             match self.try_commit(works, &chunk).await {
                 Ok(settled) => {
-                    committed.owes |= settled.owes;
+                    // Where handlers run the next one may take long.
+                    if settled.owes && self.handling.is_some() {
+                        self.announce().await;
+                    } else {
+                        committed.owes |= settled.owes;
+                    }
                     self.note(works, &chunk, settled);
                     if !todo.is_empty() {
                         fail_point!("worker-between-commits");
@@ -163,29 +164,23 @@ impl Bench {
                 // whose word did not reach Redis.
                 Err(Failed::Postgres(Trouble::Stale)) if is_first(works, &chunk) => {
                     had_before(works, &chunk);
-                    todo.push(chunk);
+                    todo.put_back([chunk]);
                 }
-                Err(Failed::Handler(failures)) => todo.extend(failures.sort_out(works, chunk, self)),
+                Err(Failed::Handler(failures)) => todo.put_back(failures.sort_out(works, chunk, self)),
+                Err(Failed::Handlers(words)) => todo.put_back(sort_out(works, chunk, &words, self)),
+                Err(Failed::Postgres(Trouble::Outage | Trouble::Schema)) => {
+                    committed.met_trouble = true;
+                    self.pause.until_back();
+                    todo.put_back([chunk]);
+                    todo.defer(works);
+                }
                 Err(Failed::Postgres(trouble)) => {
                     committed.met_trouble = true;
-                    if trouble == Trouble::Outage {
-                        self.pause.until_back();
-                        std::iter::once(chunk).chain(todo.drain(..)).for_each(|chunk| defer(works, &chunk));
-                    } else {
-                        todo.extend(split(works, chunk, trouble));
-                    }
+                    todo.put_back(split(works, chunk, trouble));
                 }
             }
         }
         committed
-    }
-
-    /// Cuts pieces into transactions.
-    pub(crate) fn cut(&self, works: &[Work], pieces: Vec<Piece>) -> Vec<Vec<Piece>> {
-        match &self.handling {
-            None => chunks(works, pieces, self.limits),
-            Some(handling) => handling.cut(works, pieces, self.limits),
-        }
     }
 
     async fn try_commit(&self, works: &[Work], chunk: &[Piece]) -> Result<Settled, Failed<Trouble>> {
@@ -196,10 +191,11 @@ impl Bench {
         let error = match transaction::commit(&mut connection, works, chunk, self).await {
             Ok(settled) => return Ok(settled),
             Err(Failed::Handler(failures)) => return Err(Failed::Handler(failures)),
+            Err(Failed::Handlers(words)) => return Err(Failed::Handlers(words)),
             Err(Failed::Postgres(error)) => error,
         };
         self.counters.transactions_failed.add(1);
-        let trouble = database::trouble(&error);
+        let trouble = self.database.trouble(&error);
         tracing::warn!(
             error = &error as &dyn std::error::Error,
             ?trouble,

@@ -2,7 +2,7 @@
 //! the ledger or not at all. Its limits are in docs/own-processing.md.
 
 use chrono::{DateTime, Utc};
-use database::{AsyncPgConnection, QueryError, Trouble};
+use database::{AsyncPgConnection, QueryError, Trouble, handling};
 use futures::future::BoxFuture;
 use uuid::Uuid;
 use vocabulary::{Key, SourceId};
@@ -14,8 +14,8 @@ pub trait Handler: Send + Sync + 'static {
     /// handled at a time.
     ///
     /// It may be called again for the same event, after the transaction was rolled back. So it changes nothing but tables,
-    /// and these through `conn` only. It may not end the transaction, nor SET anything, and is to be short: while it runs
-    /// every other transaction of this source waits.
+    /// and these through `conn` only. It may not end the transaction, what it SETs holds for this call, and it is to be
+    /// short: while it runs every other transaction of this source waits.
     ///
     /// # Errors
     /// [`HandlerError`] says what becomes of the event: it alone, its mates are committed. A panic is a refusal.
@@ -72,11 +72,20 @@ pub enum HandlerError {
 /// a constraint, a table that is not there, a row that was not found.
 impl From<QueryError> for HandlerError {
     fn from(error: QueryError) -> Self {
-        const PASSES: [&str; 4] =
-            ["No space left on device", "out of memory", "connection closed", "terminating connection"];
-        let words = error.to_string();
-        let passes =
-            database::trouble(&error) == Trouble::Contention || PASSES.iter().any(|known| words.contains(known));
-        if passes { Self::Later(words) } else { Self::Refused(words) }
+        Self::of(&error)
     }
 }
+
+impl HandlerError {
+    pub(crate) fn of(error: &QueryError) -> Self {
+        let words = error.to_string();
+        match database::trouble(error) {
+            Trouble::Contention | Trouble::Outage => Self::Later(words),
+            _ if words.contains(handling::CONSTRAINT) => Self::Refused(GUARDED.to_owned()),
+            _ => Self::Refused(words),
+        }
+    }
+}
+
+const GUARDED: &str = "it said COMMIT, which is not its to say; or SET CONSTRAINTS ALL IMMEDIATE, which is said after all \
+                       calls: let it name its own constraints";

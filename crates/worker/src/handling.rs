@@ -4,25 +4,28 @@
 //! stands in it; but what a failed call takes along is its own changes only, so that one run finds all who fail, and the
 //! next commits their mates. Who failed goes to quarantine, or comes later.
 //!
+//! What Postgres refuses after all calls, for it was deferred to COMMIT, is the handlers' too. It does not say whose: so the
+//! transaction is split until one of them fails alone.
+//!
 //! **Who is slow is alone.** What overruns its deadline comes later, in a transaction of its own; if it overruns there too it
-//! goes to quarantine. One try would be too few: a lock, or a busy Postgres, makes anybody slow. For ever would be too many:
-//! while it runs its source waits. All calls of a transaction have a budget as well. What is not reached by then is left to
-//! the next one, and transactions are made as small as they must be.
+//! goes to quarantine. One try would be too few: a busy Postgres makes anybody slow. For ever would be too many: while it
+//! runs its source waits. All calls of a transaction have a budget as well. What is not reached by then is left to the next
+//! one, and transactions are made as small as they must be. What becomes of others meanwhile is in `slow`.
 
 use std::{
     any::Any,
     collections::{HashMap, HashSet},
     panic::AssertUnwindSafe,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use database::{
-    AsyncPgConnection, QueryError, QueryResult,
-    handling::{self, Undone},
+    AsyncPgConnection, QueryError, QueryResult, Trouble,
+    handling::{Guard, Undone},
 };
 use futures::FutureExt;
 use tokio::time::{Instant, timeout};
@@ -32,7 +35,8 @@ use crate::{
     group::Bench,
     handler::{HandledEvent, Handler, HandlerError},
     news::News,
-    pieces::{Limits, Piece, chunks, defer, refuse},
+    pieces::{Limits, Piece, defer, refuse, split},
+    slow::Slow,
     transaction::Failed,
     unpack::Work,
     worker::Settings,
@@ -41,16 +45,16 @@ use crate::{
 /// Others wait two seconds for the counter of a source, then come later themselves.
 const LONGEST: Duration = Duration::from_millis(1500);
 
-/// When more events than this were slow, all of them are forgotten: each is slow beside others once more.
-const SLOW: usize = 10_000;
+/// Of a handler that has ended the transaction that it runs in.
+const ENDED: &str = "it ended the transaction that it runs in, by COMMIT or ROLLBACK";
 
 /// A handler, and what this process has learned of it.
 pub(crate) struct Handling {
     handler: Arc<dyn Handler>,
     deadline: Duration,
     budget: Duration,
-    /// Events that have overrun their deadline once.
-    slow: Mutex<HashSet<KeyHash>>,
+    /// Whose calls are slow.
+    pub(crate) slow: Slow,
     /// How many items a transaction may have for its calls to stay within the budget.
     pace: AtomicUsize,
 }
@@ -87,46 +91,67 @@ impl Handling {
             handler: settings.handler.clone()?,
             deadline: settings.handler_deadline.min(LONGEST),
             budget: settings.handler_budget.min(LONGEST),
-            slow: Mutex::default(),
+            slow: Slow::new(settings.handler_budget.min(LONGEST)),
             pace: AtomicUsize::new(settings.group_items),
         })
     }
 
-    /// Runs the handler for each new event of a transaction.
-    pub(crate) async fn run(&self, conn: &AsyncPgConnection, news: &News<'_>) -> Result<(), Failed<QueryError>> {
+    /// Runs the handler for each new event of a transaction, if there is any. Gives what COMMIT has to be asked of.
+    pub(crate) async fn run(
+        &self,
+        conn: &AsyncPgConnection,
+        news: &News<'_>,
+    ) -> Result<Option<Guard>, Failed<QueryError>> {
         let mut events = news.handled();
-        let (count, began) = (events.len(), Instant::now());
+        let (count, began, mut is_slow) = (events.len(), Instant::now(), false);
         if count == 0 {
-            return Ok(());
+            return Ok(None);
         }
-        handling::begin(conn, self.deadline).await?;
+        let guard = Guard::begin(conn, self.deadline).await?;
         let mut failed = HashMap::new();
         for (hash, event) in events.by_ref() {
-            let (failure, undone) = self.call(conn, hash, &event).await?;
+            let called = Instant::now();
+            let (failure, undone) = self.call(conn, &guard, hash, &event).await?;
+            is_slow |= self.slow.took(event.source_id, called.elapsed(), Instant::now());
             failed.extend(failure.map(|failure| (hash, failure)));
             if undone == Undone::Gone || began.elapsed() > self.budget {
                 break;
             }
         }
         let left: HashSet<_> = events.map(|(hash, _)| hash).collect();
-        self.keep_pace(count - left.len(), began.elapsed());
+        // What is slow has a pace of its own.
+        if !is_slow {
+            self.keep_pace(count - left.len(), began.elapsed());
+        }
         if failed.is_empty() && left.is_empty() {
-            return Ok(handling::end(conn).await?);
+            return Ok(Some(guard));
         }
         Err(Failed::Handler(Failures { failed, left }))
+    }
+
+    /// After all calls: has Postgres check what they have deferred to COMMIT, and allows COMMIT.
+    pub(crate) async fn end(&self, conn: &AsyncPgConnection, guard: Guard) -> Result<(), Failed<QueryError>> {
+        let began = Instant::now();
+        match guard.end(conn).await {
+            Ok(Undone::Whole) => Ok(()),
+            Ok(Undone::Gone) => Err(Failed::Handlers(ENDED.to_owned())),
+            Err(error) if began.elapsed() >= self.deadline => Err(Failed::Handlers(error.to_string())),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Calls it for one event. Says how it failed, if it did; and whether the transaction is still there.
     async fn call(
         &self,
         conn: &AsyncPgConnection,
+        guard: &Guard,
         hash: KeyHash,
         event: &HandledEvent<'_>,
     ) -> QueryResult<(Option<Failure>, Undone)> {
         let began = Instant::now();
         let handled = AssertUnwindSafe(async { self.handler.handle(conn, event).await }).catch_unwind();
         let failure = match timeout(self.deadline, handled).await {
-            Ok(Ok(Ok(()))) => match handling::next(conn).await {
+            Ok(Ok(Ok(()))) => match guard.next(conn).await {
                 Ok(()) => return Ok((None, Undone::Whole)),
                 Err(_) => Failure::Refused("one of its statements failed, and it went on".to_owned()),
             },
@@ -135,31 +160,19 @@ impl Handling {
             Ok(Ok(Err(error))) if began.elapsed() < self.deadline => error.into(),
             Ok(Ok(Err(_))) | Err(_) => self.overran(hash),
         };
-        Ok(match handling::undo(conn).await? {
+        Ok(match guard.undo(conn).await? {
             Undone::Whole => (Some(failure), Undone::Whole),
-            Undone::Gone => {
-                let words = "it ended the transaction that it runs in, by COMMIT or ROLLBACK".to_owned();
-                (Some(Failure::Refused(words)), Undone::Gone)
-            }
+            Undone::Gone => (Some(Failure::Refused(ENDED.to_owned())), Undone::Gone),
         })
     }
 
     /// An event has overrun its deadline: for the first time, or again.
     fn overran(&self, hash: KeyHash) -> Failure {
-        let mut slow = self.slow();
-        if slow.remove(&hash) {
+        if self.slow.overran(hash) {
             let ms = self.deadline.as_millis();
             return Failure::Refused(format!("it took longer than {ms} ms, beside others and alone"));
         }
-        if slow.len() >= SLOW {
-            slow.clear();
-        }
-        slow.insert(hash);
         Failure::Later
-    }
-
-    fn slow(&self) -> MutexGuard<'_, HashSet<KeyHash>> {
-        self.slow.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How many items a transaction may have, from what came of the last one.
@@ -172,16 +185,25 @@ impl Handling {
         }
     }
 
-    /// Cuts pieces into transactions: small enough for the budget, and what was slow before alone, in the end.
-    pub(crate) fn cut(&self, works: &[Work], mut pieces: Vec<Piece>, limits: Limits) -> Vec<Vec<Piece>> {
-        let was_slow = |piece: &mut Piece| matches!(piece, Piece::Key { hash, .. } if self.slow().contains(hash));
-        let alone: Vec<_> = pieces.extract_if(.., was_slow).map(|piece| vec![piece]).collect();
-        let items = limits.items.min(self.pace.load(Ordering::Relaxed));
-        let mut todo = chunks(works, pieces, Limits { items, ..limits });
-        todo.retain(|chunk| !chunk.is_empty());
-        todo.extend(alone);
-        todo
+    /// How much one transaction takes on for its calls to stay within the budget.
+    pub(crate) fn limits(&self, limits: Limits) -> Limits {
+        Limits { items: limits.items.min(self.pace.load(Ordering::Relaxed)), ..limits }
     }
+}
+
+/// Judges what Postgres says after all calls. It is the handlers' unless it passes: what latchhook writes was written before.
+pub(crate) fn blame(error: QueryError) -> Failed<QueryError> {
+    match HandlerError::of(&error) {
+        HandlerError::Refused(words) => Failed::Handlers(words),
+        HandlerError::Later(_) => Failed::Postgres(error),
+    }
+}
+
+/// What is to be committed in the place of a transaction that was refused on account of some handler, the last first.
+pub(crate) fn sort_out(works: &mut [Work], chunk: Vec<Piece>, words: &str, bench: &Bench) -> Vec<Vec<Piece>> {
+    let [Piece::Key { places, .. }] = chunk.as_slice() else { return split(works, chunk, Trouble::Unknown) };
+    bench.counters.handler_refused.add(1);
+    vec![refuse(works, places.clone(), "handler", |key| why(key, words))]
 }
 
 impl Failures {
@@ -207,11 +229,7 @@ impl Failures {
                 }
             }
         }
-        let mut todo = bench.cut(works, left);
-        todo.reverse();
-        todo.extend([well, refused]);
-        todo.retain(|chunk| !chunk.is_empty());
-        todo
+        vec![left, well, refused]
     }
 }
 

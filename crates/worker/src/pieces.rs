@@ -147,7 +147,7 @@ pub(crate) fn split(works: &mut [Work], mut chunk: Vec<Piece>, trouble: Trouble)
         return vec![tail, chunk];
     }
     match (trouble, chunk.pop()) {
-        (Trouble::Work, Some(Piece::Key { places, .. })) => {
+        (Trouble::Work | Trouble::Unknown, Some(Piece::Key { places, .. })) => {
             let why = |key: &Key| format!("Postgres refuses the row of {}: see the log", key.as_str().escape_debug());
             vec![refuse(works, places, "refused by Postgres", why)]
         }

@@ -32,7 +32,7 @@ use vocabulary::{KeyHash, Stamp};
 use crate::{
     desk::Places,
     group::Bench,
-    handling::Failures,
+    handling::{Failures, blame},
     news::{Fresh, News, root_cause},
     pieces::{At, Piece, Settled},
     receipt,
@@ -50,6 +50,8 @@ pub(crate) enum Failed<E> {
     Postgres(E),
     /// An app's handler, for some of the events.
     Handler(Failures),
+    /// Postgres, on account of what the app's handler did for one of the events or more. It does not say for which.
+    Handlers(String),
 }
 
 impl From<QueryError> for Failed<QueryError> {
@@ -72,6 +74,7 @@ pub(crate) async fn commit(
 ) -> Result<Settled, Failed<QueryError>> {
     let group = Group { works, pieces };
     let mut places = Places::at(bench.desk.as_ref());
+    let mut handled = false;
     let (settled, handed) = connection
         .transaction(async |conn| {
             let mut settled = Settled::default();
@@ -87,12 +90,20 @@ pub(crate) async fn commit(
             let (told, accounted) = join!(news.write(conn, &owed, places.lease()), accounts);
             root_cause([told, accounted])?;
             if let Some(handling) = &bench.handling {
-                handling.run(conn, &news).await?;
+                let guard = handling.run(conn, &news).await?;
+                handled = guard.is_some();
+                if let Some(guard) = guard {
+                    handling.end(conn, guard).await?;
+                }
             }
             fail_point!("worker-in-transaction");
             Ok::<_, Failed<QueryError>>((settled, news.handed(&owed)))
         })
-        .await?;
+        .await
+        .map_err(|failed| match failed {
+            Failed::Postgres(error) if handled => blame(error),
+            failed => failed,
+        })?;
     places.hand_over(handed);
     Ok(settled)
 }

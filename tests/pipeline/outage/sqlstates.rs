@@ -7,12 +7,13 @@ use database::Database;
 use tests::{Pipeline, a_text};
 
 /// Trouble that is not the work's fault: SQLSTATE, and what Postgres says with it.
-const INFRASTRUCTURE: [(&str, &str); 22] = [
+const INFRASTRUCTURE: [(&str, &str); 21] = [
     ("08006", "connection failure"),
+    ("0A000", "cached plan must not change result type"),
     ("08P01", "insufficient data left in message"),
     ("25006", "cannot execute INSERT in a read-only transaction"),
-    ("25P02", "current transaction is aborted, commands ignored until end of transaction block"),
     ("25P03", "terminating connection due to idle-in-transaction timeout"),
+    ("26000", "prepared statement \"__diesel_stmt_0\" does not exist"),
     ("40001", "could not serialize access due to concurrent update"),
     ("40P01", "deadlock detected"),
     ("42501", "permission denied for table messages"),
@@ -21,7 +22,6 @@ const INFRASTRUCTURE: [(&str, &str); 22] = [
     ("53200", "out of shared memory"),
     ("53300", "sorry, too many clients already"),
     ("53400", "could not write to file \"base/pgsql_tmp/pgsql_tmp1.0\": File too large"),
-    ("55006", "cannot drop the currently open database"),
     ("55P03", "canceling statement due to lock timeout"),
     ("57014", "canceling statement due to statement timeout"),
     ("57014", "canceling statement due to user request"),
@@ -29,11 +29,10 @@ const INFRASTRUCTURE: [(&str, &str); 22] = [
     ("57P02", "terminating connection because of crash of another server process"),
     ("57P03", "the database system is shutting down"),
     ("58030", "could not read blocks 0..0 in file \"base/5/16384\": Input/output error"),
-    ("XX001", "invalid page in block 0 of relation base/5/16384"),
 ];
 
-/// What only the work's own values bring about.
-const WORK: [(&str, &str); 14] = [
+/// What only the work's own values bring about, and what nobody waits for to pass.
+const WORK: [(&str, &str); 18] = [
     ("22001", "value too long for type character varying(3)"),
     ("22003", "integer out of range"),
     ("22003", "numeric field overflow"),
@@ -48,6 +47,10 @@ const WORK: [(&str, &str); 14] = [
     ("54000", "string too long to represent as jsonb string"),
     ("54000", "total size of jsonb object elements exceeds the maximum of 268435455 bytes"),
     ("54001", "stack depth limit exceeded"),
+    ("2F005", "control reached end of function without RETURN"),
+    ("55006", "cannot drop the currently open database"),
+    ("P0001", "a trigger of the app takes no messages on Sundays"),
+    ("XX001", "invalid page in block 0 of relation base/5/16384"),
 ];
 
 /// From now on the row of message `wamid.<n>` meets the n-th of these.
@@ -73,7 +76,8 @@ async fn trouble_of_the_server_or_of_others_is_waited_out_and_never_quarantined(
     for (n, meets) in INFRASTRUCTURE.iter().enumerate() {
         pipeline.receive(a_text(&format!("wamid.{n}"), "hello")).await;
         let depth = pipeline.inbound.depth().await.unwrap();
-        assert_eq!((depth.inflight, depth.dead, pipeline.quarantined().await), (0, 0, vec![]), "{meets:?}");
+        // What was put off first may have come back meanwhile, and be handed out.
+        assert_eq!((depth.all(), depth.dead, pipeline.quarantined().await), (n as u64 + 1, 0, vec![]), "{meets:?}");
     }
     assert_eq!(pipeline.number("SELECT count(*) FROM events").await, 0);
     pipeline.execute("DROP TRIGGER refuse ON messages").await;

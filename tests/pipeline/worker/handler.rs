@@ -189,3 +189,57 @@ async fn what_was_slow_once_is_recorded_when_it_is_not_again() {
     assert_eq!(pipeline.quarantined().await, []);
     assert_eq!(as_the_ledger_says(&pipeline).await, conversations(&[("4977", 1)]));
 }
+
+/// Whatever the app's constraint triggers do when their time comes, they do it to a conversation with 4966.
+const DEFERRED: &str = "CREATE CONSTRAINT TRIGGER deferred AFTER INSERT OR UPDATE ON conversations \
+                        DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (NEW.contact = '4966') EXECUTE FUNCTION deferred()";
+
+async fn at_commit_a_constraint_does(what: &str, why: &str) {
+    let (pipeline, worker) = keeping().await;
+    let function =
+        format!("CREATE FUNCTION deferred() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {what}; RETURN NULL; END $$");
+    pipeline.execute(&function).await;
+    pipeline.execute(DEFERRED).await;
+    let body = said(&[("4911", "wamid.1"), ("4966", "wamid.2"), ("4911", "wamid.3"), ("4922", "wamid.4")]);
+    let held = pipeline.enqueue(body.clone()).await;
+    let stamp = held.first.clone().unwrap();
+
+    worker.work(vec![held]).await;
+    let before = (pipeline.quarantined().await, as_the_ledger_says(&pipeline).await);
+    let waits = pipeline.inbound.depth().await.unwrap().all();
+    let detail: String = pipeline.rows("SELECT detail FROM quarantine", &[]).await[0].get(0);
+    pipeline.execute("DROP TRIGGER deferred ON conversations").await;
+    replay(&pipeline, &worker, &stamp, 1, &body).await;
+
+    assert_eq!(before, (vec![(1, "handler".to_owned())], conversations(&[("4911", 2), ("4922", 1)])));
+    assert_eq!(waits, 0, "nothing comes again");
+    assert!(detail.contains("wamid.2") && detail.contains(why), "{detail}");
+    assert_eq!(as_the_ledger_says(&pipeline).await, conversations(&[("4911", 2), ("4922", 1), ("4966", 1)]));
+    assert_eq!(pipeline.quarantined().await, []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_apps_tables_refuse_at_commit_is_quarantined_alone_and_recorded_by_its_replay() {
+    at_commit_a_constraint_does("RAISE EXCEPTION 'no more messages'", "no more messages").await;
+    at_commit_a_constraint_does("PERFORM 1 FROM missing", "\"missing\" does not exist").await;
+    at_commit_a_constraint_does("PERFORM pg_sleep(60)", "statement timeout").await;
+}
+
+/// A lock is held for as long as it takes: an ALTER TABLE, say.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_a_lock_comes_later_however_often_and_is_never_quarantined() {
+    let (pipeline, worker) = keeping().await;
+    pipeline.execute("BEGIN; LOCK TABLE conversations").await;
+    let held = pipeline.enqueue(said(&[("4911", "wamid.1")])).await;
+
+    worker.work(vec![held]).await;
+    for _ in 0..3 {
+        worker.work(vec![pipeline.take().await]).await;
+    }
+    pipeline.execute("ROLLBACK").await;
+    let meanwhile = (pipeline.keys().await, pipeline.quarantined().await);
+    worker.work(vec![pipeline.take().await]).await;
+
+    assert_eq!(meanwhile, (vec![], vec![]));
+    assert_eq!(as_the_ledger_says(&pipeline).await, conversations(&[("4911", 1)]));
+}
