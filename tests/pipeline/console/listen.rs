@@ -85,6 +85,7 @@ async fn what_the_largest_of_providers_send_is_copied_like_all_else() {
     let (pipeline, mut server) = (Pipeline::new().await, Server::start().await);
     let (_console, address) = console(&pipeline, "127.0.0.1:0").await;
     let mut listening = listen(address, TOKEN, &[&format!("--forward={}", server.url)], FORWARDS).await;
+    pipeline.execute("UPDATE sources SET body_limit = 16 << 20").await;
 
     pipeline.receive(a_text("wamid.1", &"a".repeat(13 << 20))).await;
     let large = server.got.recv().await.unwrap();

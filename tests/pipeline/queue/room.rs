@@ -82,3 +82,22 @@ async fn doctor_learns_what_decides_whether_redis_keeps_what_it_acknowledged() {
     assert!(facts.used_memory > 0 && facts.system_memory > facts.used_memory);
     assert_eq!((facts.is_append_only, facts.append_fsync.as_deref()), (true, Some("no")));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_holds_as_many_bytes_as_it_may_fetches_nothing_until_it_holds_fewer() {
+    let redis = tests::redis().await;
+    let inbound = inbound(&redis);
+    enqueue(&inbound, 1).await;
+    let jobs: Vec<_> = (0..9).map(|n| Job::of([raw_event(&format!("{n}{}", "x".repeat(99_999)))])).collect();
+    inbound.enqueue(&jobs).await.unwrap();
+    let settings = ConsumerSettings { fetch_bytes: 1, held_bytes: 250_000, ..ConsumerSettings::default() };
+
+    let mut consumer = Consumer::start_holding(&inbound, settings);
+    let held = consumer.names(4).await.len();
+
+    assert!(consumer.is_idle_for(2 * ConsumerSettings::default().poll_floor).await, "a fourth of 100,000 bytes");
+    assert_eq!((held, inbound.depth().await.unwrap().inflight), (4, 4));
+    consumer.let_go();
+    assert_eq!(consumer.names(6).await.len(), 6);
+    consumer.stop().await;
+}

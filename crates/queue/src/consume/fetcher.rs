@@ -47,16 +47,16 @@ impl Fetcher {
         }
     }
 
-    /// Waits until half of the channel is free (a fetch for every single job would be dear) and nobody has paused us.
-    /// `None` when nobody wants jobs any more.
+    /// Waits until half of the channel is free (a fetch for every single job would be dear), until there is memory, and
+    /// until nobody has paused us. `None` when nobody wants jobs any more.
     async fn room(&mut self) -> Option<usize> {
-        let half = self.settings.concurrency.div_ceil(2).min(self.settings.fetch_jobs);
-        self.jobs.reserve_many(half).await.ok().map(drop)?;
+        self.jobs.reserve_many(self.jobs.max_capacity().div_ceil(2)).await.ok().map(drop)?;
+        self.holding.is_below(self.settings.held_bytes).await;
         if self.pause.wait_for(|paused| !paused).await.is_err() {
             // Whoever could pause us is gone, with the pause.
             tracing::debug!("queue.pause.abandoned");
         }
-        Some(self.jobs.capacity().min(self.settings.fetch_jobs))
+        Some(self.jobs.capacity())
     }
 
     /// Fetches once and hands over what came. Returns how long to wait before the next time.
@@ -81,7 +81,7 @@ impl Fetcher {
     }
 
     fn hand_over(&self, held: Held) {
-        self.holding.add(&held.id.job);
+        self.holding.add(&held);
         // There is room. If the worker has gone meanwhile, the life gives the job back when it leaves.
         let _ = self.jobs.try_send(held);
     }

@@ -51,7 +51,7 @@ impl Life {
         Fut: Future<Output = ()> + Send + 'static,
     {
         let over = stop.child_token();
-        let (sender, jobs) = mpsc::channel(self.settings.concurrency);
+        let (sender, jobs) = mpsc::channel(self.settings.concurrency.min(self.settings.fetch_jobs));
         let fetcher = self.fetcher(sender, wake, pause, &over);
         let fetcher = AbortOnDropHandle::new(tokio::spawn(fetcher.run()));
         let keeper = AbortOnDropHandle::new(tokio::spawn(self.keeper(&over).run()));
@@ -117,13 +117,13 @@ impl Life {
         move |held| {
             let (inbound, holding, handle) = (inbound.clone(), holding.clone(), handle.clone());
             async move {
-                let id = held.id.clone();
+                let (id, len) = (held.id.clone(), held.payload.len());
                 if AssertUnwindSafe(async { handle(held).await }).catch_unwind().await.is_err() {
                     tracing::error!(job.id = %id, "queue.handler.panicked");
                     inbound.counters.panicked.add(1);
                     defer_panicked(&inbound, id.clone()).await;
                 }
-                holding.remove(&id.job);
+                holding.remove(&id.job, len);
             }
             .boxed()
         }

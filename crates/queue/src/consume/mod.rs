@@ -39,7 +39,8 @@ use life::Life;
 /// How a process consumes.
 #[derive(Debug, Clone)]
 pub struct ConsumerSettings {
-    /// Handlers that run at the same time. As many jobs again may wait in memory.
+    /// Handlers that run at the same time: those of the groups that are being written, and of one that gathers. As many
+    /// jobs again may wait in memory, where one fetch takes so many.
     pub concurrency: usize,
     /// A worker that has not beaten for so long is dead, and its jobs are others'. It beats three times as often.
     pub lease: Duration,
@@ -51,17 +52,20 @@ pub struct ConsumerSettings {
     pub fetch_jobs: usize,
     /// Bytes after which one fetch takes no further job.
     pub fetch_bytes: usize,
+    /// Bytes of jobs in memory, started or not, from which on nothing is fetched. One fetch may exceed them.
+    pub held_bytes: usize,
 }
 
 impl Default for ConsumerSettings {
     fn default() -> Self {
         Self {
-            concurrency: 256,
+            concurrency: 1_024,
             lease: Duration::from_secs(30),
             poll_floor: Duration::from_secs(1),
             drain: Duration::from_secs(25),
-            fetch_jobs: 256,
+            fetch_jobs: 512,
             fetch_bytes: 8 << 20,
+            held_bytes: 64 << 20,
         }
     }
 }
