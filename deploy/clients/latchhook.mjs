@@ -8,6 +8,8 @@
 // On the command line it enqueues each line of stdin as one body:
 //
 //     LATCHHOOK_TOKEN=… node latchhook.mjs http://127.0.0.1:8080 wa < bodies
+//
+// All lines are one batch: at most 10,000 of them and 8 MiB.
 
 import { randomUUID } from "node:crypto";
 import { readFileSync, realpathSync } from "node:fs";
@@ -46,7 +48,7 @@ export class Client {
   #timeout;
   #patience;
 
-  /** `timeout`: seconds for one try. `patience`: seconds after which a call gives up; 0: after its first try. */
+  /** `timeout`: seconds for one try. `patience`: seconds after which there is no further try; 0: after the first. */
   constructor(url, source, token, { timeout = 10, patience = 60 } = {}) {
     this.#url = `${url.replace(/\/+$/, "")}/v1/sources/${encodeURIComponent(source)}/raw-events`;
     this.#token = token;
@@ -56,7 +58,7 @@ export class Client {
 
   /** Enqueues one raw event: `body` is a string or bytes, taken as it is. Resolves to its id. */
   async enqueue(body, { headers = {}, key } = {}) {
-    const results = await this.#send(body, { ...headers, "content-type": "application/octet-stream" }, key);
+    const results = await this.#send(body, { ...headers, "content-type": "application/octet-stream" }, key, 1);
     return results[0].id;
   }
 
@@ -67,20 +69,22 @@ export class Client {
   async enqueueBatch(bodies, { key } = {}) {
     if (bodies.length === 0) return [];
     const lines = bodies.map((body) => JSON.stringify(line(body))).join("\n");
-    const results = await this.#send(lines, { "content-type": "application/x-ndjson" }, key);
+    const results = await this.#send(lines, { "content-type": "application/x-ndjson" }, key, bodies.length);
     if (results.some((result) => result.error)) throw new LinesRefused(results);
     return results.map((result) => result.id);
   }
 
   /** One request, until it is answered: under one key, so that it is enqueued once. */
-  async #send(body, given, key = randomUUID()) {
+  async #send(body, given, wanted, count) {
+    const key = wanted ?? randomUUID();
     const headers = { ...given, authorization: `Bearer ${this.#token}`, "idempotency-key": `"${key}"` };
     const ends = performance.now() + this.#patience * 1000;
     for (let tries = 1; ; tries++) {
       const { status, answer, reason, wait = 0 } = await this.#try(body, headers);
-      if (status === 202) return answer.results;
-      if (status && !PASSING.has(status)) {
-        if (answer?.results) throw new LinesRefused(answer.results);
+      const results = resultsOf(answer, count);
+      if (status === 202 && results) return results;
+      if (status && status !== 202 && !PASSING.has(status)) {
+        if (results) throw new LinesRefused(results);
         throw new NotEnqueued(`${status}: ${reason}`, key);
       }
       const pause = Math.max(wait, Math.random() * Math.min(10, 0.1 * 2 ** tries)) * 1000;
@@ -103,10 +107,25 @@ export class Client {
       return { reason: error.cause?.message ?? error.message };
     }
     const answer = parsed(text);
-    if (response.status === 202 && !answer) return { reason: "the answer is no JSON" };
-    const wait = Number.parseInt(response.headers.get("retry-after") ?? "0", 10) || 0;
-    return { status: response.status, answer, reason: answer?.error ?? text, wait };
+    return { status: response.status, answer, reason: answer?.error ?? text, wait: waitOf(response) };
   }
+}
+
+/** The results of an answer that is a latchhook's to so many bodies; whatever else stands between may answer too. */
+function resultsOf(answer, count) {
+  const results = answer?.results;
+  return Array.isArray(results) && results.length === count && results.every(isResult) ? results : undefined;
+}
+
+function isResult(result) {
+  return typeof result?.id === "string" || ("line" in Object(result?.error) && "message" in result.error);
+}
+
+/** The seconds that `Retry-After` asks for, as a number or as a date (RFC 9110, 10.2.3). */
+function waitOf(response) {
+  const given = response.headers.get("retry-after") ?? "";
+  const seconds = /^\d+$/.test(given) ? Number(given) : (Date.parse(given) - Date.now()) / 1000;
+  return Math.max(0, seconds || 0);
 }
 
 function line(body) {

@@ -9,6 +9,8 @@
 // On the command line it enqueues each line of stdin as one body:
 //
 //     LATCHHOOK_TOKEN=… php latchhook.php http://127.0.0.1:8080 wa < bodies
+//
+// All lines are one batch: at most 10,000 of them and 8 MiB.
 
 declare(strict_types=1);
 
@@ -46,7 +48,10 @@ final class Client
     private const PASSING = [408, 409, 429, 500, 502, 503, 504];
     private readonly string $url;
 
-    /** `$timeout`: seconds for each step of one try. `$patience`: seconds after which a call gives up; 0: after its first try. */
+    /**
+     * `$timeout`: seconds of one try for each step up to the end of the answer's headers, and for all that follows them.
+     * `$patience`: seconds after which there is no further try; 0: after the first.
+     */
     public function __construct(
         string $url,
         string $source,
@@ -60,7 +65,7 @@ final class Client
     /** Enqueues one raw event: `$body` is a string of whatever bytes, taken as it is. Returns its id. */
     public function enqueue(string $body, array $headers = [], ?string $key = null): string
     {
-        return $this->send($body, ["content-type" => "application/octet-stream"] + $headers, $key)[0]["id"];
+        return $this->send($body, ["content-type" => "application/octet-stream"] + $headers, $key, 1)[0]["id"];
     }
 
     /**
@@ -73,7 +78,7 @@ final class Client
             return [];
         }
         $lines = implode("\n", array_map(fn ($body) => json_encode(self::line($body), JSON_THROW_ON_ERROR), $bodies));
-        $results = $this->send($lines, ["content-type" => "application/x-ndjson"], $key);
+        $results = $this->send($lines, ["content-type" => "application/x-ndjson"], $key, count($bodies));
         if (array_column($results, "error") !== []) {
             throw new LinesRefused($results);
         }
@@ -81,19 +86,21 @@ final class Client
     }
 
     /** One request, until it is answered: under one key, so that it is enqueued once. */
-    private function send(string $body, array $headers, ?string $key): array
+    private function send(string $body, array $headers, ?string $key, int $count): array
     {
         $key ??= bin2hex(random_bytes(16));
         $headers += ["authorization" => "Bearer {$this->token}", "idempotency-key" => "\"$key\""];
         $ends = self::now() + $this->patience;
         for ($tries = 1; ; $tries++) {
             [$status, $answer, $wait] = $this->try($body, $headers);
-            if ($status === 202) {
-                return $answer["results"];
+            $results = self::results($answer, $count);
+            if ($status === 202 && $results !== null) {
+                return $results;
             }
-            $reason = is_array($answer) ? $answer["error"] ?? "" : $answer;
-            if ($status !== null && !in_array($status, self::PASSING, true)) {
-                throw isset($answer["results"]) ? new LinesRefused($answer["results"]) : new NotEnqueued("$status: $reason", $key);
+            $error = is_array($answer) ? $answer["error"] ?? $answer : $answer;
+            $reason = is_string($error) ? $error : json_encode($error);
+            if (!in_array($status, [null, 202, ...self::PASSING], true)) {
+                throw $results !== null ? new LinesRefused($results) : new NotEnqueued("$status: $reason", $key);
             }
             $pause = max($wait, lcg_value() * min(10, 0.1 * 2 ** $tries));
             if (self::now() + $pause >= $ends) {
@@ -117,15 +124,47 @@ final class Client
             return [null, error_get_last()["message"] ?? "no connection", 0];
         }
         $head = stream_get_meta_data($stream)["wrapper_data"];
-        $text = (string) stream_get_contents($stream);
+        $text = self::rest($stream, self::now() + $this->timeout);
         fclose($stream);
-        $answer = json_decode($text, true);
-        $status = (int) (explode(" ", $head[0])[1] ?? 0);
-        if ($status === 202 && !isset($answer["results"])) {
-            return [null, "the answer broke off", 0];
+        if ($text === null) {
+            return [null, "the answer did not come to its end in time", 0];
         }
+        $status = (int) (explode(" ", $head[0])[1] ?? 0) ?: null;
         $waits = preg_replace("/^retry-after: */i", "", preg_grep("/^retry-after:/i", $head));
-        return [$status, $answer ?? $text, (int) (reset($waits) ?: 0)];
+        return [$status, json_decode($text, true) ?? $text, self::wait(trim(reset($waits) ?: ""))];
+    }
+
+    /** All that comes, unless it takes too long. A stream's timeout is for each piece: an answer that drips would never end. */
+    private static function rest($stream, float $ends): ?string
+    {
+        for ($text = ""; !feof($stream); $text .= fread($stream, 65536)) {
+            $left = $ends - self::now();
+            if ($left <= 0) {
+                return null;
+            }
+            stream_set_timeout($stream, (int) $left, (int) (fmod($left, 1) * 1e6));
+        }
+        return $text;
+    }
+
+    /** The results of an answer that is a latchhook's to so many bodies; whatever else stands between may answer too. */
+    private static function results(mixed $answer, int $count): ?array
+    {
+        $results = is_array($answer) ? $answer["results"] ?? null : null;
+        $is_ours = is_array($results) && array_is_list($results) && count($results) === $count;
+        return $is_ours && array_filter($results, [self::class, "isResult"]) === $results ? $results : null;
+    }
+
+    private static function isResult(mixed $result): bool
+    {
+        return is_string($result["id"] ?? null) || isset($result["error"]["line"], $result["error"]["message"]);
+    }
+
+    /** The seconds that `Retry-After` asks for, as a number or as a date (RFC 9110, 10.2.3). */
+    private static function wait(string $retryAfter): float
+    {
+        $is_number = preg_match("/^\\d+\\z/", $retryAfter) === 1;
+        return max(0, $is_number ? (float) $retryAfter : (strtotime($retryAfter) ?: 0) - time());
     }
 
     private static function line(string $body): array
@@ -145,7 +184,9 @@ if (PHP_SAPI === "cli" && realpath($_SERVER["SCRIPT_FILENAME"]) === __FILE__) {
     $text = stream_get_contents(STDIN);
     $bodies = $text === "" ? [] : explode("\n", preg_replace("/\n\\z/", "", $text));
     try {
-        echo implode("\n", (new Client($url, $source, (string) getenv("LATCHHOOK_TOKEN")))->enqueueBatch($bodies)), "\n";
+        foreach ((new Client($url, $source, (string) getenv("LATCHHOOK_TOKEN")))->enqueueBatch($bodies) as $id) {
+            echo $id, "\n";
+        }
     } catch (NotEnqueued | LinesRefused $error) {
         foreach ($error->results ?? [] as $id) {
             echo $id ?? "-", "\n";

@@ -8,18 +8,21 @@ Each call is sent under one Idempotency-Key, however often it has to be: what it
 On the command line it enqueues each line of stdin as one body:
 
     LATCHHOOK_TOKEN=… python3 latchhook.py http://127.0.0.1:8080 wa < bodies
+
+All lines are one batch: at most 10,000 of them and 8 MiB.
 """
 
 import base64
+import email.utils
 import http.client
 import json
 import os
 import random
+import socket
 import sys
+import threading
 import time
-import urllib.error
 import urllib.parse
-import urllib.request
 import uuid
 
 # What may be otherwise a moment later. Whatever else is refused stays refused.
@@ -48,26 +51,23 @@ class LinesRefused(Exception):
         self.errors = errors
 
 
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """A token goes to nobody but whom it was meant for."""
-
-    def redirect_request(self, *_):
-        return None
-
-
 class Client:
     def __init__(self, url, source, token, timeout=10, patience=60):
-        """`timeout`: seconds for one try. `patience`: seconds after which a call gives up; 0: after its first try."""
-        self._url = f"{url.rstrip('/')}/v1/sources/{urllib.parse.quote(source, safe='')}/raw-events"
+        """`timeout`: seconds for one try, after a connection is made for the answer too, however slowly it comes.
+        `patience`: seconds after which there is no further try; 0: after the first.
+        """
+        url = urllib.parse.urlsplit(url)
+        connections = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
+        self._connection = lambda: connections[url.scheme](url.hostname, url.port, timeout=timeout)
+        self._path = f"{url.path.rstrip('/')}/v1/sources/{urllib.parse.quote(source, safe='')}/raw-events"
         self._token = token
         self._timeout = timeout
         self._patience = patience
-        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirects)
 
     def enqueue(self, body, headers=None, key=None):
         """Enqueues one raw event: `body` is bytes or a str, taken as it is. Returns its id."""
         body = body.encode() if isinstance(body, str) else bytes(body)
-        results = self._send(body, {**(headers or {}), "content-type": "application/octet-stream"}, key)
+        results = self._send(body, {**(headers or {}), "content-type": "application/octet-stream"}, key, 1)
         return results[0]["id"]
 
     def enqueue_batch(self, bodies, key=None):
@@ -78,24 +78,24 @@ class Client:
         if not bodies:
             return []
         lines = "\n".join(json.dumps(_line(body)) for body in bodies)
-        results = self._send(lines.encode(), {"content-type": "application/x-ndjson"}, key)
+        results = self._send(lines.encode(), {"content-type": "application/x-ndjson"}, key, len(bodies))
         if any("error" in result for result in results):
             raise LinesRefused(results)
         return [result["id"] for result in results]
 
-    def _send(self, body, headers, key):
+    def _send(self, body, headers, key, count):
         """One request, until it is answered: under one key, so that it is enqueued once."""
         key = key or str(uuid.uuid4())
         headers = {**headers, "authorization": f"Bearer {self._token}", "idempotency-key": f'"{key}"'}
         ends, tries = time.monotonic() + self._patience, 0
         while True:
-            request = urllib.request.Request(self._url, data=body, headers=headers, method="POST")
-            status, answer, pause = self._try(request)
-            if status == 202:
-                return answer["results"]
-            if status is not None and status not in PASSING:
-                if isinstance(answer, dict) and "results" in answer:
-                    raise LinesRefused(answer["results"])
+            status, answer, pause = self._try(body, headers)
+            results = _results(answer, count)
+            if status == 202 and results:
+                return results
+            if status not in PASSING and status not in (None, 202):
+                if results:
+                    raise LinesRefused(results)
                 raise NotEnqueued(f"{status}: {_reason(answer)}", key)
             tries += 1
             pause = max(pause, random.uniform(0, min(10, 0.1 * 2**tries)))
@@ -103,17 +103,57 @@ class Client:
                 raise NotEnqueued(f"given up after {tries} tries: {status or 'no answer'}: {_reason(answer)}", key)
             time.sleep(pause)
 
-    def _try(self, request):
-        """(status, JSON or text, seconds to wait); no status where there was no answer."""
+    def _try(self, body, headers):
+        """(status, JSON or text, seconds to wait); no status where there was no answer, or none that came to its end."""
+        ends, connection = time.monotonic() + self._timeout, self._connection()
         try:
-            with self._opener.open(request, timeout=self._timeout) as response:
-                return response.status, json.load(response), 0
-        except urllib.error.HTTPError as error:
-            with error:
-                pause = error.headers.get("retry-after", "")
-                return error.code, _parsed(error), int(pause) if pause.isdigit() else 0
-        except (OSError, ValueError, http.client.HTTPException) as error:
+            connection.connect()
+            # A socket's timeout is for each piece: an answer that drips would never end.
+            hang_up = threading.Timer(max(0, ends - time.monotonic()), _hang_up, [connection.sock])
+            hang_up.start()
+            try:
+                connection.request("POST", self._path, body, headers)
+                with connection.getresponse() as response:
+                    return response.status, _parsed(response.read()), _wait(response.headers.get("retry-after", ""))
+            finally:
+                hang_up.cancel()
+        except (OSError, http.client.HTTPException) as error:
             return None, str(error) or repr(error), 0
+        finally:
+            connection.close()
+
+
+def _hang_up(sock):
+    """Ends what waits for it, below TLS. Whoever has closed it has what it waited for."""
+    try:
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)
+    except OSError:
+        pass
+
+
+def _results(answer, count):
+    """The results of an answer that is a latchhook's to so many bodies; whatever else stands between may answer too."""
+    results = answer.get("results") if isinstance(answer, dict) else None
+    if not isinstance(results, list) or len(results) != count:
+        return None
+    return results if all(_is_result(result) for result in results) else None
+
+
+def _is_result(result):
+    if not isinstance(result, dict):
+        return False
+    error = result.get("error")
+    return isinstance(result.get("id"), str) or isinstance(error, dict) and {"line", "message"} <= error.keys()
+
+
+def _wait(retry_after):
+    """The seconds that `Retry-After` asks for, as a number or as a date (RFC 9110, 10.2.3)."""
+    try:
+        if retry_after.isdecimal():
+            return int(retry_after)
+        return max(0, email.utils.parsedate_to_datetime(retry_after).timestamp() - time.time())
+    except (TypeError, ValueError, OverflowError):
+        return 0
 
 
 def _line(body):
@@ -125,11 +165,11 @@ def _line(body):
         return {"body_base64": base64.b64encode(body).decode()}
 
 
-def _parsed(response):
+def _parsed(answer):
     try:
-        return json.load(response)
-    except (OSError, ValueError):
-        return None
+        return json.loads(answer)
+    except (ValueError, RecursionError):
+        return answer.decode(errors="replace")
 
 
 def _reason(answer):
@@ -147,7 +187,8 @@ def main():
         for name in getattr(error, "results", []):
             print(name or "-")
         sys.exit(f"latchhook: {error}")
-    print("\n".join(ids))
+    for name in ids:
+        print(name)
 
 
 if __name__ == "__main__":

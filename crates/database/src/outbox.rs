@@ -10,6 +10,8 @@
 //! The table is not among latchhook's own: the app's migrations make it, from [`DDL`]. It is found by the search path of the
 //! connection.
 
+mod rights;
+
 use std::marker::PhantomData;
 
 use chrono::{DateTime, Utc};
@@ -20,6 +22,7 @@ use diesel::{
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde::Serialize;
 
+pub use self::rights::obstacles;
 use crate::QueryResult;
 
 /// What makes the table, with its indexes and comments.
@@ -38,8 +41,8 @@ pub struct Waiting {
     pub body: Option<Vec<u8>>,
     /// How large it is.
     pub body_bytes: i32,
-    /// JSON, as far as [`HEADERS`] characters; of what has more, one more.
-    pub headers: String,
+    /// JSON; `None` if it is so large that it has more than [`HEADERS`] characters for certain.
+    pub headers: Option<String>,
 }
 
 /// How much is read at a time.
@@ -74,8 +77,12 @@ pub async fn lead(conn: &AsyncPgConnection) -> QueryResult<bool> {
 
 statement! {
     /// A row that somebody has locked is waited for: to pass over it would be to pass over the first of its key.
+    ///
+    /// Headers are made a text only if they cannot be long: the text of 200 MB has 1.2 GB, for which Postgres has no room,
+    /// and one such row would stop all others. 65536 characters take at most 262144 bytes of jsonb (four bytes to a
+    /// character). Their size is asked of an array around them, because what is stored may be compressed.
     Next { rows: i64 => BigInt, body: i32 => Integer, bytes: i64 => BigInt }
-        -> (BigInt, Text, Nullable<Text>, Nullable<Binary>, Integer, Text),
+        -> (BigInt, Text, Nullable<Text>, Nullable<Binary>, Integer, Nullable<Text>),
     "WITH locked AS MATERIALIZED ( \
          SELECT id, source_id, key, body, headers FROM latchhook_outbox w \
          WHERE error IS NULL AND NOT EXISTS (SELECT FROM latchhook_outbox f \
@@ -84,7 +91,9 @@ statement! {
      weighed AS (SELECT *, octet_length(body) AS body_bytes, octet_length(body) <= ? AS fits FROM locked), \
      summed AS (SELECT *, sum(body_bytes) FILTER (WHERE fits) \
          OVER (ORDER BY id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before FROM weighed) \
-     SELECT id, source_id, key, CASE WHEN fits THEN body END, body_bytes, left(headers::text, 65537) \
+     SELECT id, source_id, key, CASE WHEN fits THEN body END, body_bytes, \
+         CASE WHEN pg_column_size(headers) <= 262144 AND pg_column_size(jsonb_build_array(headers)) <= 262160 \
+             THEN headers::text END \
      FROM summed WHERE coalesce(before, 0) < ? ORDER BY id"
 }
 
@@ -94,7 +103,7 @@ statement! {
 /// # Errors
 /// As any query.
 pub async fn next(conn: &AsyncPgConnection, bounds: Bounds) -> QueryResult<Vec<Waiting>> {
-    type Row = (i64, String, Option<String>, Option<Vec<u8>>, i32, String);
+    type Row = (i64, String, Option<String>, Option<Vec<u8>>, i32, Option<String>);
     let Bounds { rows, bytes, body } = bounds;
     let rows: Vec<Row> = Next { rows, body, bytes, lifetime: PhantomData }.get_results(&mut &*conn).await?;
     let waiting = |row: Row| {
@@ -109,12 +118,13 @@ statement! {
     "DELETE FROM latchhook_outbox WHERE id = ANY(?)"
 }
 
-/// Forgets what the queue has.
+/// Deletes rows; gives how many. Fewer than were asked for: a trigger or a policy of the app's has kept the others, without
+/// an error.
 ///
 /// # Errors
 /// As any query.
-pub async fn delete(conn: &AsyncPgConnection, ids: &[i64]) -> QueryResult<()> {
-    Delete { ids, lifetime: PhantomData }.execute(&mut &*conn).await.map(drop)
+pub async fn delete(conn: &AsyncPgConnection, ids: &[i64]) -> QueryResult<usize> {
+    Delete { ids, lifetime: PhantomData }.execute(&mut &*conn).await
 }
 
 statement! {
@@ -122,13 +132,13 @@ statement! {
     "UPDATE latchhook_outbox w SET error = f.reason, failed_at = now() FROM unnest(?, ?) AS f (id, reason) WHERE w.id = f.id"
 }
 
-/// Puts rows aside, each for its reason.
+/// Puts rows aside, each for its reason; gives how many, as [`delete`].
 ///
 /// # Errors
 /// As any query.
-pub async fn put_aside(conn: &AsyncPgConnection, failed: &[(i64, String)]) -> QueryResult<()> {
+pub async fn put_aside(conn: &AsyncPgConnection, failed: &[(i64, String)]) -> QueryResult<usize> {
     let (ids, reasons) = failed.iter().map(|(id, reason)| (*id, reason.as_str())).unzip();
-    PutAside { ids, reasons, lifetime: PhantomData }.execute(&mut &*conn).await.map(drop)
+    PutAside { ids, reasons, lifetime: PhantomData }.execute(&mut &*conn).await
 }
 
 /// How much is in the table.

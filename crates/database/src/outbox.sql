@@ -12,6 +12,7 @@ CREATE TABLE latchhook_outbox (
     failed_at timestamptz,
     CONSTRAINT latchhook_outbox_source_id_has_1_to_64_bytes CHECK (octet_length(source_id) BETWEEN 1 AND 64),
     CONSTRAINT latchhook_outbox_key_has_at_most_512_bytes CHECK (octet_length(key) <= 512),
+    CONSTRAINT latchhook_outbox_headers_have_at_most_256_kib CHECK (pg_column_size(headers) <= 262144),
     CONSTRAINT latchhook_outbox_failed_for_a_reason CHECK ((error IS NULL) = (failed_at IS NULL))
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000, autovacuum_analyze_scale_factor = 0,
     autovacuum_analyze_threshold = 10000, vacuum_truncate = false);

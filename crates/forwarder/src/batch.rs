@@ -69,13 +69,13 @@ fn raw_event(row: Waiting, directory: &Directory, received_at: DateTime<Utc>) ->
     door.check(bytes)?;
     // One that was not read is larger than any source may take.
     let body = row.body.ok_or(TooLarge { bytes, most: door.most })?;
-    let headers = kept(&row.headers, &door)?;
+    let headers = kept(row.headers.as_deref(), &door)?;
     Ok(RawEvent { source_id: source_id.clone(), received_at, headers, body: body.into() })
 }
 
 /// The headers that the provider needs later. All are looked at, so that a mistake in one shows before it matters.
-fn kept(json: &str, door: &Door<'_>) -> Result<Vec<(String, String)>, Fault> {
-    let short = Some(json).filter(|json| json.chars().count() <= HEADERS);
+fn kept(json: Option<&str>, door: &Door<'_>) -> Result<Vec<(String, String)>, Fault> {
+    let short = json.filter(|json| json.chars().count() <= HEADERS);
     let Some(Ok(Value::Object(headers))) = short.map(serde_json::from_str) else { return Err(Fault::Headers) };
     let texts = headers.into_iter().map(|(name, value)| match value {
         Value::String(value) => Ok((name, value)),
@@ -99,7 +99,7 @@ mod tests {
             key: key.map(str::to_owned),
             body: Some(b"{}".to_vec()),
             body_bytes: 2,
-            headers: "{}".to_owned(),
+            headers: Some("{}".to_owned()),
         }
     }
 
@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn what_follows_a_failed_row_of_its_key_is_left_alone_and_nothing_else_is() {
-        let broken = Waiting { headers: "[]".to_owned(), ..row(1, "wa", Some("a")) };
+        let broken = Waiting { headers: Some("[]".to_owned()), ..row(1, "wa", Some("a")) };
 
         let batch = sort(vec![
             broken,
@@ -127,7 +127,8 @@ mod tests {
     #[test]
     fn every_reason_names_what_is_wrong() {
         let large = Waiting { body: None, body_bytes: 99_000_000, ..row(1, "wa", None) };
-        let headers = |json: &str| Waiting { headers: json.to_owned(), ..row(1, "wa", None) };
+        let headers = |json: &str| Waiting { headers: Some(json.to_owned()), ..row(1, "wa", None) };
+        let unread = Waiting { headers: None, ..row(1, "wa", None) };
         let long = format!("{{\"a\": \"{}\"}}", "é".repeat(HEADERS));
 
         let reasons = |rows| sort(rows).failed.into_iter().map(|(_, reason)| reason).collect::<Vec<_>>();
@@ -146,6 +147,7 @@ mod tests {
         );
         let shape = "headers must be one JSON object of texts, of at most 65536 characters";
         assert_eq!(reasons(["[]", "null", "1e999", &long].map(headers).to_vec()), [shape; 4]);
+        assert_eq!(reasons(vec![unread]), [shape]);
         assert_eq!(reasons(vec![headers("{\"x-hub\": 1}")]), ["the header \"x-hub\" is no text"]);
     }
 }

@@ -13,6 +13,21 @@ pub enum ForwardError {
     /// A statement failed.
     #[error("the outbox cannot be read or written")]
     Query(#[from] QueryError),
+    /// A trigger, a rule or a policy of the app's makes the statement do nothing.
+    #[error(
+        "Postgres has {done} only {changed} of {rows} rows of latchhook_outbox, from row {first}, and gives no error: a trigger, a \
+         rule or row-level security holds the others; nothing of them is enqueued until it lets go"
+    )]
+    Withheld {
+        /// What was to be done with the rows.
+        done: &'static str,
+        /// The first of them.
+        first: i64,
+        /// How many they are.
+        rows: usize,
+        /// Of how many it was done.
+        changed: usize,
+    },
     /// Nobody can say which sources there are.
     #[error("which sources there are cannot be read from Redis")]
     Sources(#[from] SnapshotError),

@@ -1,6 +1,6 @@
 //! The step and its loop.
 
-use std::{error::Error, time::Duration};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use database::{
@@ -11,9 +11,10 @@ use diesel_async::AsyncConnection;
 use fail::fail_point;
 use producer::{BODY_LIMITS, Producer, ProducerSettings};
 use queue::{Inbound, Redis, Snapshots};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
+use vocabulary::chain;
 
 use crate::{ForwardError, batch::Batch};
 
@@ -85,10 +86,12 @@ impl Forwarder {
         if rows.is_empty() {
             return Ok(Step::Idle);
         }
-        let batch = timeout(HAND_OVER_WITHIN, self.hand_over(rows, now)).await.map_err(|_| ForwardError::TooSlow)??;
-        outbox::delete(conn, &batch.forwarded).await?;
+        let late = Instant::now() + HAND_OVER_WITHIN;
+        let batch = timeout_at(late, self.sort(rows, now)).await.map_err(|_| ForwardError::TooSlow)??;
+        take_out(conn, &batch).await?;
+        let enqueued = timeout_at(late, self.producer.enqueue_batch(&batch.raw_events));
+        enqueued.await.map_err(|_| ForwardError::TooSlow)??;
         if let Some((id, reason)) = batch.failed.first() {
-            outbox::put_aside(conn, &batch.failed).await?;
             let count = batch.failed.len();
             warn!(count, id, reason, "rows of the outbox cannot be forwarded: see latchhook outbox status");
         }
@@ -96,21 +99,31 @@ impl Forwarder {
         Ok(Step::Forwarded { rows: batch.forwarded.len(), failed: batch.failed.len() })
     }
 
-    /// Has Redis take what can be taken.
-    async fn hand_over(&self, rows: Vec<Waiting>, now: DateTime<Utc>) -> Result<Batch, ForwardError> {
+    /// What Redis is to take of it, if it has room.
+    async fn sort(&self, rows: Vec<Waiting>, now: DateTime<Utc>) -> Result<Batch, ForwardError> {
         let directory = self.sources.directory().await?.ok_or(ForwardError::NoSources)?;
         if self.inbound.memory().await?.is_above_75_percent() {
             return Err(ForwardError::Filling);
         }
-        let batch = Batch::sort(rows, &directory, now);
-        self.producer.enqueue_batch(&batch.raw_events).await?;
-        Ok(batch)
+        Ok(Batch::sort(rows, &directory, now))
+    }
+
+    /// Says what no step would find out.
+    async fn inspect(&self) -> Result<(), ForwardError> {
+        for obstacle in outbox::obstacles(&*self.outbox.connection().await?).await? {
+            warn!(obstacle, "rows of the outbox may be kept from the forwarder");
+        }
+        Ok(())
     }
 
     /// The step, over and over, until stopped. A batch that has begun is ended.
     pub async fn run(self, stop: CancellationToken) {
-        let (mut pause, mut in_trouble) = (SHORTEST_PAUSE, false);
+        let (mut pause, mut in_trouble, mut inspected) = (SHORTEST_PAUSE, false, false);
         while !stop.is_cancelled() {
+            if !inspected {
+                // Of what keeps it from asking, the step tells.
+                inspected = self.inspect().await.is_ok();
+            }
             let step = self.forward(Utc::now()).await;
             in_trouble = tell(&step, in_trouble);
             if let Ok(Step::Forwarded { .. }) = step {
@@ -124,11 +137,29 @@ impl Forwarder {
     }
 }
 
+/// Takes a batch out of what waits, before Redis is asked: who could not delete a row would enqueue it again and again.
+async fn take_out(conn: &AsyncPgConnection, batch: &Batch) -> Result<(), ForwardError> {
+    let Batch { forwarded, failed, .. } = batch;
+    if let Some(&first) = forwarded.first() {
+        let (rows, changed) = (forwarded.len(), outbox::delete(conn, forwarded).await?);
+        if changed < rows {
+            return Err(ForwardError::Withheld { done: "deleted", first, rows, changed });
+        }
+    }
+    if let Some(&(first, _)) = failed.first() {
+        let (rows, changed) = (failed.len(), outbox::put_aside(conn, failed).await?);
+        if changed < rows {
+            return Err(ForwardError::Withheld { done: "updated", first, rows, changed });
+        }
+    }
+    Ok(())
+}
+
 /// Says once that it does not go on, and once that it does. Gives whether it does not.
 fn tell(step: &Result<Step, ForwardError>, was_in_trouble: bool) -> bool {
     match step {
         Err(error) if !was_in_trouble => {
-            warn!(error = error as &dyn Error, "the outbox is not forwarded; it goes on as soon as it can");
+            warn!(error = chain(error), "the outbox is not forwarded; it goes on as soon as it can");
         }
         Ok(_) if was_in_trouble => info!("the outbox is forwarded again"),
         _ => {}

@@ -1,7 +1,7 @@
 //! An app on actix-web that hands what it receives to latchhook through the library.
 //!
 //! ```text
-//! REDIS_URL=redis://127.0.0.1 cargo run -p producer --example actix_app
+//! REDIS_URL=redis://127.0.0.1 cargo run -p latchhook-producer --example actix_app
 //! curl -i 127.0.0.1:3000/orders -d '{"id": 1}'
 //! ```
 //!
@@ -14,9 +14,7 @@ use actix_web::{
     web::{Bytes, Data, post},
 };
 use chrono::Utc;
-use producer::{Producer, ProducerSettings};
-use queue::Redis;
-use vocabulary::{RawEvent, SourceId};
+use producer::{Producer, ProducerSettings, RawEvent, Redis, SourceId};
 
 struct Orders {
     producer: Producer,

@@ -1,7 +1,7 @@
 //! An app that has an HTTP server of its own, and hands what it receives to latchhook through the library.
 //!
 //! ```text
-//! REDIS_URL=redis://127.0.0.1 cargo run -p producer --example axum_app
+//! REDIS_URL=redis://127.0.0.1 cargo run -p latchhook-producer --example axum_app
 //! curl -i 127.0.0.1:3000/orders -d '{"id": 1}'
 //! ```
 //!
@@ -11,13 +11,11 @@ use std::{env, error::Error};
 
 use axum::{Router, body::Bytes, extract::State, http::StatusCode, routing::post};
 use chrono::Utc;
-use producer::{Producer, ProducerSettings};
-use queue::Redis;
+use producer::{Producer, ProducerSettings, RawEvent, Redis, SourceId};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
 };
-use vocabulary::{RawEvent, SourceId};
 
 #[derive(Clone)]
 struct App {

@@ -1,16 +1,14 @@
 //! A task without a server: hands in each line of its standard input, however long that takes, and prints their names.
 //!
 //! ```text
-//! REDIS_URL=redis://127.0.0.1 cargo run -p producer --example plain_task < orders.ndjson
+//! REDIS_URL=redis://127.0.0.1 cargo run -p latchhook-producer --example plain_task < orders.ndjson
 //! ```
 
 use std::{env, error::Error, time::Duration};
 
 use chrono::Utc;
-use producer::{EnqueueError, Producer, ProducerSettings};
-use queue::Redis;
+use producer::{EnqueueError, Producer, ProducerSettings, RawEvent, Redis, SourceId, Stamp};
 use tokio::time::sleep;
-use vocabulary::{RawEvent, SourceId, Stamp};
 
 /// What one call hands in.
 const AT_ONCE: usize = 64;

@@ -30,3 +30,6 @@ pub use intake::{
     Stopped, router, serve,
 };
 pub use producer::{BODY_LIMITS, EnqueueError, Producer, ProducerSettings};
+// What an app needs beside it, so that it depends on no other crate of latchhook's.
+pub use queue::{Redis, RedisError};
+pub use vocabulary::{IdError, Once, RawEvent, SourceId, Stamp};

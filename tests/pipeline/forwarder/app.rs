@@ -77,6 +77,15 @@ impl App {
         Forwarder::new(Database::for_outbox(&self.database.url, 2).unwrap(), redis)
     }
 
+    /// The app's database as somebody sees it who owns nothing there and has the rights that are granted here. It is a role
+    /// that every server has, so that none is left behind.
+    pub(crate) async fn as_another_role(&self, rights: &str) -> String {
+        self.sql.batch_execute(&format!("GRANT {rights} ON latchhook_outbox TO pg_monitor")).await.unwrap();
+        let mut url = url::Url::parse(&self.database.url).unwrap();
+        url.query_pairs_mut().append_pair("options", "-crole=pg_monitor");
+        url.into()
+    }
+
     /// One step of a forwarder of its own.
     pub(crate) async fn forward(&self) -> Result<Step, ForwardError> {
         self.forwarder().forward(now()).await

@@ -2,11 +2,18 @@
 
 use serde_json::{Value, json};
 
-use super::app::{App, write_as};
+use super::{
+    app::{App, write_as},
+    crash::start_at,
+};
 
 /// Runs a line over the app's outbox alone; what it prints, or its one line when it fails.
 async fn latchhook(app: &App, line: &str) -> Result<String, String> {
-    let url = format!("--outbox-url={}", app.database.url);
+    latchhook_at(&app.database.url, line).await
+}
+
+async fn latchhook_at(outbox: &str, line: &str) -> Result<String, String> {
+    let url = format!("--outbox-url={outbox}");
     run(line.split(' ').map(str::to_owned).chain([url])).await
 }
 
@@ -91,4 +98,24 @@ async fn a_forwarder_without_an_outbox_says_what_to_set_and_asks_for_nothing_els
 
     assert!(missing.contains("LATCHHOOK_OUTBOX_URL is not set"), "{missing}");
     assert!(wrong.contains("LATCHHOOK_OUTBOX_URL is not a Postgres URL"), "{wrong}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_may_keep_rows_from_a_forwarder_without_a_word_is_said_by_status_and_as_it_starts() {
+    let app = App::new().await;
+    app.sql.batch_execute("ALTER TABLE latchhook_outbox ENABLE ROW LEVEL SECURITY").await.unwrap();
+    let outbox = app.as_another_role("SELECT, UPDATE").await;
+    app.write(None, "hidden").await;
+
+    let said = latchhook_at(&outbox, "outbox status --json").await.unwrap();
+    let mut forwarder = start_at(&app, &outbox, None).await;
+    forwarder.says("row-level security of latchhook_outbox holds for pg_monitor", 1).await;
+
+    let (said, own): (Value, _) = (serde_json::from_str(&said).unwrap(), status(&app).await);
+    let obstacles = said["obstacles"].as_array().unwrap();
+    let missing = "pg_monitor may not DELETE in latchhook_outbox: GRANT DELETE ON latchhook_outbox TO pg_monitor";
+    assert_eq!((obstacles.len(), obstacles[0].as_str()), (2, Some(missing)), "{said}");
+    assert!(obstacles[1].as_str().unwrap().contains("holds for pg_monitor: what no policy shows it"), "{said}");
+    assert_eq!((&own["obstacles"], &own["depth"]["waiting"]), (&json!([]), &json!(1)), "who owns it sees it all");
+    assert!(forwarder.stop().await.contains(missing));
 }

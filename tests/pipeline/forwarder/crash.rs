@@ -19,12 +19,17 @@ const KILLS: usize = 12;
 
 /// A forwarder with nothing but what it needs: no `DATABASE_URL`, and no master key.
 pub(super) async fn start(app: &App, fate: Option<(&str, &str)>) -> Process {
+    start_at(app, &app.database.url, fate).await
+}
+
+/// Likewise, one that comes to the outbox by this address.
+pub(super) async fn start_at(app: &App, outbox: &str, fate: Option<(&str, &str)>) -> Process {
     let mut command = Command::new(binary());
     command
         .args(["run", "--roles=forwarder", "--listen=127.0.0.1:0"])
         .env_remove("DATABASE_URL")
         .env_remove("LATCHHOOK_MASTER_KEY")
-        .env("LATCHHOOK_OUTBOX_URL", &app.database.url)
+        .env("LATCHHOOK_OUTBOX_URL", outbox)
         .env("REDIS_URL", &app.pipeline.test_redis.url)
         .env("LATCHHOOK_PREFIX", &app.pipeline.test_redis.prefix)
         .envs(fate);

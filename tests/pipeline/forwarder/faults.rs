@@ -1,9 +1,10 @@
-//! Rows that can never be enqueued as they are.
+//! Rows that can never be enqueued as they are, and rows that the app's database does not let go.
 
-use forwarder::Step;
+use database::Database;
+use forwarder::{ForwardError, Forwarder, Step};
 use serde_json::json;
 
-use super::app::{App, write_as};
+use super::app::{App, now, write_as};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_that_can_never_be_enqueued_is_put_aside_and_blocks_nothing_but_its_own_key() {
@@ -94,4 +95,86 @@ async fn a_disabled_source_is_as_good_as_none_to_the_outbox() {
     let step = app.forward().await.unwrap();
 
     assert_eq!((step, app.queued_bodies().await), (Step::Forwarded { rows: 0, failed: 1 }, vec![]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn headers_of_which_no_text_can_be_made_are_put_aside_and_block_nothing() {
+    let app = App::new().await;
+    let of = |characters: u32| {
+        format!(
+            "INSERT INTO latchhook_outbox (source_id, body, headers) \
+             VALUES ('wa', '', jsonb_build_object('a', repeat(chr(1), {characters})))"
+        )
+    };
+    let refused = app.sql.batch_execute(&of(300_000)).await.unwrap_err();
+    // As tables are that an earlier version has made.
+    let unchecked = "ALTER TABLE latchhook_outbox DROP CONSTRAINT latchhook_outbox_headers_have_at_most_256_kib";
+    app.sql.batch_execute(unchecked).await.unwrap();
+    for characters in [180_000_000, 20_000_000, 65_536] {
+        app.sql.batch_execute(&of(characters)).await.unwrap();
+    }
+    app.write(None, "behind it").await;
+
+    let step = app.forward().await.unwrap();
+
+    assert!(refused.as_db_error().unwrap().message().contains("headers_have_at_most_256_kib"), "{refused:?}");
+    assert_eq!(
+        (step, app.queued_bodies().await),
+        (Step::Forwarded { rows: 1, failed: 3 }, vec!["behind it".to_owned()])
+    );
+    let why = "headers must be one JSON object of texts, of at most 65536 characters";
+    assert_eq!(app.reasons().await, [2, 3, 4].map(|id| (id, why.to_owned())));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_trigger_keeps_in_the_outbox_is_not_enqueued_until_it_lets_go() {
+    let app = App::new().await;
+    let keep = "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'; \
+                CREATE TRIGGER keep BEFORE DELETE ON latchhook_outbox FOR EACH ROW EXECUTE FUNCTION keep()";
+    app.sql.batch_execute(keep).await.unwrap();
+    app.write(None, "kept").await;
+
+    let kept = app.forward().await.unwrap_err();
+    let queued = app.queued_bodies().await;
+    app.sql.batch_execute("DROP TRIGGER keep ON latchhook_outbox").await.unwrap();
+    let step = app.forward().await.unwrap();
+
+    assert!(matches!(kept, ForwardError::Withheld { done: "deleted", first: 1, rows: 1, changed: 0 }), "{kept:?}");
+    assert_eq!((queued, step), (vec![], Step::Forwarded { rows: 1, failed: 0 }));
+    assert_eq!(app.queued_bodies().await, ["kept"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_trigger_keeps_from_being_put_aside_is_said_and_stays_with_all_that_was_read_with_it() {
+    let app = App::new().await;
+    let keep = "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'; \
+                CREATE TRIGGER keep BEFORE UPDATE ON latchhook_outbox FOR EACH ROW EXECUTE FUNCTION keep()";
+    app.sql.batch_execute(keep).await.unwrap();
+    app.write(None, "good").await;
+    write_as(&app.sql, "nobody", None, "of no source", &json!({})).await;
+
+    let kept = app.forward().await.unwrap_err();
+
+    assert!(matches!(kept, ForwardError::Withheld { done: "updated", first: 2, rows: 1, changed: 0 }), "{kept:?}");
+    assert_eq!((app.queued_bodies().await, app.outbox().await.len()), (vec![], 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_policy_keeps_in_the_outbox_is_not_enqueued_until_it_lets_go() {
+    let app = App::new().await;
+    let policies = "ALTER TABLE latchhook_outbox ENABLE ROW LEVEL SECURITY; \
+                    CREATE POLICY see ON latchhook_outbox FOR SELECT USING (true); \
+                    CREATE POLICY lock ON latchhook_outbox FOR UPDATE USING (true)";
+    app.sql.batch_execute(policies).await.unwrap();
+    let outbox = app.as_another_role("SELECT, UPDATE, DELETE").await;
+    let forwarder = Forwarder::new(Database::for_outbox(&outbox, 2).unwrap(), &app.pipeline.redis);
+    app.write(None, "kept").await;
+
+    let kept = forwarder.forward(now()).await.unwrap_err();
+    let queued = app.queued_bodies().await;
+    app.sql.batch_execute("CREATE POLICY forward ON latchhook_outbox FOR DELETE USING (true)").await.unwrap();
+    let step = forwarder.forward(now()).await.unwrap();
+
+    assert!(matches!(kept, ForwardError::Withheld { rows: 1, changed: 0, .. }), "{kept:?}");
+    assert_eq!((queued, step), (vec![], Step::Forwarded { rows: 1, failed: 0 }));
 }

@@ -2,8 +2,9 @@
 //! producer does meanwhile.
 
 mod app;
+mod between;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use chrono::Utc;
 use database::sources::tokens::{self, Change};
@@ -11,14 +12,19 @@ use diesel_async::AsyncConnection;
 use latchhook::kill_points;
 use producer::Refusal;
 use tests::{Front, Pipeline, Process};
+use tokio::time::timeout;
 use vocabulary::TokenHash;
 use worker::Sources;
 
-use self::app::{Language, enqueues, enqueues_twice};
+use self::{
+    app::{Language, enqueues, enqueues_hastily, enqueues_twice},
+    between::{Answer, answer, between},
+};
 use super::door::{Plan, TOKEN, door, eventually, open_to_apps};
 
 /// What a client must leave as it is: JSON with its spaces, JSON text, other letters, and what is no text.
-const BODIES: [&[u8]; 4] = [b"{\"a\":  1.50}", b"\"quoted\\n\"", "Grüße \u{1F44B}".as_bytes(), b"\xff\xfe\0"];
+const BODIES: [&[u8]; 5] =
+    [b"{\"a\":  1.50}", b"ends with \r", b"\"quoted\\n\"", "Grüße \u{1F44B}".as_bytes(), b"\xff\xfe\0"];
 
 /// Stores whose source `wa` is open to apps that show [`TOKEN`], and the producers are told so.
 async fn pipeline() -> Pipeline {
@@ -48,7 +54,7 @@ async fn what_is_enqueued_is_there_once_when_the_producer_refuses_it_at_first(la
     let stored: Vec<_> = door.stored().await.into_iter().map(|raw_event| raw_event.body).collect();
     assert_eq!(stored, BODIES);
     let numbers: Vec<_> = said.ids.iter().map(|id| id.rsplit_once('-').unwrap().1).collect();
-    assert_eq!(numbers, ["1", "2", "3", "4"]);
+    assert_eq!(numbers, ["1", "2", "3", "4", "5"]);
 }
 
 async fn what_is_enqueued_is_there_once_when_one_producer_dies_before_and_another_after_redis_has_it(
@@ -70,9 +76,9 @@ async fn what_is_enqueued_is_there_once_when_one_producer_dies_before_and_anothe
     let said = app.await.unwrap();
 
     assert!(said.succeeded, "{said:?}");
-    assert_eq!(pending.iter().map(|job| (job.first, job.count)).collect::<Vec<_>>(), [(1, 4)]);
+    assert_eq!(pending.iter().map(|job| (job.first, job.count)).collect::<Vec<_>>(), [(1, 5)]);
     assert_eq!(pipeline.inbound.pending().await.unwrap().len(), 1);
-    let expected: Vec<_> = (1..=4).map(|number| format!("{}-{number}", pending[0].incarnation)).collect();
+    let expected: Vec<_> = (1..=5).map(|number| format!("{}-{number}", pending[0].incarnation)).collect();
     assert_eq!(said.ids, expected);
 }
 
@@ -107,6 +113,50 @@ async fn what_cannot_succeed_is_not_tried_again(language: Language) {
     assert_eq!(door.intake.counters().received.get(), 1);
 }
 
+async fn what_is_no_answer_of_a_producer_is_not_believed_and_what_is_enqueued_is_there_once(language: Language) {
+    let door = door().await;
+    let half = Answer::Bytes("HTTP/1.1 503 -\r\ncontent-length: 100\r\n\r\n{\"err".to_owned());
+    let foreign = ["[]", "{\"results\": [{}]}", "{\"results\": [{\"id\": \"a-1\"}, {\"id\": \"a-2\"}]}"];
+    let foreign = foreign.map(|body| answer(202, "", body));
+    let packed = answer(202, "content-encoding: gzip\r\n", "no gzip");
+    let address = between([half, packed].into_iter().chain(foreign).collect(), door.address).await;
+
+    let said = enqueues(language, address, &[b"1"]).await.unwrap();
+
+    let stored: Vec<_> = door.stored().await.into_iter().map(|raw_event| raw_event.body).collect();
+    assert!(said.succeeded && said.ids.len() == 1 && said.ids[0].ends_with("-1"), "{said:?}");
+    assert_eq!(stored, ["1"]);
+}
+
+async fn an_answer_that_drips_is_not_waited_for_and_the_key_is_told(language: Language) {
+    let drips = Answer::Dripping("HTTP/1.1 202 -\r\ncontent-length: 100000\r\n\r\n{\"results\": ".to_owned());
+    let address = between(vec![drips], door().await.address).await;
+
+    let said = timeout(Duration::from_secs(30), enqueues_hastily(language, address)).await.unwrap().unwrap();
+
+    assert_eq!((said.ids, said.errors.as_str()), (vec!["k".to_owned()], ""));
+}
+
+async fn what_is_to_come_back_at_an_hour_long_after_its_patience_gives_up_at_once(language: Language) {
+    let door = door().await;
+    let later = (Utc::now() + chrono::Duration::hours(1)).format("retry-after: %a, %d %b %Y %H:%M:%S GMT\r\n");
+    let address = between(vec![answer(503, &later.to_string(), "{\"error\": \"closed\"}")], door.address).await;
+
+    let said = enqueues(language, address, &[b"1"]).await.unwrap();
+
+    assert!(!said.succeeded && said.errors.contains("given up after 1 tries: 503: closed"), "{said:?}");
+    assert_eq!(door.stored().await.len(), 0);
+}
+
+async fn of_no_lines_none_is_enqueued_and_none_printed(language: Language) {
+    let door = door().await;
+
+    let said = enqueues(language, door.address, &[]).await.unwrap();
+
+    assert_eq!((said.succeeded, said.ids.len(), said.errors.as_str()), (true, 0, ""));
+    assert_eq!(door.intake.counters().received.get(), 0);
+}
+
 macro_rules! of {
     ($module:ident, $language:expr, $($promise:ident)*) => {
         mod $module {
@@ -128,6 +178,10 @@ macro_rules! of {
             a_line_that_is_refused_is_named_and_the_others_are_enqueued
             one_body_twice_under_one_key_is_one_raw_event
             what_cannot_succeed_is_not_tried_again
+            what_is_no_answer_of_a_producer_is_not_believed_and_what_is_enqueued_is_there_once
+            an_answer_that_drips_is_not_waited_for_and_the_key_is_told
+            what_is_to_come_back_at_an_hour_long_after_its_patience_gives_up_at_once
+            of_no_lines_none_is_enqueued_and_none_printed
         })*
     };
 }

@@ -1,13 +1,14 @@
 //! The examples of the library, run as they stand: what they say was enqueued is in Redis.
 
 use std::{
-    env,
+    env, fs,
     io::{Read, Write},
     net::TcpStream,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
+use latchhook::servers::ScratchDir;
 use queue::{Inbound, Redis};
 use tests::{PrivateRedis, Process, private_redis};
 use vocabulary::Stamp;
@@ -83,10 +84,39 @@ async fn a_plain_task_prints_the_names_of_all_that_it_enqueued() {
     assert_eq!((&said, &numbers(&redis).await), (&(1..=100).collect(), &said));
 }
 
+/// What stands on the page in its one block of this language.
+fn block<'a>(page: &'a str, language: &str) -> &'a str {
+    let (_, rest) = page.split_once(&format!("```{language}\n")).unwrap();
+    rest.split_once("```").unwrap().0
+}
+
+/// An app with what the page shows and nothing else. What is built for it stays, so that it is built once.
+#[test]
+fn what_the_page_on_embedding_shows_is_built_with_the_one_dependency_that_it_names() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap();
+    let page = fs::read_to_string(root.join("docs/embedding.md")).unwrap();
+    let here = format!("path = {:?}", root.join("crates/producer"));
+    let dependency = block(&page, "toml").replace("git = \"…\"", &here);
+    let package = "[package]\nname = \"app\"\nedition = \"2024\"\n\n[workspace]\n\n[dependencies]\n";
+    let app = ScratchDir::new().unwrap();
+    fs::create_dir(app.path().join("src")).unwrap();
+    fs::write(app.path().join("Cargo.toml"), format!("{package}{dependency}")).unwrap();
+    fs::write(app.path().join("src/lib.rs"), block(&page, "rust")).unwrap();
+    fs::copy(root.join("Cargo.lock"), app.path().join("Cargo.lock")).unwrap();
+
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let target = env::current_exe().unwrap().ancestors().nth(3).unwrap().join("embedding");
+    let built =
+        cargo.args(["check", "--offline", "--target-dir"]).arg(target).current_dir(app.path()).output().unwrap();
+
+    assert_eq!(dependency.lines().count(), 1, "{dependency}");
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+}
+
 /// What an app takes on that embeds the library without the door. More is a decision.
 #[test]
 fn the_library_alone_brings_few_crates_with_it() {
-    let arguments = "tree -p producer --no-default-features --edges normal --prefix none --locked --offline";
+    let arguments = "tree -p latchhook-producer --no-default-features --edges normal --prefix none --locked --offline";
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
 

@@ -64,9 +64,13 @@ fn sql(context: &mut Context<'_>) -> anyhow::Result<()> {
 impl Status {
     async fn run(self, context: &mut Context<'_>) -> anyhow::Result<()> {
         let conn = connection(context).await?;
+        let obstacles = outbox::obstacles(&conn).await?;
+        for obstacle in &obstacles {
+            context.note(obstacle);
+        }
         let (depth, failed) = (outbox::depth(&conn).await?, outbox::failed(&conn, self.limit).await?);
         if context.out.is_json() {
-            return context.out.json(&json!({"depth": depth, "failed": failed}));
+            return context.out.json(&json!({"depth": depth, "failed": failed, "obstacles": obstacles}));
         }
         context.out.object(&depth)?;
         if failed.is_empty() { Ok(()) } else { context.out.list(&COLUMNS, &failed) }

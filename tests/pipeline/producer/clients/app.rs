@@ -87,6 +87,45 @@ impl Language {
         };
         flags.iter().map(|flag| (*flag).to_owned()).chain([program]).collect()
     }
+
+    /// A program that enqueues a body under the key `k`, waits a second for it, and prints the key that it is told instead.
+    fn hasty(self, url: &str) -> Vec<String> {
+        let (file, dir) = (self.file(), self.file().parent().unwrap().display().to_string());
+        let file = file.display();
+        let (flags, program): (&[&str], String) = match self {
+            Self::Python => (
+                &["-B", "-c"],
+                format!(
+                    "import sys; sys.path.insert(0, '{dir}'); import latchhook\n\
+                     try: latchhook.Client('{url}', 'wa', 't', timeout=1, patience=0).enqueue('1', key='k')\n\
+                     except latchhook.NotEnqueued as error: print(error.key)"
+                ),
+            ),
+            Self::Node => (
+                &["--input-type=module", "-e"],
+                format!(
+                    "import {{ Client }} from '{file}';\n\
+                     const client = new Client('{url}', 'wa', 't', {{ timeout: 1, patience: 0 }});\n\
+                     await client.enqueue('1', {{ key: 'k' }}).catch((error) => console.log(error.key));"
+                ),
+            ),
+            Self::Ruby => (
+                &["-e"],
+                format!(
+                    "require '{file}'; client = Latchhook::Client.new('{url}', 'wa', 't', timeout: 1, patience: 0)\n\
+                     begin client.enqueue('1', key: 'k'); rescue Latchhook::NotEnqueued => e; puts e.key; end"
+                ),
+            ),
+            Self::Php => (
+                &["-r"],
+                format!(
+                    "require '{file}'; $client = new Latchhook\\Client('{url}', 'wa', 't', timeout: 1, patience: 0);\n\
+                     try {{ $client->enqueue('1', key: 'k'); }} catch (Latchhook\\NotEnqueued $e) {{ echo $e->key; }}"
+                ),
+            ),
+        };
+        flags.iter().map(|flag| (*flag).to_owned()).chain([program]).collect()
+    }
 }
 
 /// What an app printed, and how it ended.
@@ -112,7 +151,14 @@ impl From<Output> for Said {
 pub(super) fn enqueues(language: Language, address: SocketAddr, bodies: &[&[u8]]) -> JoinHandle<Said> {
     let mut command = Command::new(language.runtime());
     command.arg(language.file()).arg(format!("http://{address}")).arg("wa");
-    start(command, [bodies.join(&b'\n').as_slice(), b"\n"].concat())
+    start(command, bodies.iter().flat_map(|body| [*body, b"\n"].concat()).collect())
+}
+
+/// Starts a program that waits a second for one answer, and prints the key of what is not enqueued.
+pub(super) fn enqueues_hastily(language: Language, address: SocketAddr) -> JoinHandle<Said> {
+    let mut command = Command::new(language.runtime());
+    command.args(language.hasty(&format!("http://{address}")));
+    start(command, Vec::new())
 }
 
 /// Starts a program that enqueues a body twice under one key.
