@@ -109,7 +109,7 @@ async fn what_is_answered_by_what_its_endpoint_gives_up_on_when_it_is_sent_again
     assert_audit_holds(&setting).await;
 }
 
-/// It was delivered, and is so no longer than until then: what is told of it is the last time.
+/// A retry that is resumed tells by that time what has been delivered again meanwhile.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_delivered_again_is_delivered_as_of_then_though_a_failure_comes_late() {
     let (_customer, setting) = delivered_once(&[]).await;
