@@ -51,6 +51,8 @@ mod schedules;
 mod secrets;
 #[path = "dispatcher/setting.rs"]
 mod setting;
+#[path = "dispatcher/still_delivered.rs"]
+mod still_delivered;
 #[path = "dispatcher/ways.rs"]
 mod ways;
 #[path = "dispatcher/wishes.rs"]

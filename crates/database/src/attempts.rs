@@ -2,6 +2,7 @@
 //!
 //! Recording is where a delivery's state moves (drawn in `deliveries.rs` and `due.rs`), by three rules: an attempt that is
 //! already here changes nothing, a success always counts, a failure counts only under the lease that is still the current one.
+//! What was delivered, and is only sent again, is delivered as before where that fails to the end.
 //!
 //! Rows of `due` are found by their events, whatever the planner thinks of it: `ANY(ARRAY(…))` bounds the scan whichever table
 //! is read first, and `endpoint_id || ''` is what no index has. Where Postgres was told in a quiet moment that `due` is empty,
@@ -171,21 +172,22 @@ statement! {
          FROM given g JOIN inserted USING (event_id, endpoint_id, lease)), \
      gone AS (DELETE FROM due d USING new n WHERE d.event_id = n.event_id AND d.endpoint_id || '' = n.endpoint_id \
          AND d.event_id = ANY(ARRAY(SELECT event_id FROM new)) \
-         AND (n.delivered OR n.next = 'abandoned' AND d.lease = n.lease) RETURNING n.event_id, n.endpoint_id, n.reason), \
+         AND (n.delivered OR n.next = 'abandoned' AND d.lease = n.lease) \
+         RETURNING n.event_id, n.endpoint_id, n.reason, d.delivered_at), \
      later AS (UPDATE due d SET lease = NULL, due_at = now() + n.pause_us * interval '1 microsecond', \
              attempts = d.attempts + 1 \
          FROM new n WHERE d.event_id = n.event_id AND d.endpoint_id || '' = n.endpoint_id \
          AND d.event_id = ANY(ARRAY(SELECT event_id FROM new)) \
          AND d.lease = n.lease AND n.next = 'retry' AND NOT n.delivered), \
      ruled AS (SELECT event_id, endpoint_id, count(lease) AS requests, bool_or(delivered) AS delivered, bool_or(gone) AS gone, \
-             max(reason) AS reason \
-         FROM (SELECT event_id, endpoint_id, lease, delivered, false AS gone, NULL AS reason FROM new \
-             UNION ALL SELECT event_id, endpoint_id, NULL, false, true, reason FROM gone) r GROUP BY event_id, endpoint_id) \
+             max(reason) AS reason, max(delivered_at) AS delivered_at \
+         FROM (SELECT event_id, endpoint_id, lease, delivered, false AS gone, NULL AS reason, NULL AS delivered_at FROM new \
+             UNION ALL SELECT event_id, endpoint_id, NULL, false, true, reason, delivered_at FROM gone) r GROUP BY event_id, endpoint_id) \
      UPDATE deliveries d SET attempts = d.attempts + r.requests, \
-         state = CASE WHEN r.delivered THEN 'delivered' WHEN r.gone THEN 'abandoned' ELSE d.state END, \
-         abandoned_reason = CASE WHEN r.gone AND NOT r.delivered THEN r.reason ELSE d.abandoned_reason END, \
+         state = CASE WHEN r.delivered OR r.delivered_at IS NOT NULL THEN 'delivered' WHEN r.gone THEN 'abandoned' ELSE d.state END, \
+         abandoned_reason = CASE WHEN r.gone AND NOT r.delivered AND r.delivered_at IS NULL THEN r.reason ELSE d.abandoned_reason END, \
          finished_at = CASE WHEN r.delivered AND d.state = 'delivered' THEN d.finished_at \
-             WHEN r.delivered OR r.gone THEN now() ELSE d.finished_at END \
+             WHEN r.delivered THEN now() WHEN r.gone THEN coalesce(r.delivered_at, now()) ELSE d.finished_at END \
      FROM ruled r WHERE d.event_id = r.event_id AND d.endpoint_id = r.endpoint_id"
 }
 

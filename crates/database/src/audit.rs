@@ -38,7 +38,7 @@ struct Check {
 }
 
 // `textsend` gives text in the client's encoding, which is always UTF-8 here, for a third of what `convert_to` costs.
-const CHECKS: [Check; 17] = [
+const CHECKS: [Check; 18] = [
     Check {
         promise: 1,
         must: "the ledger has its unique constraint",
@@ -162,6 +162,14 @@ const CHECKS: [Check; 17] = [
         promise: 4,
         must: "what counts as delivered was answered with success",
         breaches: "SELECT d.webhook_id AS offender FROM deliveries d WHERE d.state = 'delivered' AND NOT EXISTS \
+            (SELECT FROM attempts a WHERE a.event_id = d.event_id AND a.endpoint_id = d.endpoint_id \
+            AND a.outcome = 'delivered')",
+    },
+    Check {
+        promise: 4,
+        must: "what was answered with success is not called abandoned",
+        // What is abandoned has an index of its own, and is little: its attempts are looked up.
+        breaches: "SELECT d.webhook_id AS offender FROM deliveries d WHERE d.abandoned_at IS NOT NULL AND EXISTS \
             (SELECT FROM attempts a WHERE a.event_id = d.event_id AND a.endpoint_id = d.endpoint_id \
             AND a.outcome = 'delivered')",
     },

@@ -8,6 +8,7 @@
 //!               ▼   │                             │
 //!             abandoned ──────────────────────────┘
 //! ```
+//! What a person's retry takes from delivered goes back there, and never to abandoned: its customer has it (`due.delivered_at`).
 //! Each pending delivery has its row in `due`; `due.rs` leases it, `attempts.rs` records what came of it. A person's words
 //! are `again.rs` and `abandon.rs`; `retries.rs` keeps what a person has asked for of many.
 

@@ -99,6 +99,7 @@ diesel::table! {
         again -> Bool,
         lane -> Nullable<Text>,
         sequence -> Nullable<BigInt>,
+        delivered_at -> Nullable<Timestamptz>,
     }
 }
 

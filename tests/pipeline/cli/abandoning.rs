@@ -4,7 +4,7 @@ use futures::future::join;
 use serde_json::{Value, json};
 use tests::{Pipeline, a_text};
 
-use super::{CommandLine, came_to};
+use super::{CommandLine, audit::a_store_that_is_right, came_to};
 
 const GONE: &str = "deliveries abandon --endpoint bot --reason 'their server is gone'";
 
@@ -27,7 +27,7 @@ async fn owed(pipeline: &Pipeline, count: usize) {
 }
 
 fn done(wanted: u64, abandoned: u64) -> Value {
-    json!({"wanted": wanted, "abandoned": abandoned, "unrecorded": 0, "left_alone": wanted - abandoned})
+    json!({"wanted": wanted, "abandoned": abandoned, "delivered": 0, "unrecorded": 0, "left_alone": wanted - abandoned})
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -81,10 +81,28 @@ async fn what_a_disabled_endpoint_is_owed_can_be_given_up() {
 
     let said = latchhook.json(GONE).await;
 
-    assert_eq!(said, json!({"wanted": 2, "abandoned": 2, "unrecorded": 1, "left_alone": 0}));
+    assert_eq!(said, json!({"wanted": 2, "abandoned": 2, "delivered": 0, "unrecorded": 1, "left_alone": 0}));
     assert_eq!(latchhook.json("endpoint show bot").await["pending"], 0);
     let doubts = "SELECT count(*) FROM deliveries WHERE abandoned_reason LIKE 'their server is gone (its last lease %'";
     assert_eq!(pipeline.number(doubts).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_only_being_sent_again_is_delivered_when_it_is_given_up_and_counted_apart() {
+    let pipeline = a_store_that_is_right().await;
+    let latchhook = CommandLine::of(&pipeline);
+    pipeline.execute("UPDATE deliveries SET finished_at = now() - interval '1 hour' WHERE state = 'delivered'").await;
+    let delivered = latchhook.json("deliveries list --state delivered").await;
+    latchhook.json("endpoint disable bot").await;
+    let again = latchhook.json("deliveries retry --state delivered --endpoint bot --since 2h").await;
+
+    let said = latchhook.json("deliveries abandon --endpoint bot --reason 'not again'").await;
+
+    assert_eq!((&again["held"], latchhook.json("deliveries list --state delivered").await), (&json!(1), delivered));
+    assert_eq!(said, json!({"wanted": 3, "abandoned": 2, "delivered": 1, "unrecorded": 0, "left_alone": 0}));
+    let retried = latchhook.json("deliveries retry --endpoint bot --reason 'not again'").await;
+    assert_eq!(retried["wanted"], 2);
+    latchhook.run("audit").await.ended.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

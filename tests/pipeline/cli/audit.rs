@@ -16,7 +16,7 @@ enum Broken {
 use Broken::{Postgres, Redis};
 
 /// What must be true, by its name in the report, and one way to break it.
-const BREACHES: [(&str, Broken); 32] = [
+const BREACHES: [(&str, Broken); 33] = [
     ("the ledger has its unique constraint", Postgres("ALTER TABLE events DROP CONSTRAINT events_key_hash_key")),
     (
         "one event for each source and key",
@@ -70,6 +70,10 @@ const BREACHES: [(&str, Broken); 32] = [
         Postgres("UPDATE deliveries SET format = 'thin' WHERE state = 'delivered'"),
     ),
     ("what counts as delivered was answered with success", Postgres("UPDATE attempts SET outcome = 'timeout'")),
+    (
+        "what was answered with success is not called abandoned",
+        Postgres("UPDATE deliveries SET state = 'abandoned' WHERE state = 'delivered'"),
+    ),
     ("every number that the queue gave is settled or pending", Postgres("DELETE FROM receipts WHERE number = 2")),
     (
         "every number that the queue gave is settled or pending",

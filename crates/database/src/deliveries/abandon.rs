@@ -3,7 +3,8 @@
 //! What somebody has a lease on may be at its customer's door: it is left alone, and ends as it would have, or is abandoned
 //! by a later word. Whose lease has ended with nothing recorded is abandoned, or what a disabled endpoint is owed could not
 //! be; but its dispatcher may have sent it before it died, so its row says that. Should the dispatcher live, a late success
-//! counts as ever: whoever is known to have it is never called abandoned.
+//! counts as ever: whoever is known to have it is never called abandoned. So what was delivered, and is only sent again, is
+//! delivered as before.
 
 use diesel::sql_types::{Array, Bool, Text, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
@@ -33,18 +34,20 @@ statement! {
         endpoints: Vec<&'a str> => Array<Text>,
         reason: &'a str => Text,
         unrecorded: &'a str => Text,
-    } -> (Text, Bool),
+    } -> (Text, Bool, Bool),
     "WITH wanted AS MATERIALIZED (SELECT * FROM unnest(?, ?) AS w (event_id, endpoint_id)), \
-     locked AS MATERIALIZED (SELECT u.event_id, u.endpoint_id, u.lease IS NOT NULL AS was_leased \
+     locked AS MATERIALIZED (SELECT u.event_id, u.endpoint_id, u.lease IS NOT NULL AS was_leased, u.delivered_at \
          FROM due u JOIN wanted w ON u.event_id = w.event_id AND u.endpoint_id || '' = w.endpoint_id \
          WHERE u.lease IS NULL OR u.due_at <= now() ORDER BY u.event_id, u.endpoint_id FOR UPDATE OF u), \
      ordered AS MATERIALIZED (SELECT d.event_id FROM deliveries d JOIN locked USING (event_id, endpoint_id) \
          ORDER BY d.event_id, d.endpoint_id FOR UPDATE OF d), \
      gone AS (DELETE FROM due u USING locked l WHERE u.event_id = l.event_id AND u.endpoint_id || '' = l.endpoint_id \
-         AND (SELECT count(*) FROM ordered) >= 0 RETURNING l.event_id, l.endpoint_id, l.was_leased) \
-     UPDATE deliveries d SET state = 'abandoned', finished_at = now(), \
-         abandoned_reason = ? || CASE WHEN g.was_leased THEN ? ELSE '' END \
-     FROM gone g WHERE d.event_id = g.event_id AND d.endpoint_id = g.endpoint_id RETURNING d.webhook_id, g.was_leased"
+         AND (SELECT count(*) FROM ordered) >= 0 RETURNING l.event_id, l.endpoint_id, l.was_leased, l.delivered_at) \
+     UPDATE deliveries d SET state = CASE WHEN g.delivered_at IS NULL THEN 'abandoned' ELSE 'delivered' END, \
+         finished_at = coalesce(g.delivered_at, now()), \
+         abandoned_reason = CASE WHEN g.delivered_at IS NULL THEN ? || CASE WHEN g.was_leased THEN ? ELSE '' END END \
+     FROM gone g WHERE d.event_id = g.event_id AND d.endpoint_id = g.endpoint_id \
+     RETURNING d.webhook_id, g.delivered_at IS NOT NULL, g.was_leased AND g.delivered_at IS NULL"
 }
 
 /// A delivery that was given up.
@@ -52,7 +55,9 @@ statement! {
 pub struct Abandoned {
     /// Which.
     pub webhook_id: String,
-    /// Whether its last lease had ended with nothing recorded: its customer may have it.
+    /// Whether its customer has it since before it was sent again: it is delivered, as of then, and not abandoned.
+    pub is_delivered: bool,
+    /// Whether it is abandoned, and its last lease had ended with nothing recorded: its customer may have it.
     pub is_unrecorded: bool,
 }
 
@@ -70,7 +75,12 @@ pub async fn abandon(conn: &AsyncPgConnection, rows: &[DeliveryRow], reason: &st
         lifetime: std::marker::PhantomData,
     };
     let lanes = lanes::of(rows.iter().map(|row| (row.endpoint_id.as_str(), row.lane.as_deref())));
-    let abandoned = async { RunQueryDsl::load::<(String, bool)>(statement, &mut &*conn).await };
+    let abandoned = async { RunQueryDsl::load::<(String, bool, bool)>(statement, &mut &*conn).await };
     let abandoned = in_lanes(conn, &lanes, abandoned).await?;
-    Ok(abandoned.into_iter().map(|(webhook_id, is_unrecorded)| Abandoned { webhook_id, is_unrecorded }).collect())
+    let abandoned = abandoned.into_iter().map(|(webhook_id, is_delivered, is_unrecorded)| Abandoned {
+        webhook_id,
+        is_delivered,
+        is_unrecorded,
+    });
+    Ok(abandoned.collect())
 }

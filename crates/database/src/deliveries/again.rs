@@ -12,8 +12,9 @@ use crate::{QueryResult, lanes};
 
 statement! {
     /// A lease that somebody holds is left to end: a second request beside the one under way would help nobody. What was never
-    /// tried stays a first attempt; all else gives way to those (`again`), however many it is. Rows of `due`
-    /// are locked before those of `deliveries`, as `attempts::record` does, so that the two never wait for each other.
+    /// tried stays a first attempt; all else gives way to those (`again`), however many it is. What was delivered remembers
+    /// since when, or what comes of the sending again could not be told from what comes of a delivery that nobody has. Rows of
+    /// `due` are locked before those of `deliveries`, as `attempts::record` does, so that the two never wait for each other.
     MakeDue {
         events: Vec<Uuid> => Array<SqlUuid>,
         endpoints: Vec<&'a str> => Array<Text>,
@@ -22,14 +23,15 @@ statement! {
     "WITH wanted AS MATERIALIZED (SELECT * FROM unnest(?, ?) AS w (event_id, endpoint_id)), \
      locked AS MATERIALIZED (SELECT u.event_id FROM due u JOIN wanted w ON u.event_id = w.event_id AND u.endpoint_id || '' = w.endpoint_id \
          ORDER BY u.event_id, u.endpoint_id FOR UPDATE OF u), \
-     ordered AS MATERIALIZED (SELECT d.event_id FROM deliveries d JOIN wanted USING (event_id, endpoint_id) \
+     ordered AS MATERIALIZED (SELECT d.event_id, d.endpoint_id, CASE d.state WHEN 'delivered' THEN d.finished_at END AS delivered_at \
+         FROM deliveries d JOIN wanted USING (event_id, endpoint_id) \
          WHERE (SELECT count(*) FROM locked) >= 0 ORDER BY d.event_id, d.endpoint_id FOR UPDATE OF d), \
-     again AS (UPDATE deliveries d SET state = 'pending', finished_at = NULL, abandoned_reason = NULL FROM wanted w \
-         WHERE d.event_id = w.event_id AND d.endpoint_id = w.endpoint_id AND d.state = ANY(?) \
-         AND (SELECT count(*) FROM ordered) >= 0 RETURNING d.event_id, d.endpoint_id, d.lane) \
-     INSERT INTO due AS u (event_id, endpoint_id, due_at, again, lane, sequence) \
+     again AS (UPDATE deliveries d SET state = 'pending', finished_at = NULL, abandoned_reason = NULL FROM ordered o \
+         WHERE d.event_id = o.event_id AND d.endpoint_id = o.endpoint_id AND d.state = ANY(?) \
+         RETURNING d.event_id, d.endpoint_id, d.lane, o.delivered_at) \
+     INSERT INTO due AS u (event_id, endpoint_id, due_at, again, lane, sequence, delivered_at) \
      SELECT event_id, endpoint_id, CASE WHEN lane IS NULL THEN now() END, true, lane, CASE WHEN lane IS NOT NULL THEN \
-         (SELECT sequence FROM events WHERE id = event_id) END FROM again ORDER BY 1, 2 \
+         (SELECT sequence FROM events WHERE id = event_id) END, delivered_at FROM again ORDER BY 1, 2 \
      ON CONFLICT (event_id, endpoint_id) DO UPDATE SET due_at = CASE WHEN u.due_at IS NOT NULL THEN now() END, \
          attempts = 0, again = u.retry, lease = NULL \
      WHERE u.lease IS NULL OR u.due_at <= now() RETURNING event_id, endpoint_id"

@@ -47,7 +47,9 @@ fn reason(text: &str) -> anyhow::Result<String> {
 struct Done {
     wanted: usize,
     abandoned: usize,
-    /// Of these: with nothing recorded of their last lease.
+    /// As they were before they were sent again.
+    delivered: usize,
+    /// Of the abandoned: with nothing recorded of their last lease.
     unrecorded: usize,
     /// Being sent at that moment, or ended before it.
     left_alone: usize,
@@ -56,7 +58,9 @@ struct Done {
 impl Done {
     fn add(&mut self, wanted: usize, abandoned: &[Abandoned]) {
         self.wanted += wanted;
-        self.abandoned += abandoned.len();
+        let delivered = abandoned.iter().filter(|abandoned| abandoned.is_delivered).count();
+        self.delivered += delivered;
+        self.abandoned += abandoned.len() - delivered;
         self.unrecorded += abandoned.iter().filter(|abandoned| abandoned.is_unrecorded).count();
         self.left_alone += wanted.saturating_sub(abandoned.len());
     }
@@ -147,7 +151,7 @@ async fn abandon_page(
 }
 
 fn repeat(done: &Done) -> String {
-    format!("{} were abandoned; the rest stay as they were, repeat this", done.abandoned)
+    format!("{} were abandoned; the rest stay as they were, repeat this", done.abandoned + done.delivered)
 }
 
 /// The one transaction: whoever is killed in it has given nothing up.
@@ -169,6 +173,12 @@ async fn abandon_together(
 }
 
 fn say_what_is_left(context: &Context<'_>, done: &Done) {
+    if done.delivered > 0 {
+        context.note(&format!(
+            "{} of {} are delivered, as before: their customer has them, and they were only being sent again",
+            done.delivered, done.wanted
+        ));
+    }
     if done.left_alone > 0 {
         context.note(&format!(
             "{} of {} were left alone: they are being sent at this moment, or have just ended; repeat this to give up what \
