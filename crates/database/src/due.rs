@@ -169,7 +169,7 @@ statement! {
          WHERE g.endpoint_id = h.id AND (g.is_open OR w.max_in_flight IS NOT NULL OR w.max_per_second IS NOT NULL)) \
      SELECT l.event_id, l.endpoint_id, l.lease, l.attempts, l.again, d.webhook_id, \
          CASE WHEN octet_length(b.body) <= ? THEN b.body END, octet_length(b.body), d.format, \
-         e.account_id, e.url, e.secrets, e.secret_ends, e.access, e.schedule_s, e.give_up_on, (SELECT allowed_private FROM accounts WHERE id = e.account_id), \
+         e.account_id, e.url, e.secrets, e.secret_ends, e.access, e.schedule_s, e.give_up_on, e.revision, (SELECT allowed_private FROM accounts WHERE id = e.account_id), \
          (SELECT r.has_failed FROM ready r WHERE r.id = l.endpoint_id), \
          (SELECT r.is_open FROM ready r WHERE r.id = l.endpoint_id), l.lane \
      FROM leased l JOIN deliveries d ON d.event_id = l.event_id AND d.endpoint_id = l.endpoint_id \

@@ -13,7 +13,7 @@ pub mod troubles;
 use chrono::{DateTime, Utc};
 use diesel::{
     prelude::*,
-    sql_types::{Array, Binary, Integer, Nullable, SmallInt, Text, Timestamptz},
+    sql_types::{Array, BigInt, Binary, Integer, Nullable, SmallInt, Text, Timestamptz},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use secrecy::{ExposeSecret, SecretString};
@@ -158,6 +158,7 @@ pub(crate) type TargetColumns = (
     Nullable<Binary>,
     Nullable<Array<Integer>>,
     Nullable<Array<SmallInt>>,
+    BigInt,
     Array<Text>,
 );
 
@@ -179,6 +180,8 @@ pub struct Target {
     pub schedule_s: Option<Vec<i32>>,
     /// The statuses after which nothing is tried again; `None` is after none.
     pub give_up_on: Option<Vec<i16>>,
+    /// Another one after every change of the endpoint: what was sent under an older one says nothing of it as it is now.
+    pub revision: i64,
     /// Ranges of addresses that its account's endpoints may be in although they are private.
     #[diesel(select_expression = accounts::allowed_private)]
     pub allowed_private: Vec<String>,

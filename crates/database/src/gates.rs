@@ -48,6 +48,8 @@ pub const QUIET: Duration = Duration::from_hours(48);
 pub struct Shown {
     /// Which one.
     pub endpoint_id: EndpointId,
+    /// Its revision when they were leased.
+    pub revision: i64,
     /// Whether one of them succeeded.
     pub succeeded: bool,
     /// How many failed.
@@ -75,6 +77,8 @@ pub enum Turned {
 pub struct Standing {
     /// Which one.
     pub endpoint_id: EndpointId,
+    /// Its revision.
+    pub revision: i64,
     /// Whether it is to be left alone now.
     pub rests: bool,
     /// Whether its circuit has opened just now, or closed; `None` if neither.
@@ -85,8 +89,9 @@ pub struct Standing {
 
 statement! {
     /// So that who notes the first failures beside somebody else finds a row to lock, and adds to what that one notes.
-    Begin { endpoints: Vec<&'a str> => Array<Text> } -> (),
-    "INSERT INTO gates (endpoint_id) SELECT * FROM unnest(?) AS b (endpoint_id) ORDER BY endpoint_id ON CONFLICT DO NOTHING"
+    Begin { endpoints: Vec<&'a str> => Array<Text>, revisions: Vec<i64> => Array<BigInt> } -> (),
+    "INSERT INTO gates (endpoint_id) SELECT e.id FROM unnest(?, ?) AS b (endpoint_id, revision) \
+         JOIN endpoints e ON e.id = b.endpoint_id AND e.revision = b.revision ORDER BY e.id ON CONFLICT DO NOTHING"
 }
 
 statement! {
@@ -94,8 +99,13 @@ statement! {
     /// probe: what was sent before the circuit opened fails for a while after it. What fails again in its lane begins no
     /// failing, and is part of one that has lasted: with a lane that is dead an endpoint is well, without one that moves it is
     /// not. Rows are locked in the order of their endpoints.
+    ///
+    /// What was leased before the endpoint was changed is left out: a person may have enabled or moved it since, and what is
+    /// under way would undo that. Its row is held so that nobody does so meanwhile; one that is being changed just now is left
+    /// out too, rather than waited for.
     Note {
         endpoints: Vec<&'a str> => Array<Text>,
+        revisions: Vec<i64> => Array<BigInt>,
         succeeded: Vec<bool> => Array<Bool>,
         failures: Vec<i32> => Array<Integer>,
         failed_again: Vec<i32> => Array<Integer>,
@@ -106,15 +116,16 @@ statement! {
         first_rest: i64 => BigInt,
         longest_rest: i64 => BigInt,
         quiet: i64 => BigInt,
-    } -> (Text, Bool, Bool, Bool, BigInt),
+    } -> (Text, BigInt, Bool, Bool, Bool, BigInt),
     "WITH given AS MATERIALIZED ( \
-         SELECT * FROM unnest(?, ?, ?, ?, ?, ?) AS s (endpoint_id, succeeded, failures, failed_again, probed, rest_us)), \
+         SELECT s.* FROM unnest(?, ?, ?, ?, ?, ?, ?) AS s (endpoint_id, revision, succeeded, failures, failed_again, probed, rest_us) \
+         JOIN endpoints e ON e.id = s.endpoint_id AND e.revision = s.revision ORDER BY e.id FOR SHARE OF e SKIP LOCKED), \
      bounds (unmoved_us, opens_after, first_us, longest_us, quiet_us) AS (SELECT ?, ?, ?, ?, ?), \
      locked AS MATERIALIZED (SELECT g.* FROM gates g JOIN given s USING (endpoint_id) ORDER BY g.endpoint_id FOR UPDATE OF g), \
-     shown AS MATERIALIZED (SELECT s.endpoint_id, s.succeeded, s.probed, s.rest_us, s.failures + CASE WHEN l.failures > 0 \
+     shown AS MATERIALIZED (SELECT s.endpoint_id, s.revision, s.succeeded, s.probed, s.rest_us, s.failures + CASE WHEN l.failures > 0 \
              AND l.failing_since < now() - b.unmoved_us * interval '1 microsecond' THEN s.failed_again ELSE 0 END AS failures \
          FROM given s JOIN locked l USING (endpoint_id) CROSS JOIN bounds b), \
-     moved AS MATERIALIZED (SELECT l.endpoint_id, s.probed, l.is_open AS was_open, l.rests_until, \
+     moved AS MATERIALIZED (SELECT l.endpoint_id, s.revision, s.probed, l.is_open AS was_open, l.rests_until, \
              CASE WHEN s.succeeded THEN 0 ELSE l.failures + s.failures END AS failures, \
              CASE WHEN s.succeeded OR l.failures + s.failures = 0 THEN NULL \
                  WHEN l.failed_at < now() - b.quiet_us * interval '1 microsecond' THEN now() \
@@ -133,23 +144,25 @@ statement! {
      kept AS (UPDATE gates g SET failures = t.failures, failing_since = t.failing_since, failed_at = t.failed_at, is_open = t.is_open, \
              is_probed = t.is_probed, openings = t.openings, asked_until = t.asked_until, rests_until = t.until \
          FROM timed t WHERE g.endpoint_id = t.endpoint_id AND NOT t.is_idle) \
-     SELECT endpoint_id, greatest(until, asked_until) > now(), was_open, is_open, \
+     SELECT endpoint_id, timed.revision, greatest(until, asked_until) > now(), was_open, is_open, \
          (extract(epoch FROM now() - coalesce(failing_since, now())) * 1000000)::bigint FROM timed"
 }
 
-/// Notes what attempts have shown, each endpoint once. Gives what follows for those that have a gate.
+/// Notes what attempts have shown, each endpoint once for a revision; only what is of its present one counts. Gives what follows
+/// for those that have a gate.
 ///
 /// # Errors
 /// As any query.
 pub async fn note(conn: &AsyncPgConnection, shown: &[Shown]) -> QueryResult<Vec<Standing>> {
     let begun = shown.iter().filter(|shown| shown.failures > 0 || !shown.rest.is_zero());
-    let begun: Vec<_> = begun.map(|shown| shown.endpoint_id.as_str()).collect();
-    if !begun.is_empty() {
-        let begin = Begin { endpoints: begun, lifetime: std::marker::PhantomData };
+    let (endpoints, revisions): (Vec<_>, _) = begun.map(|shown| (shown.endpoint_id.as_str(), shown.revision)).unzip();
+    if !endpoints.is_empty() {
+        let begin = Begin { endpoints, revisions, lifetime: std::marker::PhantomData };
         begin.execute(&mut &*conn).await?;
     }
     let statement = Note {
         endpoints: shown.iter().map(|shown| shown.endpoint_id.as_str()).collect(),
+        revisions: shown.iter().map(|shown| shown.revision).collect(),
         succeeded: shown.iter().map(|shown| shown.succeeded).collect(),
         failures: shown.iter().map(|shown| shown.failures).collect(),
         failed_again: shown.iter().map(|shown| shown.failed_again).collect(),
@@ -162,12 +175,13 @@ pub async fn note(conn: &AsyncPgConnection, shown: &[Shown]) -> QueryResult<Vec<
         quiet: microseconds(QUIET),
         lifetime: std::marker::PhantomData,
     };
-    type Row = (String, bool, bool, bool, i64);
+    type Row = (String, i64, bool, bool, bool, i64);
     let rows: Vec<Row> = statement.load(&mut &*conn).await?;
-    let read = |(id, rests, was_open, is_open, failing_us): Row| {
+    let read = |(id, revision, rests, was_open, is_open, failing_us): Row| {
         let endpoint_id = id.parse().map_err(|error: IdError| QueryError::DeserializationError(error.into()))?;
         let turned = (was_open != is_open).then_some(if is_open { Turned::Open } else { Turned::Closed });
-        Ok(Standing { endpoint_id, rests, turned, failing_for: Duration::from_micros(failing_us.unsigned_abs()) })
+        let failing_for = Duration::from_micros(failing_us.unsigned_abs());
+        Ok(Standing { endpoint_id, revision, rests, turned, failing_for })
     };
     rows.into_iter().map(read).collect()
 }

@@ -1,6 +1,9 @@
 //! How endpoints stand: what attempts have shown of them is noted where the whole fleet sees it, and one that is gone, or
 //! has done nothing but fail for days, is disabled, and its account told.
 //!
+//! What was leased before an endpoint was changed says nothing of it afterwards: else a person who enables it, or moves it,
+//! would be overruled by what was under way.
+//!
 //! All of this is an economy, and none of it is needed for a delivery to be kept: what cannot be noted now is shown again by
 //! the next attempt.
 
@@ -39,22 +42,20 @@ pub(crate) async fn note(
     let (mut followed, mut hopeless) = (Followed::default(), BTreeMap::new());
     let shown = shown(ended);
     if !shown.is_empty() {
-        for Standing { endpoint_id, rests, turned, failing_for } in gates::note(conn, &shown).await? {
+        for Standing { endpoint_id, revision, rests, turned, failing_for } in gates::note(conn, &shown).await? {
             counters.circuits_opened.add(usize::from(turned == Some(Turned::Open)));
             counters.circuits_closed.add(usize::from(turned == Some(Turned::Closed)));
             if failing_for >= disable_after {
                 let reason = format!("every attempt has failed for {}", in_words(failing_for));
-                hopeless.insert(endpoint_id.clone(), (reason, None));
+                hopeless.insert((endpoint_id.clone(), revision), reason);
             }
             followed.left_alone.extend(rests.then_some(endpoint_id));
         }
     }
     let gone = ended.iter().filter(|ended| ended.outcome.is_gone());
-    hopeless.extend(gone.map(|ended| {
-        (ended.recorded.endpoint_id.clone(), ("it answered 410: gone".to_owned(), Some(ended.target.url.as_str())))
-    }));
-    for (endpoint_id, (reason, url)) in hopeless {
-        if disable(conn, &endpoint_id, url, &reason).await? {
+    hopeless.extend(gone.map(|ended| (ended.of_which(), "it answered 410: gone".to_owned())));
+    for ((endpoint_id, revision), reason) in hopeless {
+        if disable(conn, &endpoint_id, revision, &reason).await? {
             counters.endpoints_disabled.add(1);
             followed.left_alone.push(endpoint_id.clone());
             followed.disabled.insert(endpoint_id, reason);
@@ -75,6 +76,11 @@ pub(crate) fn is_news(ended: &[Ended]) -> bool {
 }
 
 impl Ended {
+    /// Which endpoint it is of, and as which revision of that it was leased.
+    fn of_which(&self) -> (EndpointId, i64) {
+        (self.recorded.endpoint_id.clone(), self.target.revision)
+    }
+
     fn is_known_to_fail(&self) -> bool {
         self.gate.is_some_and(|gate| gate.has_failed)
     }
@@ -97,14 +103,14 @@ impl Ended {
     }
 }
 
-/// What is news of each endpoint: one that succeeds, and is not known to fail, is none.
+/// What is news of each endpoint, at each revision of it: one that succeeds, and is not known to fail, is none.
 fn shown(ended: &[Ended]) -> Vec<Shown> {
-    let mut by_endpoint: BTreeMap<&EndpointId, (Shown, bool)> = BTreeMap::new();
+    let mut by_endpoint: BTreeMap<(EndpointId, i64), (Shown, bool)> = BTreeMap::new();
     for ended in ended.iter().filter(|ended| !ended.is_our_fault()) {
-        let endpoint_id = ended.recorded.endpoint_id.clone();
+        let (endpoint_id, revision) = ended.of_which();
         let (failures, failed_again, rest) = (0, 0, Duration::ZERO);
-        let nothing = Shown { endpoint_id, succeeded: false, failures, failed_again, probed: false, rest };
-        let (shown, is_known) = by_endpoint.entry(&ended.recorded.endpoint_id).or_insert((nothing, false));
+        let nothing = Shown { endpoint_id, revision, succeeded: false, failures, failed_again, probed: false, rest };
+        let (shown, is_known) = by_endpoint.entry(ended.of_which()).or_insert((nothing, false));
         let succeeded = ended.outcome == Outcome::Delivered;
         shown.succeeded |= succeeded;
         shown.failures += i32::from(ended.speaks_against_it());
@@ -117,16 +123,15 @@ fn shown(ended: &[Ended]) -> Vec<Shown> {
     by_endpoint.into_values().filter(is_news).map(|(shown, _)| shown).collect()
 }
 
-/// Disables an endpoint that is enabled still, and at this URL still where the reason is what was answered there; and tells its
-/// account: together, so that nobody is cut off unheard. Says whether it was so.
+/// Disables an endpoint that is enabled and unchanged still, and tells its account: together, so that nobody is cut off unheard. Says whether it was so.
 async fn disable(
     conn: &mut Connection,
     endpoint_id: &EndpointId,
-    url: Option<&str>,
+    revision: i64,
     reason: &str,
 ) -> Result<bool, QueryError> {
     conn.transaction(async |conn| {
-        let Some(account) = endpoints::disable(conn, endpoint_id, url, reason).await? else { return Ok(false) };
+        let Some(account) = endpoints::disable(conn, endpoint_id, revision, reason).await? else { return Ok(false) };
         let told = notice::tell_disabled(conn, &account, endpoint_id, reason).await?;
         endpoints::set_told(conn, endpoint_id, told).await?;
         Ok(true)

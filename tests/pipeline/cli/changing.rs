@@ -190,22 +190,6 @@ async fn an_endpoint_is_not_moved_with_an_access_that_was_given_for_the_old_serv
 }
 
 /// Neither knows what the other had to say, so neither writes it.
-/// How it stood at the old URL says nothing of the new one; the same URL again is no move.
-#[tokio::test(flavor = "multi_thread")]
-async fn an_endpoint_that_moves_is_sent_to_at_once_whatever_it_had_shown() {
-    let (pipeline, latchhook) = with_terms().await;
-    let rests = "UPDATE gates SET failures = 9, failing_since = now(), asked_until = now() + interval '1 hour'";
-    pipeline.execute(rests).await;
-    let resting = "SELECT count(*) FROM gates WHERE failures = 9 AND asked_until > now()";
-
-    latchhook.json("endpoint set bot --url https://93.184.216.34/hook --max-in-flight 3").await;
-    let at_the_same_url = pipeline.number(resting).await;
-    latchhook.json("endpoint set bot --url https://93.184.216.34/new").await;
-    let at_another = pipeline.number(resting).await;
-
-    assert_eq!((at_the_same_url, at_another), (1, 0));
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn of_two_who_change_an_endpoint_at_the_same_moment_neither_undoes_the_other() {
     let (pipeline, latchhook) = with_terms().await;

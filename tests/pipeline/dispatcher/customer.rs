@@ -107,7 +107,12 @@ impl Customer {
 
     /// Takes requests, and answers one of them for each notification of `gate`.
     pub(crate) async fn waiting_for(gate: &Arc<Notify>) -> Self {
-        Self::start(vec![(StatusCode::OK, HeaderMap::new())], Some(gate.clone())).await
+        Self::answering_when(200, gate).await
+    }
+
+    /// Likewise, with this status.
+    pub(crate) async fn answering_when(status: u16, gate: &Arc<Notify>) -> Self {
+        Self::start(vec![(StatusCode::from_u16(status).unwrap(), HeaderMap::new())], Some(gate.clone())).await
     }
 
     /// Takes requests and never answers.

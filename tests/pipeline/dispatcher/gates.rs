@@ -63,7 +63,10 @@ async fn an_endpoint_that_has_moved_is_not_disabled_because_it_is_gone_where_it_
     let setting = Setting::with_endpoint(&gone.url).await;
     setting.owe("bot", "1").await;
     let mut moving = begin(&setting.database).await;
-    moving.batch_execute("UPDATE endpoints SET url = 'http://127.0.0.1:9/new'").await.unwrap();
+    moving
+        .batch_execute("UPDATE endpoints SET url = 'http://127.0.0.1:9/new', revision = nextval('revisions')")
+        .await
+        .unwrap();
 
     let mut dispatcher = setting.dispatcher();
     dispatcher.dispatch_due().await.unwrap();
@@ -306,9 +309,11 @@ async fn a_dispatcher_is_told_when_an_endpoint_that_rests_or_is_limited_may_be_s
     assert!((9..=10).contains(&limited.as_secs()), "{limited:?}");
 }
 
-fn shown(failures: i32, succeeded: bool, rest: u64) -> Shown {
+/// What attempts have shown of `bot` as it is now.
+pub(crate) async fn shown(setting: &Setting, failures: i32, succeeded: bool, rest: u64) -> Shown {
     let (endpoint_id, rest) = ("bot".parse().unwrap(), Duration::from_secs(rest));
-    Shown { endpoint_id, succeeded, failures, failed_again: 0, probed: false, rest }
+    let revision = setting.number("SELECT revision FROM endpoints WHERE id = 'bot'").await;
+    Shown { endpoint_id, revision, succeeded, failures, failed_again: 0, probed: false, rest }
 }
 
 async fn note(setting: &Setting, shown: Shown) {
@@ -322,7 +327,7 @@ async fn what_was_sent_before_a_circuit_opened_is_not_taken_for_its_probe() {
     rest_is_over(&setting).await;
     assert_eq!(setting.lease().await.len(), 1);
 
-    note(&setting, shown(3, false, 0)).await;
+    note(&setting, shown(&setting, 3, false, 0).await).await;
 
     assert_eq!(setting.number("SELECT openings::bigint FROM gates WHERE is_probed").await, 0);
     assert_eq!(rest(&setting).await, 60, "as long as the lease of the probe");
@@ -332,11 +337,11 @@ async fn what_was_sent_before_a_circuit_opened_is_not_taken_for_its_probe() {
 async fn of_two_who_note_the_first_failures_at_the_same_moment_neither_is_forgotten() {
     let setting = Arc::new(Setting::with_endpoint("http://127.0.0.1:9/").await);
     let mut first = begin(&setting.database).await;
-    gates::note(&first, &[shown(12, false, 600)]).await.unwrap();
+    gates::note(&first, &[shown(&setting, 12, false, 600).await]).await.unwrap();
 
     let second = tokio::spawn({
         let setting = setting.clone();
-        async move { note(&setting, shown(1, false, 0)).await }
+        async move { note(&setting, shown(&setting, 1, false, 0).await).await }
     });
     while setting.number("SELECT count(*) FROM pg_locks WHERE NOT granted").await == 0 {
         tokio::task::yield_now().await;
@@ -352,9 +357,9 @@ async fn of_two_who_note_the_first_failures_at_the_same_moment_neither_is_forgot
 #[tokio::test(flavor = "multi_thread")]
 async fn a_success_closes_the_circuit_and_does_not_shorten_the_pause_that_was_asked_for() {
     let setting = Setting::with_endpoint("http://127.0.0.1:9/").await;
-    note(&setting, shown(12, false, 120)).await;
+    note(&setting, shown(&setting, 12, false, 120).await).await;
 
-    note(&setting, shown(0, true, 0)).await;
+    note(&setting, shown(&setting, 0, true, 0).await).await;
 
     let row =
         setting.rows("SELECT failures, is_open, asked_until > now() + interval '110 s' FROM gates").await.remove(0);

@@ -52,7 +52,7 @@ async fn every_change_of_an_endpoint_gives_its_account_another_revision_and_no_o
         revisions.push(now);
     };
 
-    endpoints::disable(&connection, &bot, None, "gone").await.unwrap();
+    endpoints::disable_by_hand(&connection, &bot, "gone").await.unwrap();
     has_changed("disable").await;
     endpoints::enable(&connection, &bot).await.unwrap();
     has_changed("enable").await;
@@ -83,6 +83,7 @@ async fn what_endpoints_show_changes_no_revision_and_neither_does_a_change_of_no
     let before = revision(&pipeline, "acme").await;
     let bot: EndpointId = "bot".parse().unwrap();
     let shown = Shown {
+        revision: endpoints::target(&connection, &bot).await.unwrap().unwrap().revision,
         endpoint_id: bot,
         succeeded: false,
         failures: 1,
@@ -133,7 +134,7 @@ async fn endpoints_that_are_changed_at_the_same_time_are_all_changed() {
         let mut connection = pipeline.database.connection().await.unwrap();
         together.wait().await;
         for _ in 0..20 {
-            endpoints::disable(&connection, &id, None, "gone").await.unwrap();
+            endpoints::disable_by_hand(&connection, &id, "gone").await.unwrap();
             let enabling = connection.transaction(async |connection| endpoints::enable(connection, &id).await);
             assert!(enabling.await.unwrap());
         }

@@ -2,7 +2,8 @@
 //! delivery's.
 //!
 //! An endpoint that was disabled for days may be owed millions. So this goes chunk by chunk, in the order of `due_next`, and
-//! before the endpoint is enabled: nothing is leased meanwhile, and whoever is interrupted repeats it. All of it, also what was
+//! before the endpoint is enabled: nothing is leased meanwhile, and whoever is interrupted repeats it. For one that moves it goes
+//! on once that is committed, for before that all of it would be sent to where the endpoint is no longer. All of it, also what was
 //! never tried, gives way to first attempts from then on (`again`): what is new does not wait for days to be made up for. What
 //! waits in a lane is left as it is, and is a first attempt once its turn has come.
 
@@ -57,7 +58,7 @@ pub async fn catch_up(conn: &AsyncPgConnection, endpoint_id: &EndpointId) -> Que
 }
 
 /// Makes the first due of what is to be tried later: what came since [`catch_up`], for who enables the endpoint in a
-/// transaction.
+/// transaction; or what comes before it, for who moves it in one.
 ///
 /// # Errors
 /// As any query.

@@ -8,7 +8,7 @@ use vocabulary::{EndpointId, EventTypes, Filter, Format, GiveUpOn, OrderedBy, So
 
 use super::EndpointRow;
 use crate::{
-    QueryResult, gates,
+    QueryResult, due, gates,
     schema::{self, endpoints},
 };
 
@@ -122,7 +122,8 @@ fn statuses(given: &GiveUpOn) -> Vec<i16> {
 }
 
 /// Changes an endpoint. Gives it as it stands then, or `None` where there is none of that id. At another URL nothing is known of
-/// it: how the former one stood is forgotten.
+/// it: how the former one stood is forgotten, and what was to be tried there later is due at once, a chunk of it at most;
+/// [`due::catch_up`] goes over the rest once this is committed.
 ///
 /// # Errors
 /// As any query. To be called in a transaction.
@@ -139,6 +140,7 @@ pub async fn set(conn: &AsyncPgConnection, id: &EndpointId, change: &Change) -> 
         .optional()?;
     if moves {
         gates::lift(conn, id).await?;
+        due::catch_up_first(conn, id).await?;
     }
     if changed.is_some() && change.limits() {
         give_gate(conn, id).await?;

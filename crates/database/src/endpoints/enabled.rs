@@ -7,7 +7,7 @@
 //!            └──▶ disabled by a person ───┘ `disabled_told` is null
 //! ```
 
-use diesel::{prelude::*, sql_types::Bool};
+use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use vocabulary::{AccountId, EndpointId, IdError};
 
@@ -56,19 +56,20 @@ pub async fn disable_by_hand(conn: &AsyncPgConnection, id: &EndpointId, reason: 
     Ok(changed == 1)
 }
 
-/// Disables an endpoint that is enabled, for a reason that latchhook has found. Where that is what was answered at `url`, an endpoint that is somewhere
-/// else by now stays as it is. Gives its account, or `None` where there is no such endpoint.
+/// Disables an endpoint that is enabled, for a reason that latchhook has found at this revision of it: one that was changed
+/// since, so that it is somewhere else or enabled again, stays as it is. Gives its account, or `None` where there is no such
+/// endpoint.
 ///
 /// # Errors
 /// As any query.
 pub async fn disable(
     conn: &AsyncPgConnection,
     id: &EndpointId,
-    url: Option<&str>,
+    revision: i64,
     reason: &str,
 ) -> QueryResult<Option<AccountId>> {
-    let is_there = url.is_none().into_sql::<Bool>().or(endpoints::url.nullable().eq(url).assume_not_null());
-    let enabled = endpoints::table.find(id.as_str()).filter(endpoints::enabled).filter(is_there);
+    let unchanged = endpoints::table.find(id.as_str()).filter(endpoints::revision.eq(revision));
+    let enabled = unchanged.filter(endpoints::enabled);
     let account: Option<String> = diesel::update(enabled)
         .set((
             endpoints::enabled.eq(false),

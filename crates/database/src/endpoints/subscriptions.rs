@@ -35,7 +35,7 @@ statement! {
      LEFT JOIN LATERAL ( \
          SELECT id, event_types, source_ids, filter, format, \
              enabled AND ordered_by IS NULL AND max_in_flight IS NULL AND max_per_second IS NULL, ordered_by, \
-             account_id, url, secrets, secret_ends, access, schedule_s, give_up_on, a.allowed_private \
+             account_id, url, secrets, secret_ends, access, schedule_s, give_up_on, revision, a.allowed_private \
          FROM endpoints WHERE account_id = a.id AND a.endpoints_revision IS DISTINCT FROM asked.known OFFSET 0) e ON true"
 }
 

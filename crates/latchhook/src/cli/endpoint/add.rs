@@ -3,7 +3,7 @@
 use anyhow::ensure;
 use clap::Args;
 use database::{
-    AsyncPgConnection, audit_log,
+    AsyncPgConnection, audit_log, due,
     endpoints::{self, EndpointRow, NewEndpoint, Target},
 };
 use diesel_async::AsyncConnection;
@@ -61,6 +61,9 @@ impl Add {
         };
         let before = put(&mut conn, &master, &new, &access).await?;
         if let Some((before, there)) = &before {
+            if there.url != self.url {
+                due::catch_up(&conn, &id).await?;
+            }
             let mut lost = taken_away(before, &terms);
             lost.extend(access.taken_away(&id, there));
             note_what_was_there(context, &id, wants_secret, &lost);

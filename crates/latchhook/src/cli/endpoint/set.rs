@@ -3,7 +3,7 @@
 use anyhow::{Context as _, ensure};
 use clap::Args;
 use database::{
-    AsyncPgConnection, audit_log,
+    AsyncPgConnection, audit_log, due,
     endpoints::{self, Change},
 };
 use diesel_async::AsyncConnection;
@@ -45,26 +45,30 @@ impl Set {
         let access = self.access.read(context)?;
         let names: Vec<_> = change.names().into_iter().chain(access.names()).collect();
         ensure!(!names.is_empty(), "nothing of {id} changes: give a term, as --max-in-flight 2 or --no-filter");
-        set(&mut conn, id, &change, &access, &names.join(", ")).await?;
+        if set(&mut conn, id, &change, &access, &names.join(", ")).await? {
+            due::catch_up(&conn, id).await?;
+        }
         print(context, &conn, id, &[]).await
     }
 }
 
-/// The one transaction: what requests carry is decided while nobody else can change where they go.
+/// The one transaction: what requests carry is decided while nobody else can change where they go. Says whether the endpoint has moved.
 async fn set(
     conn: &mut AsyncPgConnection,
     id: &EndpointId,
     change: &Change,
     access: &GivenAccess,
     detail: &str,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<bool> {
     let actor = actor();
     let deed = audit_log::Deed { actor: &actor, action: "endpoint set", target: id.as_str(), detail };
     let setting = conn.transaction(async |conn| {
         let (_, there) = endpoints::hold(conn, id).await?.with_context(|| unknown(id))?;
-        access.put(conn, id, change.url.as_deref().unwrap_or(&there.url), Some(&there)).await?;
+        let url = change.url.as_deref().unwrap_or(&there.url);
+        access.put(conn, id, url, Some(&there)).await?;
         endpoints::set(conn, id, change).await?;
-        anyhow::Ok(audit_log::record(conn, &deed).await?)
+        audit_log::record(conn, &deed).await?;
+        anyhow::Ok(there.url != url)
     });
     setting.await
 }
