@@ -22,7 +22,7 @@ use http::{
     header::{CONTENT_TYPE, LOCATION, RETRY_AFTER},
 };
 use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper_util::{
     client::legacy,
     rt::{TokioExecutor, TokioTimer},
@@ -183,7 +183,7 @@ impl Client {
         let (head, body) = response.into_parts();
         seen.status = Some(head.status);
         seen.headers = head.headers;
-        read(body, &mut seen.head).await?;
+        read(body, head.status, &mut seen.head).await?;
         Ok(head.status)
     }
 
@@ -230,20 +230,28 @@ fn explanation(outcome: &Outcome, headers: &HeaderMap) -> Option<String> {
     (!lines.is_empty()).then(|| lines.join(", "))
 }
 
-/// Reads a body to its end, which gives the connection back to the pool; keeps its first bytes.
-async fn read(mut body: Incoming, head: &mut Vec<u8>) -> Result<(), Failure> {
+/// Reads a body to its end, which gives the connection back to the pool; keeps its first bytes. What is announced as too long
+/// is not waited for, but for the first bytes of a refusal, which help to understand it.
+async fn read(mut body: Incoming, status: StatusCode, head: &mut Vec<u8>) -> Result<(), Failure> {
+    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    if status.is_success() && announced > MOST_BODY {
+        return Err(too_large());
+    }
     let mut len = 0;
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| failure(&error))?;
         let Some(data) = frame.data_ref() else { continue };
         head.extend(data.iter().take(KEPT_BODY - head.len()));
         len += data.len();
-        if len > MOST_BODY {
-            let detail = format!("the answer's body is longer than {MOST_BODY} bytes");
-            return Err(Failure::Of(Cause::TooLarge, Some(detail)));
+        if len.max(announced) > MOST_BODY {
+            return Err(too_large());
         }
     }
     Ok(())
+}
+
+fn too_large() -> Failure {
+    Failure::Of(Cause::TooLarge, Some(format!("the answer's body is longer than {MOST_BODY} bytes")))
 }
 
 #[cfg(test)]
