@@ -27,6 +27,8 @@ mod gates;
 mod giving_up;
 #[path = "dispatcher/grants.rs"]
 mod grants;
+#[path = "dispatcher/kept.rs"]
+mod kept;
 #[path = "dispatcher/lanes.rs"]
 mod lanes;
 #[path = "dispatcher/large_bodies.rs"]

@@ -12,7 +12,8 @@ use tokio::time::Instant;
 
 use crate::{
     asker::Asker,
-    client::{Answer, Client, detail},
+    client::{Answer, Client},
+    failure::detail,
     outcome::{Cause, Outcome, judge},
     resolver::NoPlace,
     schedule::Schedule,

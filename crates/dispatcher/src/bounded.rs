@@ -11,18 +11,19 @@ use std::{
 };
 
 use hyper_util::client::legacy::connect::{Connected, Connection};
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::kept::Kept;
 
 /// Far more than the largest answer that is taken, 64 KiB of body in chunks of one byte each.
 const MOST_BYTES: usize = 1 << 20;
 
-/// A TCP connection, read up to a limit after each write.
-pub(crate) struct Bounded {
-    tcp: TcpStream,
+/// A connection, read up to a limit after each write. With TLS there is one below it, and one above that sees what was meant
+/// for us.
+pub(crate) struct Bounded<S> {
+    stream: S,
     read: usize,
+    kept: Kept,
 }
 
 /// More came than any answer has.
@@ -30,28 +31,32 @@ pub(crate) struct Bounded {
 #[error("more than {MOST_BYTES} bytes came, and no end of the answer")]
 pub(crate) struct TooMuch;
 
-impl From<TcpStream> for Bounded {
-    fn from(tcp: TcpStream) -> Self {
-        Self { tcp, read: 0 }
+impl<S> From<S> for Bounded<S> {
+    fn from(stream: S) -> Self {
+        Self { stream, read: 0, kept: Kept::default() }
     }
 }
 
-impl AsyncRead for Bounded {
+impl<S: AsyncRead + Unpin> AsyncRead for Bounded<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.read > MOST_BYTES {
             return Poll::Ready(Err(io::Error::other(TooMuch)));
         }
         let before = buf.filled().len();
-        ready!(Pin::new(&mut self.tcp).poll_read(cx, buf))?;
-        self.read += buf.filled().len() - before;
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        let came = buf.filled().len() - before;
+        self.read += came;
+        if came > 0 {
+            self.kept.hears();
+        }
         Poll::Ready(Ok(()))
     }
 }
 
-impl AsyncWrite for Bounded {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Bounded<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.read = 0;
-        Pin::new(&mut self.tcp).poll_write(cx, bytes)
+        self.writes();
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 
     fn poll_write_vectored(
@@ -59,25 +64,32 @@ impl AsyncWrite for Bounded {
         cx: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.read = 0;
-        Pin::new(&mut self.tcp).poll_write_vectored(cx, parts)
+        self.writes();
+        Pin::new(&mut self.stream).poll_write_vectored(cx, parts)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.tcp.is_write_vectored()
+        self.stream.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_flush(cx)
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_shutdown(cx)
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 
-impl Connection for Bounded {
+impl<S> Bounded<S> {
+    fn writes(&mut self) {
+        self.read = 0;
+        self.kept.writes();
+    }
+}
+
+impl<S> Connection for Bounded<S> {
     fn connected(&self) -> Connected {
-        self.tcp.connected()
+        Connected::new().extra(self.kept.clone())
     }
 }

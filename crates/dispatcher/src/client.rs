@@ -10,8 +10,6 @@
 //! own network since is not followed there by a connection that was made before, and refused by the next one.
 
 use std::{
-    error::Error,
-    io,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -20,11 +18,11 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use database::attempts::Split;
 use http::{
-    HeaderMap, HeaderName, Request, StatusCode,
+    HeaderMap, HeaderName, Request, Response, StatusCode,
     header::{CONTENT_TYPE, LOCATION, RETRY_AFTER},
 };
 use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper_util::{
     client::legacy,
     rt::{TokioExecutor, TokioTimer},
@@ -36,10 +34,11 @@ use rustls::{
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
-    bounded::TooMuch,
-    connector::{ConnectError, Connector},
+    connector::Connector,
+    failure::{Failure, clipped, failure},
     granted::Granted,
-    guard::{Guard, Refusal},
+    guard::Guard,
+    kept::{self, Kept},
     outcome::{Cause, Outcome},
     resolver::NoPlace,
     split::{head_came, measured},
@@ -51,8 +50,6 @@ pub(crate) const MOST_BODY: usize = 64 * 1024;
 const KEPT_BODY: usize = 1024;
 /// About the most bytes of an answer's head that are read: hyper reads in steps that double, so up to twice as much may pass.
 const MOST_HEAD: usize = 32 * 1024;
-/// Characters of an error that are kept with the attempt.
-const KEPT_DETAIL: usize = 300;
 /// Shorter than the five seconds after which the commonest servers close an idle connection, so that we seldom write into
 /// one that is just being closed.
 const IDLE: Duration = Duration::from_secs(4);
@@ -100,13 +97,6 @@ struct Seen {
     status: Option<StatusCode>,
     headers: HeaderMap,
     head: Vec<u8>,
-}
-
-/// Why an answer did not come, or not whole.
-enum Failure {
-    /// Nothing was asked of anybody.
-    NoPlace(NoPlace),
-    Of(Cause, Option<String>),
 }
 
 impl Client {
@@ -188,13 +178,32 @@ impl Client {
 
     async fn exchange(&self, request: Request<Full<Bytes>>, seen: &mut Seen) -> Result<StatusCode, Failure> {
         let began = Instant::now();
-        let response = self.http_at(began).request(request).await.map_err(|error| failure(&error))?;
+        let response = self.answered(request, began).await?;
         head_came(began.elapsed());
         let (head, body) = response.into_parts();
         seen.status = Some(head.status);
         seen.headers = head.headers;
-        read(body, &mut seen.head).await?;
+        read(body, head.status, &mut seen.head).await?;
         Ok(head.status)
+    }
+
+    /// The head of an answer. Where a kept connection was closed and no byte of one came, the same bytes are sent once more
+    /// over a new connection: the server closed it for its age, most likely, and is not to be held to have failed. If it had
+    /// taken the request before, it gets it twice, under the same `webhook-id`.
+    async fn answered(&self, request: Request<Full<Bytes>>, now: Instant) -> Result<Response<Incoming>, Failure> {
+        let again = request.clone();
+        let response = match self.http_at(now).request(request).await {
+            Err(closed) if kept::was_silent(&closed) => {
+                // Whoever finds no place for the look-up has asked nobody; here somebody was asked.
+                connections(&self.connector).request(again).await.map_err(|error| match failure(&error) {
+                    Failure::NoPlace(_) => failure(&closed),
+                    failed => failed,
+                })?
+            }
+            first => first.map_err(|error| failure(&error))?,
+        };
+        response.extensions().get().inspect(|kept: &&Kept| kept.answered());
+        Ok(response)
     }
 }
 
@@ -221,75 +230,28 @@ fn explanation(outcome: &Outcome, headers: &HeaderMap) -> Option<String> {
     (!lines.is_empty()).then(|| lines.join(", "))
 }
 
-/// Reads a body to its end, which gives the connection back to the pool; keeps its first bytes.
-async fn read(mut body: Incoming, head: &mut Vec<u8>) -> Result<(), Failure> {
+/// Reads a body to its end, which gives the connection back to the pool; keeps its first bytes. What is announced as too long
+/// is not waited for, but for the first bytes of a refusal, which help to understand it.
+async fn read(mut body: Incoming, status: StatusCode, head: &mut Vec<u8>) -> Result<(), Failure> {
+    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    if status.is_success() && announced > MOST_BODY {
+        return Err(too_large());
+    }
     let mut len = 0;
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| failure(&error))?;
         let Some(data) = frame.data_ref() else { continue };
         head.extend(data.iter().take(KEPT_BODY - head.len()));
         len += data.len();
-        if len > MOST_BODY {
-            let detail = format!("the answer's body is longer than {MOST_BODY} bytes");
-            return Err(Failure::Of(Cause::TooLarge, Some(detail)));
+        if len.max(announced) > MOST_BODY {
+            return Err(too_large());
         }
     }
     Ok(())
 }
 
-fn failure(error: &(dyn Error + 'static)) -> Failure {
-    match chain(error).find_map(|error| error.downcast_ref()) {
-        Some(ConnectError::Refused(Refusal::NoPlace(no_place))) => Failure::NoPlace(*no_place),
-        _ => Failure::Of(cause(error), Some(detail(error))),
-    }
-}
-
-/// The cause that an error from hyper comes down to.
-fn cause(error: &(dyn Error + 'static)) -> Cause {
-    match chain(error).find_map(|error| error.downcast_ref()) {
-        Some(ConnectError::Refused(refusal)) => return refusal.cause(),
-        Some(ConnectError::Tls(_)) => return Cause::Tls,
-        None => {}
-    }
-    match chain(error).find_map(|error| error.downcast_ref::<hyper::Error>()) {
-        Some(error) if error.is_parse_too_large() => Cause::TooLarge,
-        Some(error) if error.is_parse() => Cause::Protocol,
-        _ if chain(error).any(is_timeout) => Cause::Timeout,
-        _ if chain(error).any(is_from::<TooMuch>) => Cause::TooLarge,
-        // A server that speaks TLS 1.3 refuses a client's certificate only after the client's part of the handshake.
-        _ if chain(error).any(is_from::<rustls::Error>) => Cause::Tls,
-        _ if chain(error).any(is_nonsense) => Cause::Protocol,
-        _ => Cause::Reset,
-    }
-}
-
-fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |error| (*error).source())
-}
-
-fn is_timeout(error: &(dyn Error + 'static)) -> bool {
-    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::TimedOut)
-}
-
-/// Chunks that are none.
-fn is_nonsense(error: &(dyn Error + 'static)) -> bool {
-    let kind = error.downcast_ref().map(io::Error::kind);
-    matches!(kind, Some(io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData))
-}
-
-/// An I/O error is its own source's source: what it was made of stands nowhere in the chain.
-fn is_from<E: Error + 'static>(error: &(dyn Error + 'static)) -> bool {
-    let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-    inner.is_some_and(<dyn Error + Send + Sync>::is::<E>)
-}
-
-/// The whole chain in one line. Postgres keeps no NUL in text.
-pub(crate) fn detail(error: &(dyn Error + 'static)) -> String {
-    clipped(&vocabulary::chain(error))
-}
-
-fn clipped(text: &str) -> String {
-    text.chars().filter(|c| *c != '\0').take(KEPT_DETAIL).collect()
+fn too_large() -> Failure {
+    Failure::Of(Cause::TooLarge, Some(format!("the answer's body is longer than {MOST_BODY} bytes")))
 }
 
 #[cfg(test)]

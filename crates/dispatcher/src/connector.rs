@@ -9,10 +9,11 @@ use std::{
 };
 
 use http::{Uri, uri::Scheme};
-use hyper_rustls::MaybeHttpsStream;
 use hyper_util::rt::TokioIo;
 use rustls::{ClientConfig, pki_types::ServerName};
-use tokio_rustls::TlsConnector;
+use tokio::net::TcpStream;
+use tokio_rustls::{TlsConnector, client::TlsStream};
+use tokio_util::either::Either;
 
 use crate::{
     bounded::Bounded,
@@ -38,19 +39,19 @@ pub(crate) enum ConnectError {
     Tls(#[source] io::Error),
 }
 
-type Stream = MaybeHttpsStream<TokioIo<Bounded>>;
+type Stream = TokioIo<Bounded<Either<TcpStream, TlsStream<Bounded<TcpStream>>>>>;
 
 impl Connector {
     async fn connect(self, uri: Uri) -> Result<Stream, ConnectError> {
-        let tcp = Bounded::from(self.guard.connect(&uri).await?);
+        let tcp = self.guard.connect(&uri).await?;
         if uri.scheme() == Some(&Scheme::HTTP) {
-            return Ok(MaybeHttpsStream::Http(TokioIo::new(tcp)));
+            return Ok(TokioIo::new(Either::Left(tcp).into()));
         }
         let _part = Part::tls();
         let name = ServerName::try_from(host_of(&uri).to_owned());
         let name = name.map_err(|error| ConnectError::Tls(io::Error::other(error)))?;
-        let tls = TlsConnector::from(self.tls).connect(name, TokioIo::new(TokioIo::new(tcp))).await;
-        Ok(MaybeHttpsStream::Https(TokioIo::new(tls.map_err(ConnectError::Tls)?)))
+        let tls = TlsConnector::from(self.tls).connect(name, tcp.into()).await;
+        Ok(TokioIo::new(Either::Right(tls.map_err(ConnectError::Tls)?).into()))
     }
 }
 

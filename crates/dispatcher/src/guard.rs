@@ -53,7 +53,7 @@ impl UrlRefused {
 impl fmt::Display for UrlRefused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
-            "deliveries cannot go to this URL: it must be https, without user and password, on port 443 or from 1024 up, \
+            "deliveries cannot go to this URL: it must be https, without user, password and backslash, on port 443 or from 1024 up, \
              and its host must have public addresses only",
         )
     }
@@ -70,7 +70,10 @@ pub enum Refusal {
     /// Neither https nor http.
     #[error("the scheme is {0}, not https")]
     Scheme(String),
-    /// User or password in the URL: they would be sent, logged and shown.
+    /// It is shown as it was typed and sent to what a browser reads in it, which takes `\\` for `/`, and leaves these out.
+    #[error("the URL holds a backslash or a control character: what it shows is not where it leads")]
+    Disguised,
+    /// User or password in the URL, empty ones too: they would be sent, logged and shown.
     #[error("the URL holds a user or a password")]
     UserInfo,
     /// Where the protocols of others live.
@@ -214,15 +217,25 @@ pub(crate) fn host_of(uri: &Uri) -> &str {
 }
 
 /// Reads a URL as browsers do (`0x7f.1` and `127.0.0.1` are the same host), and refuses what no address can make good.
-pub(crate) fn parse(url: &str) -> Result<Uri, Refusal> {
-    let url = Url::parse(url).map_err(Refusal::Url)?;
+pub(crate) fn parse(text: &str) -> Result<Uri, Refusal> {
+    if text.contains(|char: char| char == '\\' || char.is_control()) {
+        return Err(Refusal::Disguised);
+    }
+    let url = Url::parse(text).map_err(Refusal::Url)?;
     if !matches!(url.scheme(), "https" | "http") {
         return Err(Refusal::Scheme(url.scheme().to_owned()));
     }
-    if !url.username().is_empty() || url.password().is_some() {
+    // Of `https://@host` nothing is left in what was read.
+    if !url.username().is_empty() || url.password().is_some() || typed_authority(text).contains('@') {
         return Err(Refusal::UserInfo);
     }
     url.as_str().parse().map_err(|_| Refusal::Url(url::ParseError::InvalidDomainCharacter))
+}
+
+/// What stands between the scheme and the path, however many slashes a browser would overlook before it.
+fn typed_authority(text: &str) -> &str {
+    let behind = text.split_once(':').map_or(text, |(_, behind)| behind).trim_start_matches('/');
+    behind.split(['/', '?', '#']).next().unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -10,7 +10,8 @@ use vocabulary::{EndpointId, MasterKey};
 
 use crate::{
     attempt::Attempter,
-    client::{Answer, Client, detail},
+    client::{Answer, Client},
+    failure::detail,
     outcome::Cause,
     schedule::Schedule,
     targets::Targets,

@@ -14,7 +14,8 @@ use vocabulary::{EndpointId, MasterKey};
 
 use crate::{
     access::{Access, Carried},
-    client::{Client, detail},
+    client::Client,
+    failure::detail,
     granted::Granted,
     guard,
     outcome::Cause,

@@ -49,7 +49,8 @@ async fn an_answer_of_ten_megabytes_is_not_read_to_its_end() {
     let (address, _server) = raw(move |mut stream| {
         let counted = counted.clone();
         async move {
-            let _ = stream.write_all(format!("HTTP/1.1 200 OK\r\ncontent-length: {LEN}\r\n\r\n").as_bytes()).await;
+            // How long it is going to be is not said.
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await;
             while counted.load(Ordering::SeqCst) < LEN && stream.write_all(&[b'.'; 4096]).await.is_ok() {
                 counted.fetch_add(4096, Ordering::SeqCst);
             }
@@ -100,6 +101,20 @@ async fn the_largest_answers_are_taken_and_what_is_a_little_larger_is_too_large(
     for (what, words, expected) in ways {
         assert_eq!(outcome_of(words).await, expected, "{what}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_announced_as_too_long_is_not_waited_for_but_for_the_first_bytes_of_a_refusal() {
+    let answer = |status: &str, begins: &str| {
+        format!("HTTP/1.1 {status}\r\ncontent-length: 99999999999\r\n\r\n{begins}").into_bytes()
+    };
+    let started = Instant::now();
+
+    let success = outcome_of(answer("200 OK", "")).await;
+    let refusal = outcome_of(answer("500 No", "because")).await;
+
+    assert_eq!((success, refusal), (outcome("too_large", Some(200)), outcome("status", Some(500))));
+    assert!(started.elapsed() < Settings::default().deadline, "neither was waited for");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -67,7 +67,7 @@ pub(crate) fn showing((certificate, key): (rcgen::Certificate, KeyPair), clients
 }
 
 /// A customer who answers every request with how many certificates whoever sent it has shown, and keeps the connection
-/// unless it is asked for `/close`. Gives its URL.
+/// unless it is asked for `/close`; asked for `/once`, it closes it upon the next request. Gives its URL.
 pub(crate) async fn customer(tls: ServerConfig) -> (String, AbortOnDropHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("https://{}/", listener.local_addr().unwrap());
@@ -97,6 +97,10 @@ async fn serve(acceptor: tokio_rustls::TlsAcceptor, stream: TcpStream) {
         let connection = if request.starts_with(b"POST /close") { "close" } else { "keep-alive" };
         let answer = format!("HTTP/1.1 200 OK\r\nconnection: {connection}\r\ncontent-length: 1\r\n\r\n{shown}");
         stream.write_all(answer.as_bytes()).await.unwrap();
+        if request.starts_with(b"POST /once") {
+            let _next = stream.read(&mut request).await.unwrap();
+            return stream.shutdown().await.unwrap();
+        }
     }
 }
 
@@ -197,4 +201,16 @@ async fn where_the_time_went_is_said_of_a_new_connection_and_a_kept_one_has_only
     assert!(new.connect.is_some() && new.tls.is_some() && new.first_byte.is_some(), "{new:?}");
     assert_eq!((kept.dns, kept.connect, kept.tls), (None, None, None));
     assert!(kept.first_byte.is_some());
+}
+
+#[tokio::test]
+async fn a_kept_connection_that_ends_upon_a_request_with_the_alert_of_tls_and_no_answer_costs_no_attempt() {
+    let authority = Authority::new();
+    let (url, _server) = customer(showing(authority.certify(|_| {}), None)).await;
+    let (client, url) = (authority.client(), format!("{url}once"));
+
+    let (first, second) = (send(&client, &url).await, send(&client, &url).await);
+
+    assert_eq!((first.outcome, second.outcome), (Outcome::Delivered, Outcome::Delivered), "{:?}", second.detail);
+    assert!(second.split.tls.is_some(), "it came over a new connection");
 }

@@ -15,9 +15,18 @@ use super::tuning::time;
 pub(super) struct FleetSchedule {
     /// The pauses before each further attempt of a delivery, where its endpoint has none of its own; after the last one it
     /// is given up
-    #[arg(long, env = "LATCHHOOK_RETRY_AFTER", value_name = "TIMES", value_delimiter = ',', value_parser = time,
+    #[arg(long, env = "LATCHHOOK_RETRY_AFTER", value_name = "TIMES", value_delimiter = ',', value_parser = pause,
           default_value = "5s,5m,30m,2h,5h,10h,14h,20h,24h")]
     retry_after: Vec<Duration>,
+}
+
+/// A single time: humantime would add `5s 5m` up.
+fn pause(text: &str) -> Result<Duration, String> {
+    let text = text.trim();
+    if text.contains(char::is_whitespace) {
+        return Err("pauses are written with commas between them: 5s,5m,2h".to_owned());
+    }
+    time(text)
 }
 
 impl From<Schedule> for FleetSchedule {
@@ -87,4 +96,19 @@ impl Preview {
 /// A time as people write it: `2h 30m`.
 pub(super) fn readable(time: Duration) -> String {
     humantime::format_duration(time).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_without_a_comma_between_them_are_not_added_up() {
+        let read = ["5s", " 5m ", "5s 5m", "5s\t5m"].map(pause);
+
+        assert_eq!(read[..2], [Ok(Duration::from_secs(5)), Ok(Duration::from_secs(300))]);
+        for refused in &read[2..] {
+            assert!(refused.as_ref().is_err_and(|error| error.contains("with commas")), "{refused:?}");
+        }
+    }
 }

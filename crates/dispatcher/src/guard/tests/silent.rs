@@ -4,7 +4,7 @@ use futures::FutureExt;
 use tokio::sync::{Notify, mpsc};
 
 use super::{dns::Dns, *};
-use crate::{asker::Asker, client::detail};
+use crate::{asker::Asker, failure::detail};
 
 const PUBLIC: &str = "93.184.216.34:0";
 

@@ -38,6 +38,7 @@ pub(in crate::cli) struct Abandon {
 fn reason(text: &str) -> anyhow::Result<String> {
     let text = text.trim();
     ensure!(!text.is_empty(), "--reason is empty: say why these are given up");
+    ensure!(!text.contains(char::is_control), "a reason is one line, without tabs and other control characters");
     ensure!(text.len() <= LONGEST_REASON, "a reason has at most {LONGEST_REASON} bytes, not {}", text.len());
     Ok(text.to_owned())
 }
@@ -191,5 +192,20 @@ fn say_what_is_left(context: &Context<'_>, done: &Done) {
             "{} of {} had been leased, and nothing was recorded: their customer may have them, and their reason says so",
             done.unrecorded, done.abandoned
         ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_one_line_that_moves_nothing_on_a_terminal() {
+        let refused = |text| reason(text).unwrap_err().to_string();
+
+        assert_eq!(reason(" их сервер is gone\n").unwrap(), "их сервер is gone");
+        for text in ["gone\nfor good", "\u{1b}[2Jgone", "gone\tfor good", "gone\u{9b}2J", "gone\0"] {
+            assert!(refused(text).contains("one line, without tabs and other control characters"), "{text:?}");
+        }
     }
 }

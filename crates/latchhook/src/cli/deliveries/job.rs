@@ -123,15 +123,25 @@ fn report(context: &Context<'_>, retry: &RetryRow, percent: &mut i64, looked_at:
     if before != *percent || looked_at.is_some() {
         let looked_at = looked_at.map(|deliveries| format!(", {deliveries} looked at")).unwrap_or_default();
         let RetryRow { taken, wanted, due, waiting_in_lane, held, .. } = retry;
+        let all = all_of(*taken, *wanted);
         let waiting = [(waiting_in_lane, "waiting in their lanes"), (held, "held")];
         let waiting = waiting.into_iter().filter(|(count, _)| **count > 0);
         let waiting: String = waiting.map(|(count, what)| format!(", {count} {what}")).collect();
-        context.note(&format!("{percent} %: {taken} of {wanted} taken, {due} made due{waiting}{looked_at}"));
+        context.note(&format!("{percent} %: {taken} of {all} taken, {due} made due{waiting}{looked_at}"));
     }
 }
 
 fn percent_of(retry: &RetryRow) -> i64 {
-    retry.taken.saturating_mul(100) / retry.wanted.max(1)
+    percent(retry.taken, retry.wanted)
+}
+
+fn percent(taken: i64, wanted: i64) -> i64 {
+    taken.saturating_mul(100) / all_of(taken, wanted).max(1)
+}
+
+/// What failed after they were counted is taken too.
+fn all_of(taken: i64, wanted: i64) -> i64 {
+    wanted.max(taken)
 }
 
 #[cfg(test)]
@@ -141,5 +151,15 @@ mod tests {
     #[test]
     fn a_chunk_is_a_second_of_its_rate_but_never_none_and_never_more_than_a_thousand() {
         assert_eq!([None, Some(50.0), Some(0.01), Some(1e5)].map(chunk), [1_000, 50, 1, 1_000]);
+    }
+
+    #[test]
+    fn what_comes_on_top_of_what_was_counted_makes_no_more_than_all_of_it() {
+        let progress = |taken, wanted| (percent(taken, wanted), all_of(taken, wanted));
+
+        assert_eq!(
+            [(0, 0), (23, 46), (46, 46), (47, 46)].map(|(taken, wanted)| progress(taken, wanted)),
+            [(0, 0), (50, 46), (100, 46), (100, 47),]
+        );
     }
 }

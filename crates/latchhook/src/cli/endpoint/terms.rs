@@ -163,6 +163,8 @@ fn pauses(text: &str) -> anyhow::Result<Pauses> {
 
 fn pause(text: &str) -> anyhow::Result<Duration> {
     let advice = "the pauses of a schedule are times with commas (5s,5m,2h), or none for a single attempt";
+    // humantime would add them up.
+    ensure!(!text.contains(char::is_whitespace), "{text:?} is not one time: {advice}");
     let pause = humantime::parse_duration(text).with_context(|| format!("{text:?} is no time: {advice}"))?;
     let is_whole = pause.subsec_nanos() == 0;
     ensure!(is_whole && PAUSE.contains(&pause), "a pause is from 1s to 7d, in whole seconds, and not {text}");
@@ -231,6 +233,12 @@ mod tests {
         }
         for text in ["", "5", "5s,", "5s;5m", "soon", "5s,none", "-5s"] {
             assert!(refused(text).contains("is no time"), "{text}");
+        }
+        for text in ["5s 5m", "1s,5s\t5m"] {
+            assert!(
+                refused(text).contains("is not one time: the pauses of a schedule are times with commas"),
+                "{text}"
+            );
         }
     }
 }
