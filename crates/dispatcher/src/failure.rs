@@ -2,6 +2,8 @@
 
 use std::{error::Error, io};
 
+use vocabulary::{chain, links};
+
 use crate::{bounded::TooMuch, connector::ConnectError, guard::Refusal, outcome::Cause, resolver::NoPlace};
 
 /// Characters of an error that are kept with the attempt.
@@ -16,7 +18,7 @@ pub(crate) enum Failure {
 
 /// What an error of hyper's is for the attempt.
 pub(crate) fn failure(error: &(dyn Error + 'static)) -> Failure {
-    match chain(error).find_map(|error| error.downcast_ref()) {
+    match links(error).find_map(|error| error.downcast_ref()) {
         Some(ConnectError::Refused(Refusal::NoPlace(no_place))) => Failure::NoPlace(*no_place),
         _ => Failure::Of(cause(error), Some(detail(error))),
     }
@@ -24,25 +26,21 @@ pub(crate) fn failure(error: &(dyn Error + 'static)) -> Failure {
 
 /// The cause that an error from hyper comes down to.
 fn cause(error: &(dyn Error + 'static)) -> Cause {
-    match chain(error).find_map(|error| error.downcast_ref()) {
+    match links(error).find_map(|error| error.downcast_ref()) {
         Some(ConnectError::Refused(refusal)) => return refusal.cause(),
         Some(ConnectError::Tls(_)) => return Cause::Tls,
         None => {}
     }
-    match chain(error).find_map(|error| error.downcast_ref::<hyper::Error>()) {
+    match links(error).find_map(|error| error.downcast_ref::<hyper::Error>()) {
         Some(error) if error.is_parse_too_large() => Cause::TooLarge,
         Some(error) if error.is_parse() => Cause::Protocol,
-        _ if chain(error).any(is_timeout) => Cause::Timeout,
-        _ if chain(error).any(is_from::<TooMuch>) => Cause::TooLarge,
+        _ if links(error).any(is_timeout) => Cause::Timeout,
+        _ if links(error).any(is_from::<TooMuch>) => Cause::TooLarge,
         // A server that speaks TLS 1.3 refuses a client's certificate only after the client's part of the handshake.
-        _ if chain(error).any(is_from::<rustls::Error>) => Cause::Tls,
-        _ if chain(error).any(is_nonsense) => Cause::Protocol,
+        _ if links(error).any(is_from::<rustls::Error>) => Cause::Tls,
+        _ if links(error).any(is_nonsense) => Cause::Protocol,
         _ => Cause::Reset,
     }
-}
-
-fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |error| (*error).source())
 }
 
 fn is_timeout(error: &(dyn Error + 'static)) -> bool {
@@ -63,7 +61,7 @@ fn is_from<E: Error + 'static>(error: &(dyn Error + 'static)) -> bool {
 
 /// The whole chain in one line. Postgres keeps no NUL in text.
 pub(crate) fn detail(error: &(dyn Error + 'static)) -> String {
-    clipped(&vocabulary::chain(error))
+    clipped(&chain(error))
 }
 
 /// As much of a text as is kept with an attempt.

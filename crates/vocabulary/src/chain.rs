@@ -4,8 +4,13 @@ use std::{error::Error, iter::successors};
 
 /// What an error says, and what each of its sources says, with colons between: for where one text is all that is kept.
 pub fn chain(error: &(dyn Error + 'static)) -> String {
-    let facts: Vec<_> = successors(Some(error), |error| (*error).source()).map(ToString::to_string).collect();
+    let facts: Vec<_> = links(error).map(ToString::to_string).collect();
     facts.join(": ")
+}
+
+/// An error and its sources, the outermost first.
+pub fn links<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    successors(Some(error), |error| (*error).source())
 }
 
 #[cfg(test)]

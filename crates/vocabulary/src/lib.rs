@@ -9,7 +9,7 @@
 //! * [`Source`]: where raw events come from; an app shows one of its tokens, kept as a [`TokenHash`]. [`Once`]: by what a
 //!   request is known again. [`Terms`]: what an endpoint asks for, to which deliveries go.
 //! * [`MasterKey`]: seals their secrets at rest. [`Counter`]: how often something happened, for metrics. [`chain`]: an error in
-//!   one line.
+//!   one line; [`links`]: it and its sources.
 
 mod chain;
 mod counter;
@@ -29,7 +29,7 @@ mod seal;
 mod source;
 mod token;
 
-pub use chain::chain;
+pub use chain::{chain, links};
 pub use counter::Counter;
 pub use endpoint::{EventTypes, EventTypesError, Format, NameError, OrderedBy, Terms};
 pub use event::{Change, Effect, Event, Item, Key, KeyError, Rejection, StatusUpdate};
