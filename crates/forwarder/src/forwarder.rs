@@ -1,6 +1,6 @@
 //! The step and its loop.
 
-use std::time::Duration;
+use std::{error::Error, time::Duration};
 
 use chrono::{DateTime, Utc};
 use database::{
@@ -14,7 +14,6 @@ use queue::{Inbound, Redis, Snapshots};
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
-use vocabulary::chain;
 
 use crate::{ForwardError, batch::Batch};
 
@@ -159,7 +158,7 @@ async fn take_out(conn: &AsyncPgConnection, batch: &Batch) -> Result<(), Forward
 fn tell(step: &Result<Step, ForwardError>, was_in_trouble: bool) -> bool {
     match step {
         Err(error) if !was_in_trouble => {
-            warn!(error = chain(error), "the outbox is not forwarded; it goes on as soon as it can");
+            warn!(error = error as &dyn Error, "the outbox is not forwarded; it goes on as soon as it can");
         }
         Ok(_) if was_in_trouble => info!("the outbox is forwarded again"),
         _ => {}
