@@ -10,7 +10,7 @@
 //! Beside it lies the directory: who there is, and what a door goes by, which is no secret. Whoever needs no more needs no
 //! master key.
 
-use std::collections::HashMap;
+use std::{borrow::Borrow, collections::HashMap};
 
 use chrono::{DateTime, Duration, Utc};
 use redis::FromRedisValue;
@@ -135,18 +135,18 @@ impl Snapshots {
         &self,
         master: &MasterKey,
         revision: i64,
-        sources: &[Source],
+        sources: &[impl Borrow<Source>],
         now: DateTime<Utc>,
     ) -> Result<Published, SnapshotError> {
         let mark = master.mark();
-        let version = Version { revision, sealed: sources.iter().filter(|source| source.is_sealed()).count() };
+        let version = Version { revision, sealed: each(sources).filter(|source| source.is_sealed()).count() };
         let wanted = self.say(version, now, &mark, None).await?;
         if wanted != "blob wanted" {
             return Ok(published(&wanted));
         }
-        let plain = serde_json::to_vec(&sources.iter().map(Wire::of).collect::<Vec<_>>())?;
+        let plain = serde_json::to_vec(&each(sources).map(Wire::of).collect::<Vec<_>>())?;
         let blob = master.seal(PLACE, &plain);
-        let enabled = sources.iter().filter(|source| source.enabled);
+        let enabled = each(sources).filter(|source| source.enabled);
         let directory: Directory = enabled.map(|source| (source.id.clone(), Listed::of(source))).collect();
         let directory = serde_json::to_vec(&directory)?;
         Ok(published(&self.say(version, now, &mark, Some((&blob, &directory))).await?))
@@ -217,6 +217,10 @@ impl Snapshots {
         let mut connection = self.redis.connection().await?;
         Ok(redis::cmd("HMGET").arg(&self.key).arg(names).query_async(&mut connection).await?)
     }
+}
+
+fn each(sources: &[impl Borrow<Source>]) -> impl Iterator<Item = &Source> {
+    sources.iter().map(Borrow::borrow)
 }
 
 fn published(answer: &str) -> Published {

@@ -125,7 +125,7 @@ impl Sources {
         if known.is_foreign {
             return Err(SourcesError::Foreign);
         }
-        let sources: Vec<Source> = known.by_id.values().map(|source| Source::clone(source)).collect();
+        let sources: Vec<Arc<Source>> = known.by_id.values().cloned().collect();
         self.shared.snapshots.publish(&self.shared.master, known.newest.1, &sources, now).await?;
         Ok(())
     }

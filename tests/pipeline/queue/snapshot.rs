@@ -182,8 +182,8 @@ async fn a_lower_revision_waits_until_nobody_publishes_the_higher_one_any_more()
     let ((snapshots, _redis), master) = (snapshots().await, master());
     snapshots.publish(&master, 7, &[source(7)], at(0)).await.unwrap();
 
-    let soon = snapshots.publish(&master, 3, &[], at(10)).await.unwrap();
-    let later = snapshots.publish(&master, 3, &[], at(0) + Duration::minutes(2)).await.unwrap();
+    let soon = snapshots.publish(&master, 3, &[] as &[Source], at(10)).await.unwrap();
+    let later = snapshots.publish(&master, 3, &[] as &[Source], at(0) + Duration::minutes(2)).await.unwrap();
 
     assert_eq!((soon, later), (Published::Outdated, Published::Rewritten));
     assert!(
