@@ -72,7 +72,7 @@ impl Rules for StandardWebhooks {
     }
 
     fn secret_form(&self, _settings: &Map<String, Value>, secret: &str) -> SecretForm {
-        match secret.strip_prefix("whpk_") {
+        match secret.strip_prefix(PUBLIC) {
             None => hmac_form(secret),
             Some(key) => {
                 let is_key = from_base64(key).is_some_and(|key| Scheme::Ed25519.takes(&key));

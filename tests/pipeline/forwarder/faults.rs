@@ -126,12 +126,19 @@ async fn headers_of_which_no_text_can_be_made_are_put_aside_and_block_nothing() 
     assert_eq!(app.reasons().await, [2, 3, 4].map(|id| (id, why.to_owned())));
 }
 
+/// A trigger has Postgres do nothing, and say nothing of that.
+async fn keep_rows_from(app: &App, statement: &str) {
+    let keep = format!(
+        "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'; \
+         CREATE TRIGGER keep BEFORE {statement} ON latchhook_outbox FOR EACH ROW EXECUTE FUNCTION keep()"
+    );
+    app.sql.batch_execute(&keep).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_trigger_keeps_in_the_outbox_is_not_enqueued_until_it_lets_go() {
     let app = App::new().await;
-    let keep = "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'; \
-                CREATE TRIGGER keep BEFORE DELETE ON latchhook_outbox FOR EACH ROW EXECUTE FUNCTION keep()";
-    app.sql.batch_execute(keep).await.unwrap();
+    keep_rows_from(&app, "DELETE").await;
     app.write(None, "kept").await;
 
     let kept = app.forward().await.unwrap_err();
@@ -147,9 +154,7 @@ async fn what_a_trigger_keeps_in_the_outbox_is_not_enqueued_until_it_lets_go() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_trigger_keeps_from_being_put_aside_is_said_and_stays_with_all_that_was_read_with_it() {
     let app = App::new().await;
-    let keep = "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'; \
-                CREATE TRIGGER keep BEFORE UPDATE ON latchhook_outbox FOR EACH ROW EXECUTE FUNCTION keep()";
-    app.sql.batch_execute(keep).await.unwrap();
+    keep_rows_from(&app, "UPDATE").await;
     app.write(None, "good").await;
     write_as(&app.sql, "nobody", None, "of no source", &json!({})).await;
 

@@ -10,13 +10,13 @@ use std::{
 use anyhow::{Context as _, ensure};
 use bytes::Bytes;
 use clap::Args;
-use database::sources::{self, SourceRow};
+use database::sources::SourceRow;
 use providers::{Door, Provider};
 use queue::Inbound;
 use serde_json::{Map, json};
 use vocabulary::{Job, RawEvent, SourceId, Stamp};
 
-use super::context::Context;
+use super::{context::Context, source};
 
 /// So many files make one push to Redis.
 const TOGETHER: usize = 100;
@@ -51,8 +51,7 @@ impl Enqueue {
     }
 
     async fn must_exist(&self, context: &Context<'_>) -> anyhow::Result<SourceRow> {
-        let mut sources = sources::list(&*context.postgres().await?).await?.into_iter();
-        let source = sources.find(|source| source.id == self.source.as_str());
+        let source = source::there(&*context.postgres().await?, &self.source).await?;
         let source = source.with_context(|| format!("there is no source {}: add it first", self.source))?;
         ensure!(source.enabled, "source {0} is disabled: latchhook source enable {0}", self.source);
         Ok(source)

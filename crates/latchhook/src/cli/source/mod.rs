@@ -16,7 +16,7 @@ use anyhow::{Context as _, bail, ensure};
 use clap::{ArgGroup, Args, Subcommand};
 use database::{
     AsyncPgConnection,
-    sources::{self, SourceRow},
+    sources::{self, Opened, SourceRow},
 };
 use providers::Provider;
 use queue::{Redis, Snapshots};
@@ -150,7 +150,7 @@ impl Add {
 }
 
 /// As people see it.
-async fn there(conn: &AsyncPgConnection, id: &SourceId) -> anyhow::Result<Option<SourceRow>> {
+pub(super) async fn there(conn: &AsyncPgConnection, id: &SourceId) -> anyhow::Result<Option<SourceRow>> {
     Ok(sources::list(conn).await?.into_iter().find(|source| source.id == id.as_str()))
 }
 
@@ -187,8 +187,8 @@ async fn must_be_same(
 
 impl Rotate {
     async fn run(self, context: &mut Context<'_>) -> anyhow::Result<()> {
-        let change = Change::begin(context).await?;
-        let opened = sources::open_all(&change.postgres, &change.master).await?;
+        let change = Change::under_any_key(context).await?;
+        let opened = change.opened().await?;
         // One that does not open is mended by what is given now.
         let there =
             opened.sources.into_iter().find(|source| source.id == self.id).with_context(|| unknown(&self.id))?;
@@ -260,16 +260,22 @@ pub(super) struct Change {
 }
 
 impl Change {
-    /// Refuses a master key that opens none of the sources there are: what it sealed nobody else could open.
+    /// Under a master key that opens sources, if there are any.
     pub(super) async fn begin(context: &Context<'_>) -> anyhow::Result<Self> {
         let change = Self::under_any_key(context).await?;
-        let opened = sources::open_all(&change.postgres, &change.master).await?;
+        change.opened().await?;
+        Ok(change)
+    }
+
+    /// The sources as they are before it. Refuses a master key that opens none of them: what it sealed nobody else could open.
+    async fn opened(&self) -> anyhow::Result<Opened> {
+        let opened = sources::open_all(&self.postgres, &self.master).await?;
         ensure!(
             !opened.is_foreign(),
             "nothing was changed: no source opens under this master key: set LATCHHOOK_MASTER_KEY to the one that sealed \
              them"
         );
-        Ok(change)
+        Ok(opened)
     }
 
     pub(super) async fn under_any_key(context: &Context<'_>) -> anyhow::Result<Self> {
