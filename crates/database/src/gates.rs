@@ -13,7 +13,7 @@
 //! here, and cost nothing. A circuit uses up no attempts: what waits behind it is tried later, not less often.
 
 use std::{
-    collections::{BTreeSet, HashSet},
+    collections::{BTreeSet, HashMap},
     time::Duration,
 };
 
@@ -203,9 +203,18 @@ statement! {
 
 statement! {
     /// A gate that is there for limits alone, or is left from something that is over, holds nothing back.
-    Gated { accounts: Vec<&'a str> => Array<Text> } -> Text,
-    "SELECT endpoint_id FROM gates WHERE account_id = ANY(?) \
+    AllGated { accounts: Vec<&'a str> => Array<Text> } -> (Text, Bool),
+    "SELECT endpoint_id, greatest(asked_until, rests_until) > now() FROM gates WHERE account_id = ANY(?) \
      AND (failures > 0 OR greatest(asked_until, rests_until) > now())"
+}
+
+/// Why what an endpoint is owed is for a lease to decide.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gated {
+    /// It has failed since its last success, and may be sent to.
+    Failing,
+    /// It is left alone just now: nothing that it is owed is due.
+    Resting,
 }
 
 /// Which endpoints of these accounts have failed, or are to be left alone: what they are owed is for a lease to decide. What
@@ -213,9 +222,10 @@ statement! {
 ///
 /// # Errors
 /// As any query.
-pub async fn gated(conn: &AsyncPgConnection, accounts: &BTreeSet<&str>) -> QueryResult<HashSet<String>> {
-    let statement = Gated { accounts: accounts.iter().copied().collect(), lifetime: std::marker::PhantomData };
-    Ok(statement.load(&mut &*conn).await?.into_iter().collect())
+pub async fn gated(conn: &AsyncPgConnection, accounts: &BTreeSet<&str>) -> QueryResult<HashMap<String, Gated>> {
+    let statement = AllGated { accounts: accounts.iter().copied().collect(), lifetime: std::marker::PhantomData };
+    let found: Vec<(String, bool)> = statement.load(&mut &*conn).await?;
+    Ok(found.into_iter().map(|(id, rests)| (id, if rests { Gated::Resting } else { Gated::Failing })).collect())
 }
 
 /// How many of the fleet's endpoints are not simply sent to.

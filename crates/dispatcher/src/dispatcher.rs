@@ -45,7 +45,7 @@ use crate::{
 
 mod pause;
 
-use pause::{LOOK_AT_MOST_EVERY, Pause};
+use pause::{LOOK_AT_MOST_EVERY, LOOK_IN_VAIN_AT_MOST_EVERY, Pause};
 
 /// Leases deliveries, sends them, has the results recorded.
 pub struct Dispatcher {
@@ -221,7 +221,8 @@ impl Dispatcher {
         }
         let connection = self.database.connection().await?;
         let next = due::next_due(&connection).await.map_err(DispatchError::NextDue)?.unwrap_or(self.poll);
-        Ok(Pause { at_most: next.min(self.poll), for_room: rooms.are_scarce(), ..Pause::NONE })
+        let (at_least, at_most) = (LOOK_IN_VAIN_AT_MOST_EVERY, next.min(self.poll));
+        Ok(Pause { at_least, at_most, for_room: rooms.are_scarce() })
     }
 
     /// Room that was given back, after a moment in which more may be: each look for deliveries has its price.

@@ -68,7 +68,7 @@ pub(crate) struct Owed<'n> {
     to: &'n Subscription,
     webhook_id: WebhookId,
     /// Whether it is handed over.
-    pub(crate) has_place: bool,
+    has_place: bool,
 }
 
 impl<'a> Fresh<'a> {
@@ -140,6 +140,12 @@ impl<'a> News<'a> {
             }
         }
         owed
+    }
+
+    /// Whether some of it is for a dispatcher to find, and can be found: of an endpoint that rests nothing can, until it does no
+    /// more. To be looked for in vain with each transaction, for as long as somebody is down, takes time from those who are not.
+    pub(crate) fn leaves_something_due(&self, owed: &[Owed<'_>]) -> bool {
+        owed.iter().any(|owed| !owed.has_place && !self.subscriptions.rests(owed.to))
     }
 
     /// The new events as a handler sees them, in the order of their sequence.

@@ -5,14 +5,14 @@
 
 use std::{
     cell::LazyCell,
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeSet, HashMap},
     sync::Arc,
 };
 
 use database::{
     AsyncPgConnection, QueryResult,
     endpoints::{Page, Subscription},
-    gates,
+    gates::{self, Gated},
 };
 use futures::try_join;
 use vocabulary::View;
@@ -24,7 +24,7 @@ use crate::{book::Book, unpack::RawWork};
 pub(crate) struct Subscriptions {
     by_account: HashMap<String, Arc<Page>>,
     /// The endpoints whose gate holds something back.
-    gated: HashSet<String>,
+    gated: HashMap<String, Gated>,
 }
 
 impl Subscriptions {
@@ -50,6 +50,11 @@ impl Subscriptions {
 
     /// Whether what an endpoint is owed may be handed over: where a gate holds something back it is for a lease to decide.
     pub(crate) fn may_be_handed_over(&self, to: &Subscription) -> bool {
-        to.may_be_handed_over && !self.gated.contains(to.endpoint_id.as_str())
+        to.may_be_handed_over && !self.gated.contains_key(to.endpoint_id.as_str())
+    }
+
+    /// Whether an endpoint is left alone just now: a dispatcher that looked for what it is owed would find nothing.
+    pub(crate) fn rests(&self, to: &Subscription) -> bool {
+        self.gated.get(to.endpoint_id.as_str()) == Some(&Gated::Resting)
     }
 }

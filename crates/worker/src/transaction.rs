@@ -82,7 +82,7 @@ pub(crate) async fn commit(
             let fresh = group.judge(&ledger, &mut settled);
             let news = News::read(conn, fresh, &ledger.counters, &bench.book).await?;
             let owed = news.owe(&mut places);
-            settled.owes = owed.iter().any(|owed| !owed.has_place);
+            settled.owes = news.leaves_something_due(&owed);
             let accounts = async {
                 group.keep_rejected(conn).await?;
                 receipt::write(conn, works, pieces, &settled).await

@@ -1,7 +1,12 @@
 //! Promise 3: told once it is true, to those who want to hear it.
 
+use std::sync::Arc;
+
+use futures::FutureExt;
 use serde_json::json;
 use tests::{Pipeline, a_reaction, a_text};
+use tokio::sync::Notify;
+use worker::{Sources, Worker};
 
 /// 51: subscribed, exactly one per subscription; other types only, none; nobody, none.
 #[tokio::test(flavor = "multi_thread")]
@@ -18,6 +23,25 @@ async fn an_event_is_owed_once_to_each_endpoint_of_its_account_that_wants_its_ty
     assert_eq!(owed.iter().map(|row| row.get(0)).collect::<Vec<&str>>(), ["bot", "crm"]);
     assert_eq!(pipeline.number("SELECT deliveries_owed::bigint FROM events").await, 2);
     assert_eq!(pipeline.number("SELECT count(*) FROM bodies").await, 1);
+}
+
+/// While somebody is down each transaction owes him something: to look for that in vain takes time from those who are not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dispatcher_is_woken_for_what_can_be_sent_and_not_for_an_endpoint_that_rests() {
+    let pipeline = Pipeline::new().await;
+    let wake = Arc::new(Notify::new());
+    let sources = Sources::new(pipeline.database.clone(), pipeline.master.clone(), &pipeline.redis);
+    let worker = Worker::builder(&pipeline.redis, pipeline.database.clone(), sources).wake(wake.clone()).build();
+    pipeline.execute("INSERT INTO gates (endpoint_id, failures) VALUES ('bot', 1)").await;
+
+    worker.work(vec![pipeline.enqueue(a_text("wamid.failing", "hello")).await]).await;
+    let for_failing = wake.notified().now_or_never();
+    pipeline.execute("UPDATE gates SET rests_until = now() + interval '1 hour'").await;
+    worker.work(vec![pipeline.enqueue(a_text("wamid.resting", "hello")).await]).await;
+    let for_resting = wake.notified().now_or_never();
+
+    assert_eq!((for_failing, for_resting), (Some(()), None));
+    assert_eq!(pipeline.number("SELECT count(*) FROM due").await, 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,7 +6,7 @@ use database::{
         self,
         secrets::{self, RotateError, Rotation},
     },
-    gates::{self, Shown},
+    gates::{self, Gated, Shown},
 };
 use diesel_async::{AsyncConnection, SimpleAsyncConnection};
 use futures::future::join_all;
@@ -99,7 +99,7 @@ async fn what_endpoints_show_changes_no_revision_and_neither_does_a_change_of_no
     pipeline.execute("UPDATE accounts SET allowed_private = '{}', name = 'Acme'").await;
 
     assert_eq!(revision(&pipeline, "acme").await, before);
-    assert_eq!(gated, ["bot".to_owned()].into());
+    assert_eq!(gated, [("bot".to_owned(), Gated::Failing)].into());
     assert_eq!(gates::gated(&connection, &["acme"].into()).await.unwrap(), [].into());
 }
 

@@ -8,6 +8,9 @@ use super::Taken;
 
 /// How often the loop looks for retries, and for what there was no room for: each look has its price.
 pub(super) const LOOK_AT_MOST_EVERY: Duration = Duration::from_millis(5);
+/// How soon the loop looks again, once it has found nothing: whoever commits something for an endpoint that takes nothing now has
+/// it looked for, with each transaction.
+pub(super) const LOOK_IN_VAIN_AT_MOST_EVERY: Duration = Duration::from_millis(10);
 
 /// What the loop waits for after a step, beside a word from outside.
 pub(super) struct Pause {
