@@ -178,7 +178,7 @@ impl Client {
 
     async fn exchange(&self, request: Request<Full<Bytes>>, seen: &mut Seen) -> Result<StatusCode, Failure> {
         let began = Instant::now();
-        let response = self.answered(request, began).await?;
+        let response = self.answered(request, began).await.map_err(|error| failure(&error))?;
         head_came(began.elapsed());
         let (head, body) = response.into_parts();
         seen.status = Some(head.status);
@@ -189,18 +189,22 @@ impl Client {
 
     /// The head of an answer. Where a kept connection was closed and no byte of one came, the same bytes are sent once more
     /// over a new connection: the server closed it for its age, most likely, and is not to be held to have failed. If it had
-    /// taken the request before, it gets it twice, under the same `webhook-id`.
-    async fn answered(&self, request: Request<Full<Bytes>>, now: Instant) -> Result<Response<Incoming>, Failure> {
+    /// taken the request before, it gets it twice: a delivery under the same `webhook-id`.
+    pub(crate) async fn answered(
+        &self,
+        request: Request<Full<Bytes>>,
+        now: Instant,
+    ) -> Result<Response<Incoming>, legacy::Error> {
         let again = request.clone();
         let response = match self.http_at(now).request(request).await {
             Err(closed) if kept::was_silent(&closed) => {
                 // Whoever finds no place for the look-up has asked nobody; here somebody was asked.
                 connections(&self.connector).request(again).await.map_err(|error| match failure(&error) {
-                    Failure::NoPlace(_) => failure(&closed),
-                    failed => failed,
+                    Failure::NoPlace(_) => closed,
+                    Failure::Of(..) => error,
                 })?
             }
-            first => first.map_err(|error| failure(&error))?,
+            first => first?,
         };
         response.extensions().get().inspect(|kept: &&Kept| kept.answered());
         Ok(response)
