@@ -31,7 +31,7 @@ use rustls::{
     RootCertStore,
     sign::{CertifiedKey, SingleCertAndKey},
 };
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::{
     connector::Connector,
@@ -48,6 +48,8 @@ use crate::{
 pub(crate) const MOST_BODY: usize = 64 * 1024;
 /// Bytes of an answer's body that are kept with the attempt.
 const KEPT_BODY: usize = 1024;
+/// Most come in one packet with the head, or in the next.
+const BEGINS_WITHIN: Duration = Duration::from_secs(1);
 /// About the most bytes of an answer's head that are read: hyper reads in steps that double, so up to twice as much may pass.
 const MOST_HEAD: usize = 32 * 1024;
 /// Shorter than the five seconds after which the commonest servers close an idle connection, so that we seldom write into
@@ -235,10 +237,14 @@ fn explanation(outcome: &Outcome, headers: &HeaderMap) -> Option<String> {
 }
 
 /// Reads a body to its end, which gives the connection back to the pool; keeps its first bytes. What is announced as too long
-/// is not waited for, but for the first bytes of a refusal, which help to understand it.
+/// is not waited for, but, for a moment, the first bytes of a refusal, which help to understand it.
 async fn read(mut body: Incoming, status: StatusCode, head: &mut Vec<u8>) -> Result<(), Failure> {
-    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
-    if status.is_success() && announced > MOST_BODY {
+    if body.size_hint().lower() > MOST_BODY as u64 {
+        if !status.is_success()
+            && let Ok(Some(Ok(first))) = timeout(BEGINS_WITHIN, body.frame()).await
+        {
+            head.extend(first.data_ref().into_iter().flatten().take(KEPT_BODY));
+        }
         return Err(too_large());
     }
     let mut len = 0;
@@ -247,7 +253,7 @@ async fn read(mut body: Incoming, status: StatusCode, head: &mut Vec<u8>) -> Res
         let Some(data) = frame.data_ref() else { continue };
         head.extend(data.iter().take(KEPT_BODY - head.len()));
         len += data.len();
-        if len.max(announced) > MOST_BODY {
+        if len > MOST_BODY {
             return Err(too_large());
         }
     }
