@@ -51,8 +51,10 @@ counters! {
     recorded,
     /// Attempts that Postgres refused to record, whatever was tried; their deliveries are sent again after the lease.
     unrecorded,
-    /// Deliveries that came too late to be sent: too little was left of their lease.
+    /// Deliveries that this process came too late to send: too little was left of their lease.
     late,
+    /// Deliveries given back because they had waited on the desk for as long as they may: their customers take them more slowly than they come.
+    waited_too_long,
     /// Deliveries given back in time and not sent: at shutdown, for want of a master key, or because their endpoint is left alone.
     released,
     /// Deliveries given back because nobody could be asked for the address of their endpoint: too many look-ups were not answered.
