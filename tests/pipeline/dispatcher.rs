@@ -11,6 +11,8 @@ mod access;
 mod again;
 #[path = "dispatcher/answers.rs"]
 mod answers;
+#[path = "dispatcher/backlog.rs"]
+mod backlog;
 #[path = "dispatcher/changes.rs"]
 mod changes;
 #[path = "dispatcher/customer.rs"]
