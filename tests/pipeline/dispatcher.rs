@@ -13,6 +13,8 @@ mod again;
 mod answers;
 #[path = "dispatcher/backlog.rs"]
 mod backlog;
+#[path = "dispatcher/certificates.rs"]
+mod certificates;
 #[path = "dispatcher/changes.rs"]
 mod changes;
 #[path = "dispatcher/customer.rs"]
