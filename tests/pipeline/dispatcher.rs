@@ -11,6 +11,10 @@ mod access;
 mod again;
 #[path = "dispatcher/answers.rs"]
 mod answers;
+#[path = "dispatcher/backlog.rs"]
+mod backlog;
+#[path = "dispatcher/certificates.rs"]
+mod certificates;
 #[path = "dispatcher/changes.rs"]
 mod changes;
 #[path = "dispatcher/customer.rs"]

@@ -137,7 +137,7 @@ impl Recorded {
 
 statement! {
     /// Everything follows from `new`: what an earlier call has recorded is not in it. Two attempts of one delivery in one
-    /// call are told apart, and a success among them wins. What is new and what is gone are grouped, not joined: Postgres
+    /// call are told apart, and a success among them wins. Gives the deliveries that are abandoned by it. What is new and what is gone are grouped, not joined: Postgres
     /// cannot know how many there are, and would compare each with each.
     Record {
         events: Vec<Uuid> => Array<SqlUuid>,
@@ -158,7 +158,7 @@ statement! {
         nexts: Vec<&'a str> => Array<Text>,
         reasons: Vec<Option<String>> => Array<Nullable<Text>>,
         pauses: Vec<i64> => Array<BigInt>,
-    } -> (),
+    } -> (SqlUuid, Text),
     "WITH given AS MATERIALIZED (SELECT * FROM unnest(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) AS g (event_id, endpoint_id, \
          lease, webhook_id, body_hash, outcome, http_status, detail, response_head, started_at, duration_us, \
          dns_us, connect_us, tls_us, first_byte_us, next, reason, pause_us)), \
@@ -182,13 +182,15 @@ statement! {
      ruled AS (SELECT event_id, endpoint_id, count(lease) AS requests, bool_or(delivered) AS delivered, bool_or(gone) AS gone, \
              max(reason) AS reason, max(delivered_at) AS delivered_at \
          FROM (SELECT event_id, endpoint_id, lease, delivered, false AS gone, NULL AS reason, NULL AS delivered_at FROM new \
-             UNION ALL SELECT event_id, endpoint_id, NULL, false, true, reason, delivered_at FROM gone) r GROUP BY event_id, endpoint_id) \
-     UPDATE deliveries d SET attempts = d.attempts + r.requests, \
+             UNION ALL SELECT event_id, endpoint_id, NULL, false, true, reason, delivered_at FROM gone) r GROUP BY event_id, endpoint_id), \
+     moved AS (UPDATE deliveries d SET attempts = d.attempts + r.requests, \
          state = CASE WHEN r.delivered OR r.delivered_at IS NOT NULL THEN 'delivered' WHEN r.gone THEN 'abandoned' ELSE d.state END, \
          abandoned_reason = CASE WHEN r.gone AND NOT r.delivered AND r.delivered_at IS NULL THEN r.reason ELSE d.abandoned_reason END, \
          finished_at = CASE WHEN r.delivered AND d.state = 'delivered' THEN d.finished_at \
              WHEN r.delivered THEN now() WHEN r.gone THEN coalesce(r.delivered_at, now()) ELSE d.finished_at END \
-     FROM ruled r WHERE d.event_id = r.event_id AND d.endpoint_id = r.endpoint_id"
+     FROM ruled r WHERE d.event_id = r.event_id AND d.endpoint_id = r.endpoint_id \
+     RETURNING d.event_id, d.endpoint_id, r.gone AND d.state = 'abandoned' AS abandoned) \
+     SELECT event_id, endpoint_id FROM moved WHERE abandoned"
 }
 
 statement! {
@@ -225,19 +227,34 @@ statement! {
 }
 
 /// Records attempts and moves their deliveries, in one statement and so in one transaction. Doing it twice is doing it once.
-/// Where some have lanes, those must be locked, and promoted afterwards ([`crate::lanes`]).
+/// Where some have lanes, those must be locked, and promoted afterwards ([`crate::lanes`]). Gives those attempts under which
+/// deliveries are abandoned by this.
 ///
 /// # Errors
 /// As any query.
-pub async fn record(conn: &AsyncPgConnection, attempts: &[impl Borrow<Recorded>]) -> QueryResult<()> {
+pub async fn record<'a>(
+    conn: &AsyncPgConnection,
+    attempts: &'a [impl Borrow<Recorded>],
+) -> QueryResult<Vec<&'a Recorded>> {
     let attempts: Vec<&Recorded> = attempts.iter().map(Borrow::borrow).collect();
     if are_successes(&attempts) {
         match record_new_successes(conn, attempts.clone()).await {
             Err(Error::DatabaseError(DatabaseErrorKind::UniqueViolation, _)) => {}
-            recorded => return recorded,
+            recorded => return recorded.map(|()| Vec::new()),
         }
     }
-    record_any(conn, &attempts).await
+    let abandoned = record_any(conn, &attempts).await?;
+    Ok(abandoned.iter().filter_map(|delivery| last_of(delivery, &attempts)).collect())
+}
+
+/// Of several attempts that give a delivery up, that of the current lease: numbers of leases only grow.
+fn last_of<'a>((event_id, endpoint_id): &(Uuid, String), attempts: &[&'a Recorded]) -> Option<&'a Recorded> {
+    let gives_up = |one: &&&Recorded| {
+        matches!(one.next, Next::Abandoned | Next::GivenUp)
+            && one.event_id == *event_id
+            && one.endpoint_id.as_str() == endpoint_id
+    };
+    attempts.iter().filter(gives_up).max_by_key(|one| one.lease).copied()
 }
 
 /// Whether nothing but successes is among them, each of another delivery. What has a lane is recorded in a transaction, which
@@ -272,7 +289,7 @@ async fn record_new_successes(conn: &AsyncPgConnection, mut attempts: Vec<&Recor
     statement.execute(&mut &*conn).await.map(drop)
 }
 
-async fn record_any(conn: &AsyncPgConnection, attempts: &[&Recorded]) -> QueryResult<()> {
+async fn record_any(conn: &AsyncPgConnection, attempts: &[&Recorded]) -> QueryResult<Vec<(Uuid, String)>> {
     let splits = Splits::of(attempts.iter().copied());
     let statement = Record {
         events: attempts.iter().map(|attempt| attempt.event_id).collect(),
@@ -295,5 +312,5 @@ async fn record_any(conn: &AsyncPgConnection, attempts: &[&Recorded]) -> QueryRe
         pauses: attempts.iter().map(|attempt| microseconds(attempt.next.pause())).collect(),
         lifetime: std::marker::PhantomData,
     };
-    statement.execute(&mut &*conn).await.map(drop)
+    statement.load(&mut &*conn).await
 }

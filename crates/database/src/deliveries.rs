@@ -27,6 +27,7 @@ use crate::{
 
 mod abandon;
 mod again;
+mod backlog;
 mod causes;
 mod pages;
 mod places;
@@ -35,6 +36,7 @@ mod wanted;
 
 pub use abandon::{Abandoned, abandon, as_given};
 pub use again::{Again, MadeDue, make_due};
+pub use backlog::{Backlog, backlog};
 pub use causes::{Cause, causes};
 pub use pages::{LOOKED_AT, Page, list, page};
 pub use places::Place;

@@ -31,7 +31,7 @@ use rustls::{
     RootCertStore,
     sign::{CertifiedKey, SingleCertAndKey},
 };
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::{
     connector::Connector,
@@ -48,6 +48,8 @@ use crate::{
 pub(crate) const MOST_BODY: usize = 64 * 1024;
 /// Bytes of an answer's body that are kept with the attempt.
 const KEPT_BODY: usize = 1024;
+/// Most come in one packet with the head, or in the next.
+const BEGINS_WITHIN: Duration = Duration::from_secs(1);
 /// About the most bytes of an answer's head that are read: hyper reads in steps that double, so up to twice as much may pass.
 const MOST_HEAD: usize = 32 * 1024;
 /// Shorter than the five seconds after which the commonest servers close an idle connection, so that we seldom write into
@@ -178,7 +180,7 @@ impl Client {
 
     async fn exchange(&self, request: Request<Full<Bytes>>, seen: &mut Seen) -> Result<StatusCode, Failure> {
         let began = Instant::now();
-        let response = self.answered(request, began).await?;
+        let response = self.answered(request, began).await.map_err(|error| failure(&error))?;
         head_came(began.elapsed());
         let (head, body) = response.into_parts();
         seen.status = Some(head.status);
@@ -189,18 +191,22 @@ impl Client {
 
     /// The head of an answer. Where a kept connection was closed and no byte of one came, the same bytes are sent once more
     /// over a new connection: the server closed it for its age, most likely, and is not to be held to have failed. If it had
-    /// taken the request before, it gets it twice, under the same `webhook-id`.
-    async fn answered(&self, request: Request<Full<Bytes>>, now: Instant) -> Result<Response<Incoming>, Failure> {
+    /// taken the request before, it gets it twice: a delivery under the same `webhook-id`.
+    pub(crate) async fn answered(
+        &self,
+        request: Request<Full<Bytes>>,
+        now: Instant,
+    ) -> Result<Response<Incoming>, legacy::Error> {
         let again = request.clone();
         let response = match self.http_at(now).request(request).await {
             Err(closed) if kept::was_silent(&closed) => {
                 // Whoever finds no place for the look-up has asked nobody; here somebody was asked.
                 connections(&self.connector).request(again).await.map_err(|error| match failure(&error) {
-                    Failure::NoPlace(_) => failure(&closed),
-                    failed => failed,
+                    Failure::NoPlace(_) => closed,
+                    Failure::Of(..) => error,
                 })?
             }
-            first => first.map_err(|error| failure(&error))?,
+            first => first?,
         };
         response.extensions().get().inspect(|kept: &&Kept| kept.answered());
         Ok(response)
@@ -231,10 +237,14 @@ fn explanation(outcome: &Outcome, headers: &HeaderMap) -> Option<String> {
 }
 
 /// Reads a body to its end, which gives the connection back to the pool; keeps its first bytes. What is announced as too long
-/// is not waited for, but for the first bytes of a refusal, which help to understand it.
+/// is not waited for, but, for a moment, the first bytes of a refusal, which help to understand it.
 async fn read(mut body: Incoming, status: StatusCode, head: &mut Vec<u8>) -> Result<(), Failure> {
-    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
-    if status.is_success() && announced > MOST_BODY {
+    if body.size_hint().lower() > MOST_BODY as u64 {
+        if !status.is_success()
+            && let Ok(Some(Ok(first))) = timeout(BEGINS_WITHIN, body.frame()).await
+        {
+            head.extend(first.data_ref().into_iter().flatten().take(KEPT_BODY));
+        }
         return Err(too_large());
     }
     let mut len = 0;
@@ -243,7 +253,7 @@ async fn read(mut body: Incoming, status: StatusCode, head: &mut Vec<u8>) -> Res
         let Some(data) = frame.data_ref() else { continue };
         head.extend(data.iter().take(KEPT_BODY - head.len()));
         len += data.len();
-        if len.max(announced) > MOST_BODY {
+        if len > MOST_BODY {
             return Err(too_large());
         }
     }

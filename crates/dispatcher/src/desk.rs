@@ -137,7 +137,7 @@ impl Desk {
         }
         drop(waiting);
         self.0.freed.notify_one();
-        sender.counters.late.add(late.len());
+        sender.counters.waited_too_long.add(late.len());
         self.give_up(late);
     }
 

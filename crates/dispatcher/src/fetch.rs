@@ -1,7 +1,7 @@
 //! Fetches what stands at an address: the one thing that is read from a server rather than sent to it.
 //!
-//! Through the same client as deliveries, so that the guard stands before it, no redirect is followed, and what is read is
-//! bounded.
+//! Through the same client as deliveries, so that the guard stands before it, no redirect is followed, what is read is bounded,
+//! and a kept connection that is closed upon a request costs nothing.
 
 use std::{error::Error, time::Duration};
 
@@ -51,7 +51,7 @@ impl Client {
         let mut request = Request::new(Full::default());
         *request.uri_mut() = uri;
         request.headers_mut().insert(USER_AGENT, attempt::USER_AGENT);
-        let answer = self.http_at(Instant::now()).request(request).await.map_err(FetchError::NoAnswer)?;
+        let answer = self.answered(request, Instant::now()).await.map_err(FetchError::NoAnswer)?;
         if answer.status() != StatusCode::OK {
             return Err(FetchError::Status(answer.status()));
         }

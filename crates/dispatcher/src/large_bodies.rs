@@ -8,7 +8,10 @@
 //! A body that is larger than half of it, and so than any share, is read when there is as much room as it takes, or all: beside
 //! it there is never room for a second of that kind.
 //!
-//! What finds no room is given back at once, and is due again a little later: small deliveries need its place in flight.
+//! What finds no room is given back at once, and is due again a little later: small deliveries need its place in flight. It has
+//! its turn then (`line.rs`).
+
+mod line;
 
 use std::{
     collections::HashMap,
@@ -22,7 +25,8 @@ use tokio::time::Instant;
 use tracing::warn;
 use uuid::Uuid;
 
-use crate::{error::DispatchError, fairness::share, pauses::Pauses};
+use crate::{error::DispatchError, pauses::Pauses};
+use line::Line;
 
 /// How long what found no room is left alone.
 pub(crate) const PAUSE: Duration = Duration::from_secs(1);
@@ -48,6 +52,7 @@ pub(crate) struct LargeBodies {
     database: Database,
     budget: usize,
     held: Mutex<Held>,
+    line: Mutex<Line>,
     said: Pauses<String>,
 }
 
@@ -62,8 +67,8 @@ impl AsRef<[u8]> for Shared {
 
 impl LargeBodies {
     pub(crate) fn new(database: Database, budget: usize) -> Self {
-        let (held, said) = Default::default();
-        Self { database, budget, held, said }
+        let (held, line, said) = Default::default();
+        Self { database, budget, held, line, said }
     }
 
     /// The body: as somebody has it already, or read now; `None` when there is no room. For one who asks at a time.
@@ -74,7 +79,7 @@ impl LargeBodies {
         if let Some(body) = self.held().get(which).and_then(Weak::upgrade) {
             return Ok(Some(Bytes::from_owner(Shared(body))));
         }
-        if !has_room(&self.held(), which, self.budget) {
+        if !self.lets_in(which, Instant::now()) {
             return Ok(None);
         }
         let connection = self.database.connection().await?;
@@ -95,62 +100,20 @@ impl LargeBodies {
             event.id = %event_id,
             body.bytes = bytes,
             pause_s = PAUSE.as_secs(),
-            "{deliveries} deliveries of account {account_id}, of {bytes} bytes each, are put off: with the large bodies that are \
-             being sent it has its share of {} bytes",
+            "{deliveries} deliveries of account {account_id}, of {bytes} bytes each, are put off: the large bodies that are being \
+             sent, and those that have waited longer, leave it no room in {} bytes",
             self.budget
         );
+    }
+
+    fn lets_in(&self, which: &Which, now: Instant) -> bool {
+        let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
+        line.lets_in(which, self.held().keys(), self.budget, now)
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         held.retain(|_, body| body.strong_count() > 0);
         held
-    }
-}
-
-fn has_room(held: &Held, wanted: &Which, budget: usize) -> bool {
-    let (mut own, mut others) = (0, 0);
-    for Which { account_id, bytes, .. } in held.keys() {
-        let whose = if *account_id == wanted.account_id { &mut own } else { &mut others };
-        *whose += *bytes as usize;
-    }
-    let bytes = wanted.bytes as usize;
-    let is_larger_than_any_share = bytes > share(budget, 0);
-    own + bytes <= share(budget, others) || is_larger_than_any_share && own + others + bytes.min(budget) <= budget
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Of an account, a body of so many bytes.
-    fn body_of(account: &str, bytes: u32) -> Which {
-        Which { account_id: account.to_owned(), event_id: Uuid::now_v7(), format: "full".to_owned(), bytes }
-    }
-
-    /// Whether there is room for a body in 100 bytes, while these are held.
-    fn has_room_beside(held: &[(&str, u32)], account: &str, bytes: u32) -> bool {
-        let held = held.iter().map(|(account, bytes)| (body_of(account, *bytes), Weak::new())).collect();
-        has_room(&held, &body_of(account, bytes), 100)
-    }
-
-    #[test]
-    fn an_account_has_half_of_the_bytes_that_the_others_leave() {
-        assert!(has_room_beside(&[], "acme", 50));
-        assert!(has_room_beside(&[("acme", 30)], "acme", 20));
-        assert!(!has_room_beside(&[("acme", 30)], "acme", 21));
-
-        assert!(has_room_beside(&[("acme", 30), ("acme", 20)], "other", 25));
-        assert!(!has_room_beside(&[("acme", 30), ("acme", 20)], "other", 26));
-    }
-
-    #[test]
-    fn what_is_larger_than_any_share_waits_until_there_is_room_for_it_or_nobody_has_any() {
-        assert!(has_room_beside(&[("acme", 20), ("other", 20)], "acme", 60));
-        assert!(!has_room_beside(&[("acme", 20), ("other", 21)], "acme", 60));
-
-        assert!(has_room_beside(&[], "acme", 1000));
-        assert!(!has_room_beside(&[("other", 1)], "acme", 1000));
-        assert!(!has_room_beside(&[("acme", 1000)], "other", 1), "there is nothing left");
     }
 }

@@ -24,7 +24,7 @@ use tracing::{error, warn};
 
 use crate::{
     back_off::BackOff,
-    counters::Counters,
+    counters::{Counters, cause_of},
     desk::Desk,
     in_flight::Permit,
     outcome::Outcome,
@@ -208,22 +208,24 @@ impl Recorder {
     async fn try_record(&self, batch: &[Ended]) -> Result<Vec<bool>, RecordError> {
         let mut connection = self.database.connection().await?;
         let lanes: BTreeSet<_> = batch.iter().filter_map(|ended| lane_of(&ended.recorded)).collect();
-        let recorded = if lanes.is_empty() {
-            attempts::record(&connection, batch).await?;
-            vec![true; batch.len()]
+        let (recorded, abandoned) = if lanes.is_empty() {
+            let abandoned = attempts::record(&connection, batch).await?;
+            (vec![true; batch.len()], abandoned.into_iter().map(cause_of).collect::<Vec<_>>())
         } else {
             let recording = connection.transaction(async |conn| {
                 let free = lanes::try_lock(conn, &lanes).await?;
                 let is_free = |one: &Recorded| lane_of(one).is_none_or(|lane| free.contains(&lane));
                 let ready: Vec<_> = batch.iter().map(|ended| &ended.recorded).filter(|one| is_free(one)).collect();
-                attempts::record(conn, &ready).await?;
+                let abandoned = attempts::record(conn, &ready).await?;
                 lanes::promote(conn, &free).await?;
-                QueryResult::Ok(batch.iter().map(|ended| is_free(&ended.recorded)).collect())
+                let recorded = batch.iter().map(|ended| is_free(&ended.recorded)).collect();
+                QueryResult::Ok((recorded, abandoned.into_iter().map(cause_of).collect()))
             });
             recording.await?
         };
         self.counters.records.add(1);
         self.counters.recorded.add(recorded.iter().filter(|recorded| **recorded).count());
+        abandoned.into_iter().for_each(|cause| self.counters.count_abandoned(cause));
         Ok(recorded)
     }
 }

@@ -2,15 +2,17 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use database::Database;
 use dispatcher::{Client, Dispatcher, Guard, Settings};
 use tokio::{
     sync::Notify,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tokio_postgres::NoTls;
 use tokio_util::sync::CancellationToken;
 use url::Url;
+use vocabulary::EndpointId;
 
 use crate::{
     customer::Customer,
@@ -138,6 +140,28 @@ async fn a_delivery_whose_lease_may_end_before_the_answer_is_not_sent() {
     let counters = dispatcher.counters().snapshot();
     assert_eq!((counters.late, counters.released), (1, 0));
     assert_eq!(setting.delivery().await, ("pending".to_owned(), 0));
+}
+
+/// That its customers are slow is no sign that this process is.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_waited_on_the_desk_for_as_long_as_it_may_is_given_back_and_counted_apart() {
+    let customer = Customer::content().await;
+    let setting = Setting::with_endpoint(&customer.url).await;
+    let mut dispatcher = setting.dispatcher();
+    let (desk, bot): (_, EndpointId) = (dispatcher.desk(), "bot".parse().unwrap());
+    setting.owe_many("bot", 3).await;
+    let handed: Vec<_> =
+        setting.lease().await.into_iter().map(|leased| leased.split().0.with(Bytes::from("{}"))).collect();
+    assert!(handed.iter().all(|leased| desk.set_aside(&bot, leased.body.len())));
+
+    let a_quarter_of_the_slack_ago = Instant::now() - Settings::default().slack / 4;
+    desk.take(handed, a_quarter_of_the_slack_ago + desk.lease());
+    until(&setting, "SELECT count(*) FROM due WHERE lease IS NULL AND due_at <= now()", 3).await;
+    dispatch_all(&mut dispatcher).await;
+
+    assert_eq!(customer.received().len(), 3);
+    let counters = dispatcher.counters().snapshot();
+    assert_eq!((counters.waited_too_long, counters.late, counters.released), (3, 0, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -39,7 +39,7 @@ pub(crate) fn ended(leased: &Leased<Body>, next: Next) -> Recorded {
 }
 
 /// A delivery leased twice: first by somebody who was late, then, when that lease had ended, by somebody else.
-async fn leased_twice() -> (Setting, Leased<Body>, Leased<Body>) {
+pub(crate) async fn leased_twice() -> (Setting, Leased<Body>, Leased<Body>) {
     let setting = Setting::with_endpoint("http://127.0.0.1:9/").await;
     setting.owe("bot", "1").await;
     let late = setting.lease().await.remove(0);

@@ -90,6 +90,30 @@ async fn a_scrape_says_how_endpoints_stand_what_circuits_did_and_whose_wishes_we
     process.stop().await;
 }
 
+/// What is owed is asked for once in half a minute, and so by the first scrape alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scrape_says_what_is_owed_and_what_was_given_up_and_why() {
+    let failing = Customer::answering(&[500]).await;
+    let pipeline = Pipeline::new().await;
+    pipeline.execute("UPDATE endpoints SET enabled = false, disabled_reason = 'by hand'").await;
+    add(&pipeline, "failing", &failing).await;
+    pipeline.receive(a_text("wamid.1", "hello")).await;
+    pipeline.execute("UPDATE due SET due_at = now() + interval '1 hour'").await;
+    let process = Process::start(&pipeline, "dispatcher", None, &[]).await;
+
+    let page = scrape(process.address()).await;
+    let last = "UPDATE endpoints SET schedule_s = '{}' WHERE id = 'failing'; \
+                UPDATE due SET due_at = now() WHERE endpoint_id = 'failing' AND lease IS NULL";
+    let given_up = ["latchhook_dispatcher_abandoned_total{cause=\"status\"} 1", "latchhook_deliveries_pending 2"];
+    let later = tells(&pipeline, process.address(), last, &given_up).await;
+
+    for line in ["pending 2", "held 1", "abandoned 0", "oldest_due_seconds 0"] {
+        assert!(page.lines().any(|told| told == format!("latchhook_deliveries_{line}")), "{line} of\n{page}");
+    }
+    assert!(later.contains("latchhook_dispatcher_abandoned_total{cause=\"give_up_on\"} 0\n"), "{later}");
+    process.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn metrics_are_told_beside_the_console_and_not_where_providers_come() {
     let pipeline = Pipeline::new().await;

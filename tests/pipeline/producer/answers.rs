@@ -3,9 +3,10 @@
 use chrono::Utc;
 use producer::{IntakeSettings, Refusal};
 use providers::Provider;
+use tokio::time::Instant;
 
 use super::{
-    door::{Plan, SECRET, VERIFY_TOKEN, door, signature, signed, source},
+    door::{Plan, SECRET, TOKEN, VERIFY_TOKEN, door, open_to_apps, raw_events_of, signature, signed, source},
     http::{Connection, exchange, get, head, post},
 };
 
@@ -89,6 +90,28 @@ async fn a_body_that_announces_too_much_is_refused_before_it_is_read() {
     connection.send(&head("/hooks/wa", &[("content-length", &length)])).await;
 
     assert_eq!(connection.receive().await.unwrap().error().0, 413);
+}
+
+/// Whoever announces it has a place among the connections, and would have it until his deadline.
+#[tokio::test]
+async fn who_announces_99_gigabytes_and_sends_nothing_is_refused_and_hung_up_on_at_once_whoever_he_is() {
+    let door = door().await;
+    door.publish(2, &[open_to_apps("wa")], Utc::now()).await;
+    door.intake.look(Utc::now()).await;
+    let (mine, nobodys) = (format!("Bearer {TOKEN}"), "Bearer nobodys".to_owned());
+    let (hook, app) = ("/hooks/wa", raw_events_of("wa"));
+    let began = Instant::now();
+
+    for (target, token, status) in
+        [(hook, &mine, 413), (&app, &mine, 413), (&app, &nobodys, 401), ("/hooks/no", &mine, 404)]
+    {
+        let mut connection = Connection::open(door.address).await;
+        connection.send(&head(target, &[("authorization", token), ("content-length", "99000000000")])).await;
+        assert_eq!(connection.receive().await.unwrap().error().0, status, "{target}");
+        assert_eq!(connection.receive().await, None, "{target}: what is not read ends the connection");
+    }
+
+    assert!(began.elapsed() < IntakeSettings::default().body_deadline, "it took {:?}", began.elapsed());
 }
 
 #[tokio::test]

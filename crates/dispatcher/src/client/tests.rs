@@ -109,7 +109,7 @@ async fn send(client: &Client, url: &str) -> Answer {
     client.send(request, Instant::now() + Duration::from_secs(5), Utc::now()).await.unwrap()
 }
 
-fn identity(client_certificate: ClientCertificate) -> Arc<CertifiedKey> {
+pub(crate) fn identity(client_certificate: ClientCertificate) -> Arc<CertifiedKey> {
     let access = Access { client_certificate: Some(client_certificate), ..Access::default() };
     access.read(true).unwrap().identity.unwrap()
 }

@@ -58,6 +58,28 @@ impl Server {
         Self { url, asked, _task: AbortOnDropHandle::new(tokio::spawn(serving)) }
     }
 
+    /// Keeps each connection, and closes it upon its second request. Counts requests.
+    async fn closing_upon_the_second() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counted = asked.clone();
+        let serving = async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let counted = counted.clone();
+                tokio::spawn(async move {
+                    for answer in ["HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\nx", ""] {
+                        let len = stream.read(&mut [0; 4096]).await.unwrap();
+                        counted.fetch_add(usize::from(len > 0), Relaxed);
+                        stream.write_all(answer.as_bytes()).await.unwrap();
+                    }
+                });
+            }
+        };
+        Self { url, asked, _task: AbortOnDropHandle::new(tokio::spawn(serving)) }
+    }
+
     async fn with_body(bytes: usize) -> Self {
         let body = "x".repeat(bytes);
         Self::answering(format!("HTTP/1.1 200 OK\r\ncontent-length: {bytes}\r\n\r\n{body}")).await
@@ -104,6 +126,17 @@ async fn the_time_for_a_fetch_covers_the_last_byte_of_its_body() {
         let fetched = timeout(WITHIN, client().fetch(&server.url, within)).await.expect("it ends");
         assert!(matches!(fetched, Err(FetchError::Late(_))), "{answer:?}: {fetched:?}");
     }
+}
+
+#[tokio::test]
+async fn a_kept_connection_that_is_closed_upon_a_fetch_costs_none() {
+    let (server, client) = (Server::closing_upon_the_second().await, client());
+
+    let first = client.fetch(&server.url, WITHIN).await.unwrap();
+    let second = client.fetch(&server.url, WITHIN).await.unwrap();
+
+    assert_eq!((first, second), ("x".into(), "x".into()));
+    assert_eq!(server.asked.load(Relaxed), 3, "the second was asked for twice");
 }
 
 #[tokio::test]

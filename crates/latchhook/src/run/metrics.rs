@@ -1,5 +1,5 @@
-//! `/metrics`: what the dispatcher of this process has done, and how the fleet's endpoints stand, in the text format that
-//! Prometheus reads ([version 0.0.4](https://prometheus.io/docs/instrumenting/exposition_formats/)).
+//! `/metrics`: what the dispatcher of this process has done, how the fleet's endpoints stand and what they are owed, in the text
+//! format that Prometheus reads ([version 0.0.4](https://prometheus.io/docs/instrumenting/exposition_formats/)).
 //!
 //! It asks for no token. So it is where no provider comes: with the console, and beside `/healthz` of a process
 //! that takes nothing in.
@@ -12,13 +12,17 @@ use std::{
 
 use anyhow::Context;
 use axum::{Router, extract::State, http::header::CONTENT_TYPE, response::IntoResponse, routing::get};
-use database::{Database, gates::Census};
+use database::{Database, deliveries::Backlog, gates::Census};
 use dispatcher::Counters;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tracing::warn;
 
+mod seldom;
+
+use seldom::Seldom;
+
 /// Half of the ten seconds that Prometheus waits, unless it is told otherwise.
-const CENSUS_WITHIN: Duration = Duration::from_secs(5);
+const WITHIN: Duration = Duration::from_secs(5);
 
 /// What the page tells of. Cheap to clone; clones tell of the same.
 #[derive(Clone, Default)]
@@ -26,14 +30,16 @@ pub(super) struct Metrics(Arc<OnceLock<Dispatching>>);
 
 struct Dispatching {
     counters: Arc<Counters>,
-    /// A connection of its own: what it asks is not to wait behind deliveries, nor they behind it.
+    /// Connections of its own: what it asks is not to wait behind deliveries, nor they behind it.
     database: Database,
+    /// A million deliveries that are pending are not to be counted at each scrape.
+    backlog: Seldom<Backlog>,
 }
 
 impl Metrics {
     /// There is a dispatcher in this process.
     pub(super) fn dispatching(&self, counters: Arc<Counters>, database: Database) {
-        self.0.get_or_init(|| Dispatching { counters, database });
+        self.0.get_or_init(|| Dispatching { counters, database, backlog: Seldom::default() });
     }
 
     /// The page. Empty where there is no dispatcher.
@@ -57,24 +63,37 @@ impl Dispatching {
         for (name, help, count) in counters.all() {
             page.family(&format!("latchhook_dispatcher_{name}_total"), "counter", help, [("", count)]);
         }
-        let outcomes = counters.outcomes.map(|(outcome, count)| (format!("{{outcome=\"{outcome}\"}}"), count));
-        let help = "Attempts made, by what came of them.";
-        page.family("latchhook_dispatcher_attempts_total", "counter", help, outcomes);
-        match self.census().await {
-            Ok(census) => page.endpoints(&census),
-            Err(error) => {
-                warn!(error = &*error as &dyn std::error::Error, "how many endpoints rest is not known just now")
-            }
-        }
+        let attempts = "Attempts made, by what came of them.";
+        page.counters_by("outcome", "attempts", attempts, &counters.outcomes);
+        let abandoned = "Deliveries recorded as abandoned, by what the last attempt came to.";
+        page.counters_by("cause", "abandoned", abandoned, &counters.abandoned);
+        let backlog = self.backlog.told(Instant::now(), self.backlog());
+        let (census, backlog) = tokio::join!(self.census(), backlog);
+        census.inspect(|census| page.endpoints(census));
+        backlog.inspect(|backlog| page.deliveries(backlog));
     }
 
-    async fn census(&self) -> anyhow::Result<Census> {
+    async fn census(&self) -> Option<Census> {
         let asking = async {
             let connection = self.database.connection().await?;
-            anyhow::Ok(database::gates::census(&connection).await?)
+            Ok(database::gates::census(&connection).await?)
         };
-        timeout(CENSUS_WITHIN, asking).await.context("Postgres does not answer in time")?
+        within(asking, "how many endpoints rest is not known just now").await
     }
+
+    async fn backlog(&self) -> Option<Backlog> {
+        let asking = async {
+            let connection = self.database.connection().await?;
+            Ok(database::deliveries::backlog(&connection).await?)
+        };
+        within(asking, "how much is owed is not known just now").await
+    }
+}
+
+/// What Postgres says, if it does in time.
+async fn within<T>(asking: impl Future<Output = anyhow::Result<T>>, otherwise: &str) -> Option<T> {
+    let asked = timeout(WITHIN, asking).await.context("Postgres does not answer in time").flatten();
+    asked.inspect_err(|error| warn!(error = &**error as &dyn std::error::Error, "{otherwise}")).ok()
 }
 
 #[derive(Default)]
@@ -92,6 +111,29 @@ impl Page {
         self.0 += &format!("# HELP {name} {help}\n# TYPE {name} {kind}\n");
         for (labels, value) in samples {
             self.0 += &format!("{name}{labels} {value}\n");
+        }
+    }
+
+    /// What a dispatcher has counted by one label.
+    fn counters_by(&mut self, label: &str, name: &str, help: &str, counts: &[(&str, u64)]) {
+        let samples = counts.iter().map(|(value, count)| (format!("{{{label}=\"{value}\"}}"), count));
+        self.family(&format!("latchhook_dispatcher_{name}_total"), "counter", help, samples);
+    }
+
+    fn deliveries(&mut self, backlog: &Backlog) {
+        let Backlog { pending, held, abandoned, oldest_due } = *backlog;
+        let gauges = [
+            ("pending", pending as f64, "Deliveries of the fleet that are pending."),
+            ("held", held as f64, "Pending deliveries of the fleet whose endpoint is disabled."),
+            ("abandoned", abandoned as f64, "Deliveries of the fleet that stand abandoned."),
+            (
+                "oldest_due_seconds",
+                oldest_due.as_secs_f64(),
+                "For how long the oldest delivery of the fleet that may be sent has been due; 0 where none is.",
+            ),
+        ];
+        for (name, value, help) in gauges {
+            self.family(&format!("latchhook_deliveries_{name}"), "gauge", help, [("", value)]);
         }
     }
 

@@ -12,7 +12,13 @@ use tokio::{
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{dns::Dns, *};
-use crate::{client::Client, outcome::Outcome};
+use crate::{
+    client::{
+        Client,
+        tests::{Authority, identity},
+    },
+    outcome::Outcome,
+};
 
 const PUBLIC: &str = "93.184.216.34";
 
@@ -133,6 +139,24 @@ async fn a_name_that_was_public_when_saved_and_is_private_when_sent_to_is_refuse
     assert_eq!(send(&client, &url).await, Outcome::Failed(Cause::Guard));
     dns.say("shop.example", &[PUBLIC, "127.0.0.1"]);
     assert_eq!(send(&client, &url).await, Outcome::Failed(Cause::Guard));
+    assert!(tokio::time::timeout(Duration::ZERO, private.accept()).await.is_err());
+}
+
+/// Some endpoints have a client of their own. Behind each stands the same guard.
+#[tokio::test]
+async fn a_name_that_has_become_private_is_refused_to_an_endpoint_that_shows_a_certificate_or_is_granted_ranges_too() {
+    let (dns, private) = (Dns::start().await, TcpListener::bind("127.0.0.1:0").await.unwrap());
+    let url = format!("https://shop.example:{}/", private.local_addr().unwrap().port());
+    let of_all = Client::new(guard(&dns, ""));
+    let granted = of_all.granting("10.0.0.0/8".parse().unwrap());
+    let shows = |client: &Client| client.showing(identity(Authority::new().client_certificate()));
+    dns.say("shop.example", &["127.0.0.1"]);
+
+    for (which, client) in [("shows", shows(&of_all)), ("granted", granted.clone()), ("both", shows(&granted))] {
+        assert_eq!(send(&client, &url).await, Outcome::Failed(Cause::Guard), "{which}");
+    }
+
+    assert_eq!(dns.asked(), 3, "and nobody else was asked for the name");
     assert!(tokio::time::timeout(Duration::ZERO, private.accept()).await.is_err());
 }
 
