@@ -34,6 +34,8 @@ mod limits;
 mod looking;
 #[path = "cli/master_key.rs"]
 mod master_key;
+#[path = "cli/migrations.rs"]
+mod migrations;
 #[path = "cli/moving.rs"]
 mod moving;
 #[path = "cli/on_purpose.rs"]
