@@ -34,6 +34,8 @@ mod limits;
 mod looking;
 #[path = "cli/master_key.rs"]
 mod master_key;
+#[path = "cli/migrations.rs"]
+mod migrations;
 #[path = "cli/moving.rs"]
 mod moving;
 #[path = "cli/on_purpose.rs"]
@@ -54,6 +56,8 @@ mod schedule;
 mod secrets;
 #[path = "cli/selecting.rs"]
 mod selecting;
+#[path = "cli/sentences.rs"]
+mod sentences;
 #[path = "cli/setup.rs"]
 mod setup;
 #[path = "cli/sources.rs"]
@@ -172,7 +176,14 @@ fn words(line: &str) -> impl Iterator<Item = String> {
 
 /// What the first retry of many prints at its end, where nothing waits for anything.
 fn came_to(state: &str, wanted: i64, due: i64) -> Value {
-    json!({"retry": 1, "state": state, "wanted": wanted, "due": due, "waiting_in_lane": 0, "held": 0})
+    let mut ended = made_due(wanted, due);
+    (ended["retry"], ended["state"]) = (json!(1), json!(state));
+    ended
+}
+
+/// What is printed where some were made due, and nothing waits for anything.
+fn made_due(wanted: i64, due: i64) -> Value {
+    json!({"wanted": wanted, "due": due, "waiting_in_lane": 0, "held": 0, "resting": 0, "gates": []})
 }
 
 async fn stores() -> (TestDatabase, TestRedis, CommandLine) {

@@ -32,15 +32,17 @@ mod causes;
 mod pages;
 mod places;
 mod told;
+mod waiting;
 mod wanted;
 
 pub use abandon::{Abandoned, abandon, as_given};
-pub use again::{Again, MadeDue, make_due};
+pub use again::{Again, make_due};
 pub use backlog::{Backlog, backlog};
 pub use causes::{Cause, causes};
 pub use pages::{LOOKED_AT, Page, list, page};
 pub use places::Place;
 pub use told::{Told, told};
+pub use waiting::{Gate, MadeDue, Resting};
 pub use wanted::{DeliveryRow, Reason, Wanted, find};
 
 /// An event owed to an endpoint.

@@ -8,25 +8,33 @@
 //! A chunk is a transaction that holds the row ([`hold`]), makes the next deliveries due, and says so here ([`advance`]):
 //! whoever dies leaves what was committed, and others go on after it. The place only moves forward, and nothing is taken that
 //! ended after the row was written, so no delivery is made due twice, however soon it fails or is delivered again.
+//!
+//! Who works at a retry takes the next chunk soon after it may be taken. So of one that is long past that moment nobody does: it
+//! is shown as stopped, and is running still for whoever resumes it.
 
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use diesel::{
     dsl::{now, sql},
+    expression::SqlLiteral,
     prelude::*,
-    sql_types::{BigInt, Double, Timestamptz},
+    sql_types::{BigInt, Double, Text, Timestamptz},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
-    QueryResult,
+    QueryError, QueryResult,
     deliveries::{MadeDue, Place, Wanted},
     due::microseconds,
     schema::retries,
 };
+
+/// Nobody works at a retry whose next chunk might have been taken so long ago: the statements of a chunk are fewer than ten, and
+/// none of them lasts longer than thirty seconds.
+pub const STOPPED_AFTER: Duration = Duration::from_mins(5);
 
 /// A retry, and how far it got.
 #[derive(Debug, Clone, PartialEq, Serialize, Queryable, Selectable)]
@@ -34,7 +42,9 @@ use crate::{
 pub struct RetryRow {
     /// Its number in commands.
     pub id: i64,
-    /// `running`, also while nobody works at it, `done` or `cancelled`.
+    /// `running`, `stopped` (as long as nobody works at it: nothing moved for [`STOPPED_AFTER`]), `done` or `cancelled`.
+    #[diesel(select_expression = shown_state())]
+    #[diesel(select_expression_type = SqlLiteral<Text>)]
     pub state: String,
     /// Which deliveries: [`RetryRow::wanted_deliveries`] reads it.
     pub filter: Value,
@@ -46,12 +56,16 @@ pub struct RetryRow {
     pub wanted: i64,
     /// How many were dealt with so far.
     pub taken: i64,
-    /// How many of these were made due at once. What is in none of the three was just being sent.
+    /// How many of these were made due at once. What is in none of the four was just being sent.
     pub due: i64,
     /// How many of these are due once what is before them in their lanes has ended.
     pub waiting_in_lane: i64,
     /// How many of these wait for their endpoint to be enabled.
     pub held: i64,
+    /// How many of these are due once the gates of their endpoints open.
+    pub resting: i64,
+    /// Those by kind of gate: [`RetryRow::made_due`] reads it.
+    pub gates: Value,
     /// When it was asked for, by Postgres's clock: what ended later is not part of it.
     pub created_at: DateTime<Utc>,
     /// When the next chunk may be taken, by the same clock.
@@ -92,13 +106,17 @@ pub struct Chunk {
 
 impl RetryRow {
     /// What became of those that were dealt with.
-    pub fn made_due(&self) -> MadeDue {
-        MadeDue { due: self.due, waiting_in_lane: self.waiting_in_lane, held: self.held }
+    ///
+    /// # Errors
+    /// When a later program wrote of the gates what this one does not know.
+    pub fn made_due(&self) -> serde_json::Result<MadeDue> {
+        let RetryRow { due, waiting_in_lane, held, resting, .. } = *self;
+        Ok(MadeDue { due, waiting_in_lane, held, resting, gates: serde_json::from_value(self.gates.clone())? })
     }
 
-    /// Whether there may be more to do.
-    pub fn is_running(&self) -> bool {
-        self.state == "running"
+    /// Whether it is done or cancelled; else there may be more to do.
+    pub fn has_ended(&self) -> bool {
+        self.ended_at.is_some()
     }
 
     /// Which deliveries it is about: those of its filter as they were when it was asked for.
@@ -116,13 +134,19 @@ impl RetryRow {
     }
 }
 
+fn shown_state() -> SqlLiteral<Text> {
+    let seconds = STOPPED_AFTER.as_secs();
+    sql(&format!(
+        "CASE WHEN state = 'running' AND next_at < now() - interval '{seconds} seconds' THEN 'stopped' ELSE state END"
+    ))
+}
+
 /// Writes a retry down, running.
 ///
 /// # Errors
 /// As any query.
 pub async fn add(conn: &AsyncPgConnection, new: &NewRetry<'_>) -> QueryResult<RetryRow> {
-    let filter =
-        serde_json::to_value(new.filter).map_err(|error| diesel::result::Error::SerializationError(error.into()))?;
+    let filter = serde_json::to_value(new.filter).map_err(|error| QueryError::SerializationError(error.into()))?;
     diesel::insert_into(retries::table)
         .values((
             retries::filter.eq(filter),
@@ -141,6 +165,15 @@ pub async fn add(conn: &AsyncPgConnection, new: &NewRetry<'_>) -> QueryResult<Re
 /// As any query.
 pub async fn list(conn: &AsyncPgConnection, limit: i64) -> QueryResult<Vec<RetryRow>> {
     retries::table.order(retries::id.desc()).limit(limit).select(RetryRow::as_select()).load(&mut &*conn).await
+}
+
+/// Those that nobody works at any more, though they have not ended, the oldest first.
+///
+/// # Errors
+/// As any query.
+pub async fn stopped(conn: &AsyncPgConnection) -> QueryResult<Vec<RetryRow>> {
+    let stopped = retries::table.filter(shown_state().eq("stopped")).order(retries::id);
+    stopped.select(RetryRow::as_select()).load(&mut &*conn).await
 }
 
 /// One of them.
@@ -163,21 +196,26 @@ pub async fn hold(conn: &AsyncPgConnection, id: i64) -> QueryResult<(RetryRow, D
     Ok((row, Duration::from_micros(microseconds.unsigned_abs())))
 }
 
-/// Writes a chunk down. The next may be taken `pause` after this one, or after the moment from which on this one might have
-/// been.
+/// Writes a chunk of a retry that the transaction holds down. The next may be taken `pause` after this one, or after the moment
+/// from which on this one might have been.
 ///
 /// # Errors
 /// As any query.
-pub async fn advance(conn: &AsyncPgConnection, id: i64, chunk: Chunk) -> QueryResult<RetryRow> {
+pub async fn advance(conn: &AsyncPgConnection, held: &RetryRow, chunk: Chunk) -> QueryResult<RetryRow> {
     let Chunk { taken, made_due, last, pause } = chunk;
+    let mut all = held.made_due().map_err(|error| QueryError::DeserializationError(error.into()))?;
+    all += made_due;
+    let gates = serde_json::to_value(&all.gates).map_err(|error| QueryError::SerializationError(error.into()))?;
     let next_at = sql::<Timestamptz>("greatest(next_at, now()) + interval '1 microsecond' * ")
         .bind::<Double, _>(microseconds(pause) as f64);
-    diesel::update(retries::table.find(id))
+    diesel::update(retries::table.find(held.id))
         .set((
             retries::taken.eq(retries::taken + i64::try_from(taken).unwrap_or(i64::MAX)),
-            retries::due.eq(retries::due + made_due.due),
-            retries::waiting_in_lane.eq(retries::waiting_in_lane + made_due.waiting_in_lane),
-            retries::held.eq(retries::held + made_due.held),
+            retries::due.eq(all.due),
+            retries::waiting_in_lane.eq(all.waiting_in_lane),
+            retries::held.eq(all.held),
+            retries::resting.eq(all.resting),
+            retries::gates.eq(gates),
             last.map(|last| (retries::last_event_id.eq(last.event_id), retries::last_endpoint_id.eq(last.endpoint_id))),
             retries::next_at.eq(next_at),
         ))

@@ -237,5 +237,7 @@ diesel::table! {
         ended_at -> Nullable<Timestamptz>,
         waiting_in_lane -> BigInt,
         held -> BigInt,
+        resting -> BigInt,
+        gates -> Jsonb,
     }
 }

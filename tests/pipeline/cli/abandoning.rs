@@ -95,14 +95,37 @@ async fn what_is_only_being_sent_again_is_delivered_when_it_is_given_up_and_coun
     let delivered = latchhook.json("deliveries list --state delivered").await;
     latchhook.json("endpoint disable bot").await;
     let again = latchhook.json("deliveries retry --state delivered --endpoint bot --since 2h").await;
+    let (planned, noted) = latchhook.told("deliveries abandon --endpoint bot --reason x --dry-run").await;
 
     let said = latchhook.json("deliveries abandon --endpoint bot --reason 'not again'").await;
 
     assert_eq!((&again["held"], latchhook.json("deliveries list --state delivered").await), (&json!(1), delivered));
     assert_eq!(said, json!({"wanted": 3, "abandoned": 2, "delivered": 1, "unrecorded": 0, "left_alone": 0}));
+    let counts =
+        |name: &str| planned.as_array().unwrap().iter().map(|cause| cause[name].as_u64().unwrap()).sum::<u64>();
+    assert_eq!((counts("count"), counts("sent_again")), (3, 1), "{planned}");
+    for words in ["would abandon 2 deliveries", "would leave 1 more delivered, as before: their customer has them"] {
+        assert!(noted.contains(words), "{words}: {noted}");
+    }
     let retried = latchhook.json("deliveries retry --endpoint bot --reason 'not again'").await;
     assert_eq!(retried["wanted"], 2);
     latchhook.run("audit").await.ended.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_names_what_is_only_being_sent_again_is_told_beforehand_that_it_would_stay_delivered() {
+    let pipeline = a_store_that_is_right().await;
+    let latchhook = CommandLine::of(&pipeline);
+    let delivered = latchhook.json("deliveries list --state delivered").await;
+    let id = delivered[0]["webhook_id"].as_str().unwrap();
+    latchhook.json("deliveries retry --state delivered --endpoint bot --since 2h").await;
+
+    let (planned, noted) = latchhook.told(&format!("deliveries abandon {id} --reason x --dry-run")).await;
+
+    assert_eq!(planned[0]["delivered_at"], delivered[0]["finished_at"]);
+    for words in ["would abandon 0 deliveries", "would leave 1 more delivered, as before"] {
+        assert!(noted.contains(words), "{words}: {noted}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -128,7 +151,7 @@ async fn nothing_is_given_up_without_a_reason_or_without_saying_what() {
     let long = "x".repeat(501);
     let refused = [
         ("deliveries abandon --endpoint bot".to_owned(), "--reason <WHY>"),
-        ("deliveries abandon --endpoint bot --reason ' '".to_owned(), "say why these are given up"),
+        ("deliveries abandon --endpoint bot --reason ' '".to_owned(), "it is empty: say why"),
         (format!("deliveries abandon --endpoint bot --reason {long}"), "at most 500 bytes, not 501"),
         ("deliveries abandon --reason test".to_owned(), "<WEBHOOK_ID|--state <STATE>|--endpoint <ID>"),
         ("deliveries abandon --state delivered --reason test".to_owned(), "only what is pending can be given up"),

@@ -252,8 +252,8 @@ async fn what_says_nothing_or_is_no_time_is_refused_with_what_to_write() {
     let latchhook = CommandLine::of(&pipeline);
 
     for (line, what) in [
-        ("disable bot --reason ''", "the reason is empty: write why, or leave --reason out"),
-        ("disable bot --reason ' '", "the reason is empty"),
+        ("disable bot --reason ''", "it is empty: say why this is done"),
+        ("disable bot --reason ' '", "it is empty"),
         ("rotate bot --overlap -1s", "\"-1s\" is no time: an overlap is a time: 24h, or 0s for none"),
         ("rotate bot --overlap soon", "\"soon\" is no time: an overlap is a time"),
     ] {

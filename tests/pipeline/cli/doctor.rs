@@ -101,3 +101,29 @@ async fn what_a_person_says_of_an_endpoint_that_latchhook_has_disabled_is_its_re
     assert_eq!([before.1, says(&pipeline, HEARD).await.1], ["warn", "ok"]);
     assert_eq!(pipeline.number("SELECT count(*) FROM audit_log WHERE action = 'endpoint disable'").await, 1);
 }
+
+const STOPPED: &str = "no retry of many deliveries has stopped";
+
+/// Retries that somebody has asked for: one whose next chunk could have been taken a while ago, one whose next comes so late as its
+/// rate is low, and one that was just asked for.
+const RETRIES: &str = "INSERT INTO retries (filter, actor, wanted, taken, per_second, next_at) \
+    SELECT '{\"states\": [\"abandoned\"]}', 'somebody', 5, 2, per_second, next_at FROM (VALUES \
+        (NULL, '2026-11-20 10:00:00Z'::timestamptz), (0.001, now() + interval '900 seconds'), (NULL, now())) r (per_second, next_at)";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn doctor_names_a_retry_that_nobody_works_at_with_the_commands_that_go_on_with_it_or_call_it_off() {
+    let pipeline = Pipeline::new().await;
+    let latchhook = CommandLine::of(&pipeline);
+    let before = says(&pipeline, STOPPED).await;
+    pipeline.execute(RETRIES).await;
+
+    let (found, verdict) = says(&pipeline, STOPPED).await;
+    let advice = latchhook.run("doctor").await.out;
+    latchhook.json("deliveries retries resume 1").await;
+    let after = says(&pipeline, STOPPED).await;
+
+    assert_eq!([before.1, after.1], ["ok", "ok"]);
+    assert_eq!((&*found, &*verdict), ("retry 1 took 2 of 5, and nothing since 2026-11-20T10:00:00Z", "warn"));
+    let commands = "latchhook deliveries retries resume 1 (goes on), or latchhook deliveries retries cancel 1";
+    assert!(advice.contains(commands), "{advice}");
+}

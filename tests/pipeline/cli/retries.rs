@@ -281,3 +281,33 @@ async fn a_rate_that_is_none_is_refused() {
 
     assert_eq!(latchhook.json("deliveries retries list").await, json!([]));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retry_that_nobody_works_at_is_shown_as_stopped_until_somebody_goes_on_with_it() {
+    let pipeline = Pipeline::new().await;
+    let latchhook = CommandLine::of(&pipeline);
+    abandoned(&pipeline, 2).await;
+    pipeline.execute(ASKED_FOR).await;
+    let just_asked_for = latchhook.json("deliveries retries show 1").await;
+    pipeline.execute("UPDATE retries SET next_at = now() - interval '6 minutes'").await;
+
+    let (listed, shown) =
+        (latchhook.json("deliveries retries list").await, latchhook.json("deliveries retries show 1").await);
+    let ended = latchhook.json("deliveries retries resume 1").await;
+
+    assert_eq!([&just_asked_for["state"], &listed[0]["state"], &shown["state"]], ["running", "stopped", "stopped"]);
+    assert_eq!(ended, came_to("done", 0, 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retry_that_has_stopped_can_be_cancelled() {
+    let pipeline = Pipeline::new().await;
+    let latchhook = CommandLine::of(&pipeline);
+    pipeline.execute(ASKED_FOR).await;
+    pipeline.execute("UPDATE retries SET next_at = now() - interval '6 minutes'").await;
+
+    let cancelled = latchhook.json("deliveries retries cancel 1").await;
+
+    assert_eq!(cancelled, came_to("cancelled", 0, 0));
+    assert_eq!(latchhook.json("deliveries retries show 1").await["state"], "cancelled");
+}

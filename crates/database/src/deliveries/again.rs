@@ -1,13 +1,16 @@
 //! Deliveries that are made due again on a person's word, whatever became of them.
 
-use std::{collections::HashSet, ops::AddAssign};
+use std::collections::HashSet;
 
-use diesel::sql_types::{Array, BigInt, Text, Uuid as SqlUuid};
+use diesel::sql_types::{Array, Text, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
-use serde::Serialize;
 use uuid::Uuid;
 
-use super::{in_lanes, wanted::DeliveryRow};
+use super::{
+    in_lanes,
+    waiting::{self, MadeDue},
+    wanted::DeliveryRow,
+};
 use crate::{QueryResult, lanes};
 
 statement! {
@@ -37,16 +40,6 @@ statement! {
      WHERE u.lease IS NULL OR u.due_at <= now() RETURNING event_id, endpoint_id"
 }
 
-statement! {
-    /// Once their lanes are promoted.
-    Standing { events: Vec<Uuid> => Array<SqlUuid>, endpoints: Vec<&'a str> => Array<Text> } -> (BigInt, BigInt, BigInt),
-    "SELECT count(*) FILTER (WHERE NOT held AND due_at IS NOT NULL), count(*) FILTER (WHERE NOT held AND due_at IS NULL), \
-         count(*) FILTER (WHERE held) \
-     FROM (SELECT (SELECT u.due_at FROM due u WHERE u.event_id = a.event_id AND u.endpoint_id || '' = a.endpoint_id) AS due_at, \
-         EXISTS (SELECT FROM endpoints e WHERE e.id = a.endpoint_id AND NOT e.enabled) AS held \
-         FROM unnest(?, ?) AS a (event_id, endpoint_id)) again"
-}
-
 /// What was made due.
 #[derive(Debug, Default)]
 pub struct Again<'r> {
@@ -54,32 +47,6 @@ pub struct Again<'r> {
     pub rows: Vec<&'r DeliveryRow>,
     /// How many they are, by what they wait for.
     pub made_due: MadeDue,
-}
-
-/// What became of deliveries that a person wants tried again. What is counted nowhere here is being sent at this moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
-pub struct MadeDue {
-    /// Due at once.
-    pub due: i64,
-    /// Due once what is before them in their lanes has ended.
-    pub waiting_in_lane: i64,
-    /// Due once their endpoints are enabled, in a lane or not.
-    pub held: i64,
-}
-
-impl MadeDue {
-    /// All of them.
-    pub fn sum(self) -> i64 {
-        self.due + self.waiting_in_lane + self.held
-    }
-}
-
-impl AddAssign for MadeDue {
-    fn add_assign(&mut self, more: Self) {
-        self.due += more.due;
-        self.waiting_in_lane += more.waiting_in_lane;
-        self.held += more.held;
-    }
 }
 
 /// Makes deliveries due again from the start of their schedule, under the same ids, if they are still in one of `states`.
@@ -102,10 +69,8 @@ pub async fn make_due<'r>(
     let lanes = lanes::of(rows.iter().map(|row| (row.endpoint_id.as_str(), row.lane.as_deref())));
     let again = async { RunQueryDsl::load::<(Uuid, String)>(statement, &mut &*conn).await };
     let again = in_lanes(conn, &lanes, again).await?;
-    let (events, endpoints) = again.iter().map(|(event_id, endpoint_id)| (*event_id, endpoint_id.as_str())).unzip();
-    let standing = Standing { events, endpoints, lifetime: std::marker::PhantomData };
-    let (due, waiting_in_lane, held) = standing.get_result(&mut &*conn).await?;
+    let made_due = waiting::what_they_wait_for(conn, &again).await?;
     let again: HashSet<_> = again.iter().map(|(event_id, endpoint_id)| (*event_id, endpoint_id.as_str())).collect();
     let rows = rows.iter().filter(|row| again.contains(&(row.event_id, row.endpoint_id.as_str()))).collect();
-    Ok(Again { rows, made_due: MadeDue { due, waiting_in_lane, held } })
+    Ok(Again { rows, made_due })
 }

@@ -9,13 +9,16 @@ use diesel::{
     expression::SqlLiteral,
     pg::Pg,
     prelude::*,
-    sql_types::{Nullable, Text},
+    sql_types::{Nullable, Text, Timestamptz},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::abandon::as_kept;
+use super::{
+    abandon::as_kept,
+    waiting::{Gate, its_gate, rests_until},
+};
 use crate::{
     QueryResult,
     schema::{attempts, deliveries, due, endpoints},
@@ -54,10 +57,22 @@ pub struct DeliveryRow {
     #[diesel(select_expression = its_head())]
     #[diesel(select_expression_type = SqlLiteral<Nullable<Text>>)]
     pub behind: Option<String>,
+    /// While it rests at the gate of its endpoint: when that opens.
+    #[diesel(select_expression = rests_until())]
+    #[diesel(select_expression_type = SqlLiteral<Nullable<Timestamptz>>)]
+    pub rests_until: Option<DateTime<Utc>>,
+    /// Likewise: what has closed it.
+    #[diesel(select_expression = its_gate())]
+    #[diesel(select_expression_type = SqlLiteral<Nullable<Text>>)]
+    pub gate: Option<Gate>,
     /// The lease that a dispatcher has on it.
     #[diesel(select_expression = its_lease())]
     #[diesel(select_expression_type = its_lease)]
     pub lease: Option<i64>,
+    /// While it is sent again: since when its customer has it. Given up, it is delivered as of then.
+    #[diesel(select_expression = was_delivered_at())]
+    #[diesel(select_expression_type = was_delivered_at)]
+    pub delivered_at: Option<DateTime<Utc>>,
     /// Whether it waits for nothing but its endpoint to be enabled.
     #[diesel(select_expression = is_held())]
     #[diesel(select_expression_type = is_held)]
@@ -166,6 +181,11 @@ fn its_due_at() -> _ {
 #[auto_type]
 fn its_lease() -> _ {
     its_due().select(due::lease).single_value()
+}
+
+#[auto_type]
+pub(super) fn was_delivered_at() -> _ {
+    its_due().select(due::delivered_at).single_value()
 }
 
 #[auto_type]

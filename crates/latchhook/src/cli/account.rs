@@ -8,7 +8,10 @@ use dispatcher::Granted;
 use serde_json::{Value, json};
 use vocabulary::AccountId;
 
-use super::context::{Context, actor, fresh_id};
+use super::{
+    context::{Context, actor, fresh_id},
+    sentence,
+};
 
 /// Tenants: each owns its sources and endpoints
 #[derive(Debug, Subcommand)]
@@ -30,7 +33,7 @@ pub(super) struct Add {
     #[arg(long, value_name = "I")]
     id: Option<AccountId>,
     /// What people call it; what it is called already, or its id, if not given
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = sentence::name)]
     name: Option<String>,
     #[command(flatten)]
     ranges: Ranges,

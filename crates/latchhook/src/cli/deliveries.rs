@@ -2,7 +2,7 @@
 //!
 //! The cast: [`look`] shows it, [`filter`] says which of it, and [`selection`] to which something is done: [`retry`] makes
 //! some due again, [`plan`] says beforehand which, [`job`] works many of them, chunk by chunk, and [`retries`] is where a person
-//! looks after that; [`abandon`] gives some up. [`progress`] is said where there are millions to look at.
+//! looks after that; [`waiting`] tells what they wait for; [`abandon`] gives some up. [`progress`] is said where there are millions to look at.
 
 use clap::Subcommand;
 use database::{
@@ -19,8 +19,9 @@ mod progress;
 mod retries;
 mod retry;
 mod selection;
+pub(super) mod waiting;
 
-pub(super) use self::retry::{MadeDueOf, make_due, say_what_waits};
+pub(super) use self::retry::make_due;
 use self::{
     abandon::Abandon,
     look::{List, Summary},

@@ -1,6 +1,6 @@
 //! `latchhook doctor`: what must be right for the promises to hold, one line a check, with what to do.
 
-use std::{collections::HashSet, env};
+use std::{borrow::Cow, collections::HashSet, env};
 
 use anyhow::ensure;
 use clap::CommandFactory;
@@ -11,6 +11,7 @@ use vocabulary::MasterKey;
 
 mod disabled;
 mod losses;
+mod retries;
 
 use super::{Cli, context::Context};
 
@@ -30,7 +31,7 @@ struct Checkup {
     found: String,
     /// What to do, where something is to be done.
     #[serde(rename = "do")]
-    remedy: Option<&'static str>,
+    remedy: Option<Cow<'static, str>>,
 }
 
 impl Checkup {
@@ -40,17 +41,32 @@ impl Checkup {
     }
 
     /// Passes, or fails with advice.
-    fn must(check: &'static str, is_right: bool, found: impl Into<String>, remedy: &'static str) -> Self {
+    fn must(
+        check: &'static str,
+        is_right: bool,
+        found: impl Into<String>,
+        remedy: impl Into<Cow<'static, str>>,
+    ) -> Self {
         Self::judged(check, if is_right { Verdict::Ok } else { Verdict::Fail }, found, remedy)
     }
 
     /// Passes, or warns with advice.
-    fn should(check: &'static str, is_right: bool, found: impl Into<String>, remedy: &'static str) -> Self {
+    fn should(
+        check: &'static str,
+        is_right: bool,
+        found: impl Into<String>,
+        remedy: impl Into<Cow<'static, str>>,
+    ) -> Self {
         Self::judged(check, if is_right { Verdict::Ok } else { Verdict::Warn }, found, remedy)
     }
 
-    fn judged(check: &'static str, verdict: Verdict, found: impl Into<String>, remedy: &'static str) -> Self {
-        Self { check, verdict, found: found.into(), remedy: (verdict != Verdict::Ok).then_some(remedy) }
+    fn judged(
+        check: &'static str,
+        verdict: Verdict,
+        found: impl Into<String>,
+        remedy: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self { check, verdict, found: found.into(), remedy: (verdict != Verdict::Ok).then(|| remedy.into()) }
     }
 }
 
@@ -65,16 +81,17 @@ pub(super) async fn run(context: &mut Context<'_>) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn failed(check: &'static str, error: anyhow::Error, remedy: &'static str) -> Vec<Checkup> {
-    vec![Checkup::must(check, false, super::Failure::from(error).to_string(), remedy)]
+/// What could not be looked at.
+fn failed(check: &'static str, error: impl Into<anyhow::Error>, remedy: &'static str) -> Checkup {
+    Checkup::must(check, false, super::Failure::from(error.into()).to_string(), remedy)
 }
 
 async fn redis(context: &Context<'_>) -> Vec<Checkup> {
     let remedy = "start it, and set REDIS_URL to where it is";
     match context.redis().await {
-        Err(error) => failed("redis is reachable", error, remedy),
+        Err(error) => vec![failed("redis is reachable", error, remedy)],
         Ok(redis) => match redis.server().await {
-            Err(error) => failed("redis is reachable", error.into(), remedy),
+            Err(error) => vec![failed("redis is reachable", error, remedy)],
             Ok(facts) => {
                 let mut checkups = redis_checkups(&facts);
                 checkups.push(losses::at_a_crash(&facts));
@@ -144,9 +161,9 @@ fn memory(facts: &ServerFacts) -> Checkup {
 
 async fn postgres(context: &Context<'_>) -> Vec<Checkup> {
     match context.postgres().await {
-        Err(error) => failed("postgres is reachable", error, "start it, and set DATABASE_URL to where it is"),
+        Err(error) => vec![failed("postgres is reachable", error, "start it, and set DATABASE_URL to where it is")],
         Ok(conn) => match facts::read(&conn).await {
-            Err(error) => failed("postgres is reachable", error.into(), "see what its log says"),
+            Err(error) => vec![failed("postgres is reachable", error, "see what its log says")],
             Ok(facts) => postgres_checkups(&conn, &facts, context).await,
         },
     }
@@ -172,6 +189,7 @@ async fn postgres_checkups(conn: &AsyncPgConnection, facts: &facts::Facts, conte
         checkups.push(master_key(conn, context).await);
         checkups.extend(waiting_for_a_key(conn, context).await);
         checkups.push(disabled::unheard(conn).await);
+        checkups.push(retries::stopped(conn).await);
     }
     checkups
 }
@@ -204,7 +222,7 @@ async fn waiting_for_a_key(conn: &AsyncPgConnection, context: &Context<'_>) -> O
             let found = format!("LATCHHOOK_MASTER_KEY names no key for deliveries that are owed: {}", named.join(", "));
             Checkup::must(check, false, found, remedy)
         }
-        Err(error) => Checkup::must(check, false, super::Failure::from(anyhow::Error::from(error)).to_string(), remedy),
+        Err(error) => failed(check, error, remedy),
     })
 }
 

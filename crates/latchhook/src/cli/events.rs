@@ -5,13 +5,13 @@ use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
 use database::{AsyncPgConnection, bodies, deliveries, events, listing};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use uuid::Uuid;
 use vocabulary::{EndpointId, Format, SourceId};
 
 use super::{
     context::Context,
-    deliveries::{MadeDueOf, make_due, say_what_waits},
+    deliveries::{make_due, waiting},
     schedule::{FleetSchedule, Foreseen},
     since::Since,
 };
@@ -154,17 +154,11 @@ impl Replay {
         }
         let every = ["pending", "delivered", "abandoned"];
         let made_due = make_due(context, "events replay", &rows, &every).await?;
-        say_what_waits(context, rows.len(), made_due);
-        context.out.object(&Replayed { event_id: event.id, of: MadeDueOf { wanted: rows.len(), made_due } })
+        waiting::say_what_waits(context, rows.len(), &made_due);
+        let mut said = json!({"event_id": event.id, "wanted": rows.len()});
+        waiting::show(&mut said, context, &made_due);
+        context.out.object(&said)
     }
-}
-
-/// What a replay came to.
-#[derive(Debug, Serialize)]
-struct Replayed {
-    event_id: Uuid,
-    #[serde(flatten)]
-    of: MadeDueOf,
 }
 
 /// Everything that is known of one event.
@@ -255,9 +249,12 @@ impl Moment {
             };
             Self { at, what }
         });
+        let gate = delivery.rests_until.zip(delivery.gate);
+        let opens = gate
+            .map(|(at, gate)| Self { at, what: format!("the gate at which it rests for {endpoint} opens ({gate})") });
         let what = format!("given up for {endpoint}, at the latest, if every attempt fails");
         let given_up = gives_up_at.map(|at| Self { at, what });
-        [Some(owed), ended, next, given_up].into_iter().flatten().collect()
+        [Some(owed), ended, next, opens, given_up].into_iter().flatten().collect()
     }
 
     fn of_attempt(attempt: &listing::AttemptRow) -> Self {

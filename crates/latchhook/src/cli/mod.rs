@@ -32,6 +32,7 @@ mod quarantine;
 mod run;
 mod schedule;
 mod secret;
+mod sentence;
 mod settings;
 mod since;
 mod source;

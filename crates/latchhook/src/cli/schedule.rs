@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use clap::Args;
 use database::deliveries::DeliveryRow;
 use dispatcher::{Schedule, Span};
@@ -96,6 +96,11 @@ impl Preview {
 /// A time as people write it: `2h 30m`.
 pub(super) fn readable(time: Duration) -> String {
     humantime::format_duration(time).to_string()
+}
+
+/// A moment as people read it, to the second.
+pub(super) fn moment(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
 #[cfg(test)]

@@ -7,13 +7,16 @@ use diesel_async::AsyncConnection;
 use queue::Inbound;
 
 use super::numbers::Numbers;
-use crate::cli::context::{Context, actor};
+use crate::cli::{
+    context::{Context, actor},
+    sentence,
+};
 
 /// Accept as lost what is missing now, for a reason that is kept
 #[derive(Debug, Args)]
 pub(super) struct Accept {
     /// Why it is given up: kept with the numbers and in the audit log
-    #[arg(long, value_name = "WHY")]
+    #[arg(long, value_name = "WHY", value_parser = sentence::reason)]
     reason: String,
     /// Only numbers of this incarnation of the queue
     #[arg(long, value_name = "ID")]

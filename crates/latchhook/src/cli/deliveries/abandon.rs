@@ -13,7 +13,10 @@ use diesel_async::AsyncConnection;
 use serde::Serialize;
 
 use super::{
-    super::context::{Context, actor},
+    super::{
+        context::{Context, actor},
+        sentence,
+    },
     TOGETHER, Word,
     filter::State,
     job::patiently,
@@ -22,25 +25,14 @@ use super::{
     selection::{COLUMNS, Selection, named},
 };
 
-/// It stands in the row of each delivery: a sentence, and not a report.
-const LONGEST_REASON: usize = 500;
-
 /// Which deliveries to give up, and why.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Abandon {
     #[command(flatten)]
     selection: Selection,
     /// Why they are given up: kept with them and in the audit log
-    #[arg(long, value_name = "WHY", value_parser = reason)]
+    #[arg(long, value_name = "WHY", value_parser = sentence::reason)]
     reason: String,
-}
-
-fn reason(text: &str) -> anyhow::Result<String> {
-    let text = text.trim();
-    ensure!(!text.is_empty(), "--reason is empty: say why these are given up");
-    ensure!(!text.contains(char::is_control), "a reason is one line, without tabs and other control characters");
-    ensure!(text.len() <= LONGEST_REASON, "a reason has at most {LONGEST_REASON} bytes, not {}", text.len());
-    Ok(text.to_owned())
 }
 
 /// What it came to.
@@ -101,12 +93,23 @@ impl Abandon {
 async fn show(context: &mut Context<'_>, conn: &AsyncPgConnection, wanted: &Wanted) -> anyhow::Result<()> {
     if !wanted.webhook_ids.is_empty() {
         let rows = named(conn, wanted).await?;
-        context.note(&format!("would abandon {} deliveries", rows.len()));
+        let sent_again = rows.iter().filter(|row| row.delivered_at.is_some()).count();
+        say_what_would_be(context, rows.len(), sent_again);
         return context.out.list(&COLUMNS, &rows);
     }
     let causes = look::count(context, conn, wanted).await?;
-    context.note(&format!("would abandon {} deliveries", look::sum(&causes)));
+    let sent_again: u64 = causes.iter().map(|cause| cause.sent_again).sum();
+    say_what_would_be(context, usize::try_from(look::sum(&causes))?, usize::try_from(sent_again)?);
     context.out.list(&CAUSE, &causes)
+}
+
+fn say_what_would_be(context: &Context<'_>, wanted: usize, sent_again: usize) {
+    context.note(&format!("would abandon {} deliveries", wanted - sent_again));
+    if sent_again > 0 {
+        context.note(&format!(
+            "would leave {sent_again} more delivered, as before: their customer has them, and they are only being sent again"
+        ));
+    }
 }
 
 async fn abandon_all(
@@ -152,7 +155,8 @@ async fn abandon_page(
 }
 
 fn repeat(done: &Done) -> String {
-    format!("{} were abandoned; the rest stay as they were, repeat this", done.abandoned + done.delivered)
+    let Done { abandoned, delivered, .. } = done;
+    format!("{abandoned} were abandoned, {delivered} are delivered as before; the rest stay as they were, repeat this")
 }
 
 /// The one transaction: whoever is killed in it has given nothing up.
@@ -192,20 +196,5 @@ fn say_what_is_left(context: &Context<'_>, done: &Done) {
             "{} of {} had been leased, and nothing was recorded: their customer may have them, and their reason says so",
             done.unrecorded, done.abandoned
         ));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_reason_is_one_line_that_moves_nothing_on_a_terminal() {
-        let refused = |text| reason(text).unwrap_err().to_string();
-
-        assert_eq!(reason(" их сервер is gone\n").unwrap(), "их сервер is gone");
-        for text in ["gone\nfor good", "\u{1b}[2Jgone", "gone\tfor good", "gone\u{9b}2J", "gone\0"] {
-            assert!(refused(text).contains("one line, without tabs and other control characters"), "{text:?}");
-        }
     }
 }

@@ -17,7 +17,7 @@ use super::{
     super::context::{Context, actor},
     TOGETHER, Word, make_due_together,
     progress::Progress,
-    retry::say_what_waits,
+    waiting,
 };
 
 /// How often somebody who waits for the next chunk looks whether the retry was cancelled.
@@ -25,6 +25,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// A chunk takes about as long.
 const HELD_FOR: Duration = Duration::from_millis(100);
+
+/// Why what stands in the row of a retry cannot be read.
+pub(super) const LATER: &str = "a later latchhook wrote this retry: use that one for it";
 
 /// What became of one step.
 enum Step {
@@ -43,7 +46,7 @@ pub(super) async fn work(
     retry: RetryRow,
 ) -> anyhow::Result<()> {
     let id = retry.id;
-    let wanted = retry.wanted_deliveries().context("a later latchhook wrote this retry: resume it with that one")?;
+    let wanted = retry.wanted_deliveries().context(LATER)?;
     context.note(&format!(
         "retry {id} of {} deliveries; if it is interrupted: latchhook deliveries retries resume {id}, or cancel {id}",
         retry.wanted
@@ -57,16 +60,16 @@ pub(super) async fn work(
             Step::Ended(retry) => break retry,
         }
     };
-    say_what_waits(context, usize::try_from(ended.taken)?, ended.made_due());
+    let made_due = ended.made_due().context(LATER)?;
+    waiting::say_what_waits(context, usize::try_from(ended.taken)?, &made_due);
     print(context, &ended)
 }
 
 /// What it came to.
 pub(super) fn print(context: &mut Context<'_>, retry: &RetryRow) -> anyhow::Result<()> {
-    let RetryRow { id, state, wanted, due, waiting_in_lane, held, .. } = retry;
-    context.out.object(&json!({
-        "retry": id, "state": state, "wanted": wanted, "due": due, "waiting_in_lane": waiting_in_lane, "held": held,
-    }))
+    let mut said = json!({"retry": retry.id, "state": retry.state, "wanted": retry.wanted});
+    waiting::show(&mut said, context, &retry.made_due().context(LATER)?);
+    context.out.object(&said)
 }
 
 /// Again, for as long as others hold what it needs: somebody who takes a chunk, or dispatchers.
@@ -86,7 +89,7 @@ pub(super) async fn patiently<T>(
 async fn step(conn: &mut AsyncPgConnection, id: i64, wanted: &Wanted, actor: &str) -> QueryResult<Step> {
     let step = conn.transaction(async |conn| {
         let (retry, early) = retries::hold(conn, id).await?;
-        if !retry.is_running() {
+        if retry.has_ended() {
             return Ok(Step::Ended(retry));
         }
         if !early.is_zero() {
@@ -105,7 +108,7 @@ async fn take_chunk(conn: &AsyncPgConnection, retry: &RetryRow, wanted: &Wanted,
     let made_due = make_due_together(conn, &word, &page.rows, &states).await?;
     let (taken, is_last) = (page.rows.len(), page.next.is_none());
     let pause = retry.per_second.map_or(Duration::ZERO, |rate| Duration::from_secs_f64(taken as f64 / rate));
-    let retry = retries::advance(conn, retry.id, retries::Chunk { taken, made_due, last: page.next, pause }).await?;
+    let retry = retries::advance(conn, retry, retries::Chunk { taken, made_due, last: page.next, pause }).await?;
     Ok(match is_last {
         true => Step::Ended(retries::end(conn, retry.id, "done").await?.unwrap_or(retry)),
         false => Step::Took(retry, page.looked_at),
@@ -122,9 +125,9 @@ fn report(context: &Context<'_>, retry: &RetryRow, percent: &mut i64, looked_at:
     let before = std::mem::replace(percent, percent_of(retry));
     if before != *percent || looked_at.is_some() {
         let looked_at = looked_at.map(|deliveries| format!(", {deliveries} looked at")).unwrap_or_default();
-        let RetryRow { taken, wanted, due, waiting_in_lane, held, .. } = retry;
+        let RetryRow { taken, wanted, due, waiting_in_lane, held, resting, .. } = retry;
         let all = all_of(*taken, *wanted);
-        let waiting = [(waiting_in_lane, "waiting in their lanes"), (held, "held")];
+        let waiting = [(waiting_in_lane, "waiting in their lanes"), (held, "held"), (resting, "resting at a gate")];
         let waiting = waiting.into_iter().filter(|(count, _)| **count > 0);
         let waiting: String = waiting.map(|(count, what)| format!(", {count} {what}")).collect();
         context.note(&format!("{percent} %: {taken} of {all} taken, {due} made due{waiting}{looked_at}"));

@@ -14,7 +14,7 @@ use super::{
 };
 
 /// What is shown of each, to people.
-const COLUMNS: [&str; 13] = [
+const COLUMNS: [&str; 15] = [
     "webhook_id",
     "event_id",
     "endpoint_id",
@@ -25,13 +25,15 @@ const COLUMNS: [&str; 13] = [
     "http_status",
     "due_at",
     "behind",
+    "rests_until",
+    "gate",
     "gives_up_at",
     "finished_at",
     "abandoned_reason",
 ];
 /// What is shown of each group.
-pub(super) const CAUSE: [&str; 7] =
-    ["endpoint_id", "outcome", "http_status", "abandoned_reason", "count", "oldest", "newest"];
+pub(super) const CAUSE: [&str; 8] =
+    ["endpoint_id", "outcome", "http_status", "abandoned_reason", "count", "sent_again", "oldest", "newest"];
 
 /// Which deliveries, and how many of them.
 #[derive(Debug, Args)]

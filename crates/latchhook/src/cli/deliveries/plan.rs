@@ -11,7 +11,7 @@ use database::{
 use serde_json::json;
 
 use super::{
-    super::{context::Context, schedule::readable},
+    super::{context::Context, schedule::readable, sentence},
     filter::State,
     look::{self, CAUSE},
 };
@@ -23,6 +23,7 @@ const NAMED: usize = 5;
 pub(super) fn shown(text: &str) -> anyhow::Result<String> {
     let text = text.trim();
     ensure!(!text.is_empty(), "--reason is empty: write one as latchhook deliveries summary shows it");
+    sentence::must_be_a_line(deliveries::as_given(text))?;
     Ok(text.to_owned())
 }
 

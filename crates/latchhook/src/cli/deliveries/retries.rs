@@ -10,11 +10,11 @@ use diesel_async::AsyncConnection;
 
 use super::{
     super::context::{Context, actor},
-    job,
+    job, waiting,
 };
 
 /// What is shown of each, to people.
-const COLUMNS: [&str; 11] = [
+const COLUMNS: [&str; 12] = [
     "id",
     "state",
     "wanted",
@@ -22,6 +22,7 @@ const COLUMNS: [&str; 11] = [
     "due",
     "waiting_in_lane",
     "held",
+    "resting",
     "per_second",
     "actor",
     "created_at",
@@ -35,7 +36,7 @@ pub(in crate::cli) enum Command {
     List(List),
     /// Show one: which deliveries, and how far it got
     Show(Which),
-    /// Go on with one that was interrupted
+    /// Go on with one that was interrupted, or has stopped
     Resume(Which),
     /// Call one off: what it made due stays due
     Cancel(Which),
@@ -68,11 +69,11 @@ pub(super) async fn run(command: Command, context: &mut Context<'_>) -> anyhow::
     let mut conn = context.postgres().await?;
     match command {
         Command::List(List { limit }) => context.out.list(&COLUMNS, &retries::list(&conn, limit.into()).await?),
-        Command::Show(Which { id }) => context.out.object(&find(&conn, id).await?),
+        Command::Show(Which { id }) => show(context, &find(&conn, id).await?),
         Command::Resume(Which { id }) => {
             let retry = find(&conn, id).await?;
             ensure!(
-                retry.is_running(),
+                !retry.has_ended(),
                 "retry {id} is {}: ask for a new one, by latchhook deliveries retry",
                 retry.state
             );
@@ -80,6 +81,12 @@ pub(super) async fn run(command: Command, context: &mut Context<'_>) -> anyhow::
         }
         Command::Cancel(Which { id }) => cancel(context, &mut conn, id).await,
     }
+}
+
+fn show(context: &mut Context<'_>, retry: &RetryRow) -> anyhow::Result<()> {
+    let mut said = serde_json::to_value(retry)?;
+    waiting::show(&mut said, context, &retry.made_due().context(job::LATER)?);
+    context.out.object(&said)
 }
 
 async fn find(conn: &AsyncPgConnection, id: i64) -> anyhow::Result<RetryRow> {

@@ -8,7 +8,7 @@ use database::{
     retries,
 };
 use diesel_async::AsyncConnection;
-use serde::Serialize;
+use serde_json::json;
 
 use super::{
     super::{
@@ -20,6 +20,7 @@ use super::{
     job, make_due_together,
     plan::{self, Plan},
     selection::{COLUMNS, Selection, named},
+    waiting,
 };
 
 /// Which deliveries to try again, and how fast.
@@ -95,16 +96,10 @@ async fn retry_named(
     }
     let states: Vec<_> = wanted.states.iter().map(String::as_str).collect();
     let made_due = make_due(context, "deliveries retry", &rows, &states).await?;
-    say_what_waits(context, rows.len(), made_due);
-    context.out.object(&MadeDueOf { wanted: rows.len(), made_due })
-}
-
-/// What is printed of deliveries that were named, or of those of an event.
-#[derive(Debug, Serialize)]
-pub(in crate::cli) struct MadeDueOf {
-    pub(in crate::cli) wanted: usize,
-    #[serde(flatten)]
-    pub(in crate::cli) made_due: MadeDue,
+    waiting::say_what_waits(context, rows.len(), &made_due);
+    let mut said = json!({"wanted": rows.len()});
+    waiting::show(&mut said, context, &made_due);
+    context.out.object(&said)
 }
 
 /// Makes deliveries due again and writes down who did. What is being sent at this moment is left alone, and counted nowhere.
@@ -123,17 +118,4 @@ pub(in crate::cli) async fn make_due(
             together.await.with_context(|| format!("{done} were made due; the rest stay as they were, repeat this"))?;
     }
     Ok(made_due)
-}
-
-/// Says to the person at the terminal what did not become due, of so many, and why not.
-pub(in crate::cli) fn say_what_waits(context: &Context<'_>, wanted: usize, made_due: MadeDue) {
-    let being_sent = i64::try_from(wanted).unwrap_or(i64::MAX) - made_due.sum();
-    let said = [
-        (made_due.waiting_in_lane, "wait in their lanes: each is due once what is before it has ended"),
-        (made_due.held, "are held: their endpoint is disabled; latchhook endpoint enable makes them due"),
-        (being_sent, "were left alone: they are being sent at this moment, or have just ended"),
-    ];
-    for (count, what) in said.into_iter().filter(|(count, _)| *count > 0) {
-        context.note(&format!("{count} of {wanted} {what}"));
-    }
 }

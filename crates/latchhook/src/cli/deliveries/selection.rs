@@ -10,8 +10,20 @@ use database::{
 use super::filter::Filter;
 
 /// What is shown of each, to people.
-pub(super) const COLUMNS: [&str; 9] =
-    ["webhook_id", "event_id", "endpoint_id", "state", "held", "attempts", "due_at", "behind", "finished_at"];
+pub(super) const COLUMNS: [&str; 12] = [
+    "webhook_id",
+    "event_id",
+    "endpoint_id",
+    "state",
+    "held",
+    "attempts",
+    "due_at",
+    "behind",
+    "rests_until",
+    "gate",
+    "delivered_at",
+    "finished_at",
+];
 
 /// Which deliveries.
 #[derive(Debug, Args)]

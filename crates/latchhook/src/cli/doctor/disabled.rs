@@ -3,7 +3,7 @@
 
 use database::{AsyncPgConnection, endpoints};
 
-use super::Checkup;
+use super::{Checkup, failed};
 
 const CHECK: &str = "somebody was told of each endpoint that latchhook has disabled";
 
@@ -16,8 +16,6 @@ pub(super) async fn unheard(conn: &AsyncPgConnection) -> Checkup {
             let named: Vec<_> = unheard.iter().map(|(id, reason)| format!("{id} ({reason})")).collect();
             Checkup::should(CHECK, false, format!("nobody was told of {}", named.join(", ")), remedy)
         }
-        Err(error) => {
-            Checkup::must(CHECK, false, crate::cli::Failure::from(anyhow::Error::from(error)).to_string(), "")
-        }
+        Err(error) => failed(CHECK, error, ""),
     }
 }

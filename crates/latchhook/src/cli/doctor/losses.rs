@@ -2,7 +2,7 @@
 
 use queue::{Inbound, ServerFacts};
 
-use super::Checkup;
+use super::{Checkup, failed};
 
 /// What these settings lose when the machine dies. That they should be others is said by the checks of each.
 pub(super) fn at_a_crash(facts: &ServerFacts) -> Checkup {
@@ -23,9 +23,7 @@ pub(super) async fn with_its_memory(inbound: &Inbound) -> Checkup {
     let check = "what a redis that lost its memory would take with it";
     match inbound.pending().await {
         Ok(pending) => Checkup::tells(check, queued(pending.iter().map(|job| u64::from(job.count)).sum())),
-        Err(error) => {
-            Checkup::must(check, false, crate::cli::Failure::from(anyhow::Error::from(error)).to_string(), "")
-        }
+        Err(error) => failed(check, error, ""),
     }
 }
 

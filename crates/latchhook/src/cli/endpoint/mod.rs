@@ -26,7 +26,10 @@ use vocabulary::{AccountId, EndpointId};
 
 pub(super) use self::terms::rate;
 use self::{add::Add, ping::Ping, rotate::Rotate, set::Set, show::Show, test_filter::TestFilter};
-use super::context::{Context, actor};
+use super::{
+    context::{Context, actor},
+    sentence,
+};
 
 /// Customers' URLs: where deliveries go
 #[derive(Debug, Subcommand)]
@@ -64,14 +67,8 @@ pub(super) struct Disable {
     /// Which endpoint
     id: EndpointId,
     /// Why, for whoever looks at it later
-    #[arg(long, value_name = "WHY", default_value = "disabled by hand", value_parser = reason)]
+    #[arg(long, value_name = "WHY", default_value = "disabled by hand", value_parser = sentence::reason)]
     reason: String,
-}
-
-/// An empty one would tell whoever looks at it later nothing.
-fn reason(text: &str) -> anyhow::Result<String> {
-    ensure!(!text.trim().is_empty(), "the reason is empty: write why, or leave --reason out");
-    Ok(text.to_owned())
 }
 
 /// Runs it.

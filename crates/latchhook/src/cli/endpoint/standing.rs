@@ -1,6 +1,6 @@
 //! How an endpoint stands, for whoever asks why it gets nothing: data for scripts, words for people.
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use database::{
     AsyncPgConnection, QueryResult,
     endpoints::troubles::{self, Abandoned, Failure},
@@ -9,7 +9,7 @@ use database::{
 use serde_json::{Value, json};
 use vocabulary::EndpointId;
 
-use super::super::context::Context;
+use super::super::{context::Context, schedule::moment};
 
 /// What stands before an endpoint, and what has gone wrong with what it was owed.
 pub(super) struct Standing {
@@ -84,10 +84,6 @@ fn failure_in_words(failure: &Failure) -> String {
 fn cause(failure: &Failure) -> String {
     let status = failure.http_status.map(|status| format!(" {status}"));
     failure.outcome.clone() + &status.unwrap_or_default()
-}
-
-fn moment(at: DateTime<Utc>) -> String {
-    at.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
 #[cfg(test)]

@@ -14,7 +14,10 @@ use queue::Inbound;
 use serde_json::json;
 use vocabulary::JobEntry;
 
-use super::super::context::{Context, actor};
+use super::super::{
+    context::{Context, actor},
+    sentence,
+};
 use super::{look::COLUMNS, selection::Selection};
 
 /// Which rows.
@@ -30,7 +33,7 @@ pub(in crate::cli) struct Discard {
     #[command(flatten)]
     selection: Selection,
     /// Why they are given up: kept with them and in the audit log
-    #[arg(long, value_name = "WHY")]
+    #[arg(long, value_name = "WHY", value_parser = sentence::reason)]
     reason: String,
 }
 
@@ -84,7 +87,6 @@ async fn replay(conn: &AsyncPgConnection, inbound: &Inbound, row: &QuarantinedRo
 
 impl Discard {
     pub(super) async fn run(self, context: &mut Context<'_>) -> anyhow::Result<()> {
-        ensure!(!self.reason.trim().is_empty(), "--reason is empty: say why these are given up");
         let mut conn = context.postgres().await?;
         let rows = self.selection.read(&conn, context).await?;
         if self.selection.dry_run {

@@ -29,6 +29,7 @@ use super::{
     account,
     context::{Context, fresh_id},
     secret::{AppSecrets, SECRETS, VerifyToken},
+    sentence,
 };
 
 /// Where raw events come from
@@ -61,7 +62,7 @@ pub(super) struct Add {
     #[arg(long, value_name = "A")]
     account: AccountId,
     /// What people call it
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = sentence::name)]
     name: String,
     #[command(flatten)]
     secrets: AppSecrets,
