@@ -4,19 +4,26 @@
 //!  worker ──set aside──▶ ( places ) ──take──▶ ( waiting, by endpoint ) ──permit──▶ sent
 //!                           full: left in `due`, for whoever leases next
 //! ```
-//! Places are bounded, in number and in bytes, and shared among endpoints so that nobody can take them all (`fairness.rs`). What
-//! finds no place waits in Postgres, as ever.
+//! Places are bounded, in number and in bytes, and shared among accounts, and among the endpoints of each, so that nobody can
+//! take them all, with however many endpoints that hang and however large bodies (`desk/places.rs`). What finds no place waits in
+//! Postgres, as ever.
 //!
 //! Of the permits, all, each account's and each endpoint's, a quarter is left to what is leased, as long as there is something to
-//! lease. An endpoint that has deliveries due, be it for want of a place, gets none until they are leased: else new ones
-//! would be sent past old ones for ever. To lease costs more than to hand over. So workers are held up, a little, before an
-//! endpoint that answers runs out of places, and while as much is due as can be sent.
+//! lease. An endpoint that has deliveries due, be it for want of a place, gets none until a lease that had room for more has left
+//! none of them: else new ones would be sent past old ones for ever. What was committed while that lease was asked for is passed by
+//! some, and leased next. To wait for a lease that finds nothing at all would be to lease for ever where there is always something
+//! new.
+//!
+//! To lease costs more than to hand over. So workers are held up, a little, before an endpoint that answers runs out of places, until
+//! what is due to it after that was leased, and while a lease brings all that can be sent (`desk/awaited.rs`).
 //!
 //! What waits here is sent to where its endpoint was when its event was committed, and as it was: a change of the endpoint,
 //! disabling it too, is seen by what is committed or leased after it. That is a quarter of the time that a lease
 //! has for recording, at most: the rest is needed for that, or somebody else would send again what was delivered. What has
 //! waited for longer is given back, for whoever leases next.
 
+mod awaited;
+mod places;
 mod waiting;
 
 use std::{
@@ -41,10 +48,11 @@ use crate::{
     settings::Settings,
     unsent::give_back,
 };
-use waiting::{LONGEST_WAIT, MOVES_WITHIN, Waiting};
+use awaited::{LONGEST_WAIT, MOVES_WITHIN};
+use waiting::Waiting;
 
 /// How much waits at most: as many as are sent within the time that they may wait, if it is so many a second.
-const PLACES_A_SECOND: f64 = 2048.0;
+const PLACES_A_SECOND: f64 = 4096.0;
 
 /// Where a worker hands over. Cheap to clone.
 #[derive(Clone)]
@@ -77,27 +85,25 @@ impl Desk {
         self.0.lease
     }
 
-    /// Waits until there are places, also for whoever answers, and no more is due than can be sent; as long as customers
-    /// answer, and never for long.
+    /// Waits until there are places for whoever answers, and no more is due to him than can be sent; as long as he answers, and
+    /// never for long.
     pub async fn has_places(&self) {
         let enough = async {
             while !self.waiting().has_enough(Instant::now()) {
-                if timeout(MOVES_WITHIN, self.0.freed.notified()).await.is_err() {
-                    return;
-                }
+                let _nothing_freed = timeout(MOVES_WITHIN, self.0.freed.notified()).await;
             }
         };
         let _in_vain = timeout(LONGEST_WAIT, enough).await;
     }
 
-    /// Sets a place aside for a delivery of so many bytes, or says that there is none.
-    pub fn set_aside(&self, endpoint: &EndpointId, bytes: usize) -> bool {
-        self.waiting().set_aside(endpoint, bytes)
+    /// Sets a place aside for a delivery of so many bytes to an endpoint of this account, or says that there is none.
+    pub fn set_aside(&self, account: &str, endpoint: &EndpointId, bytes: usize) -> bool {
+        self.waiting().set_aside(account, endpoint, bytes, Instant::now())
     }
 
     /// A place that was set aside is not needed.
-    pub fn give_back(&self, endpoint: &EndpointId, bytes: usize) {
-        self.waiting().give_back(endpoint, bytes);
+    pub fn give_back(&self, account: &str, endpoint: &EndpointId, bytes: usize) {
+        self.waiting().give_back(account, endpoint, bytes);
         self.0.freed.notify_one();
     }
 
@@ -162,21 +168,21 @@ impl Desk {
         Hold(self)
     }
 
+    /// A customer was content with a delivery, wherever it came from.
+    pub(crate) fn answered(&self, endpoint: &EndpointId) {
+        self.waiting().answered(endpoint, Instant::now());
+    }
+
     /// Hears what a lease has brought: whether all the room there was, and of which endpoints, with their accounts. Who had no room
-    /// may have more; of whom it is not known whose he is, that is asked without an account.
+    /// for more may have more due; of whom it is not known whose he is, that is asked without an account.
     pub(crate) fn hear(
         &self,
-        is_behind: bool,
+        fills_room: bool,
         leased: &HashMap<EndpointId, String>,
         had_room: impl Fn(&EndpointId, Option<&String>) -> bool,
     ) {
-        let mut waiting = self.waiting();
-        waiting.is_behind = is_behind;
-        waiting.has_all_permits = leased.is_empty();
-        if !is_behind {
-            waiting.owing.retain(|endpoint, account| !had_room(endpoint, account.as_ref()));
-        }
-        waiting.owing.extend(leased.iter().map(|(endpoint, account)| (endpoint.clone(), Some(account.clone()))));
+        self.waiting().hear(fills_room, leased, had_room, Instant::now());
+        self.0.freed.notify_one();
     }
 
     /// Gives back whatever waits for endpoints that are to be left alone. They get places again once they were leased from.

@@ -78,8 +78,9 @@ struct Found {
     endpoints: HashMap<EndpointId, String>,
     /// Whether as much is due as there was room for.
     fills_room: bool,
-    /// Of whom more may be due, because they have their share.
+    /// Of whom more may be due: because they have their share, or are left alone.
     full_accounts: HashSet<String>,
+    full_endpoints: HashSet<EndpointId>,
 }
 
 /// A delivery and the right to send it, until `ends`.
@@ -198,7 +199,7 @@ impl Dispatcher {
     async fn step(&mut self, stop: &CancellationToken) -> Result<Pause, DispatchError> {
         let hold = self.desk.hold();
         let rooms = self.rooms();
-        let Found { taken, endpoints, fills_room, full_accounts } = self.lease_due(&rooms).await?;
+        let Found { taken, endpoints, fills_room, full_accounts, full_endpoints } = self.lease_due(&rooms).await?;
         drop(hold);
         if stop.is_cancelled() {
             self.release(taken.into_iter().map(|taken| taken.leased).collect()).await?;
@@ -206,12 +207,12 @@ impl Dispatcher {
         }
         // Without room nobody has looked, and nothing is known of what is due.
         if rooms.all.all > 0 {
-            let full = rooms.full();
             // Of whom it is not known whose he is, an account that is full may be.
             let account_is_full = |account: Option<&String>| {
                 account.map_or(!full_accounts.is_empty(), |account| full_accounts.contains(account))
             };
-            let had_room = |id: &EndpointId, account: Option<&String>| !account_is_full(account) && !full.contains(id);
+            let had_room =
+                |id: &EndpointId, account: Option<&String>| !account_is_full(account) && !full_endpoints.contains(id);
             self.desk.hear(fills_room, &endpoints, had_room);
         }
         if !endpoints.is_empty() {
@@ -255,13 +256,15 @@ impl Dispatcher {
         }
         let whose = |leased: &Leased<Body>| (leased.endpoint_id.clone(), leased.target.account_id.clone());
         let endpoints = leased.iter().map(whose).collect();
-        let (fills_room, full_accounts) = (leased.len() >= rooms.all.all, rooms.full_accounts(&leased));
+        let (fills_room, full_accounts) = (leased.len() >= room.all, rooms.full_accounts(&leased));
+        let mut full_endpoints = rooms.full_endpoints(&leased, room.all);
         let take = |leased: Leased<Body>| {
             let permit = self.in_flight.take(&leased);
             Taken { leased, permit, ends }
         };
         let taken = self.leave_to_others(leased).await.into_iter().map(take).collect();
-        Ok(Found { taken, endpoints, fills_room, full_accounts })
+        full_endpoints.extend(self.sender.left_alone.closed(Instant::now()));
+        Ok(Found { taken, endpoints, fills_room, full_accounts, full_endpoints })
     }
 
     /// Gives back what others have the key for, and hands out the rest.

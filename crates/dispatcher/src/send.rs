@@ -57,6 +57,9 @@ impl Sender {
             let id = &recorded.endpoint_id;
             error!(endpoint.id = %id, "nothing can be sent to {id} ({cause}): {detail}; see latchhook endpoint show {id}, then endpoint rotate or endpoint add");
         }
+        if matches!(outcome, Outcome::Delivered) {
+            desk.answered(&recorded.endpoint_id);
+        }
         permit.answered();
         desk.send_what_may();
         self.counters.count(&outcome, recorded.next);

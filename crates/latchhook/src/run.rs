@@ -271,12 +271,12 @@ impl worker::Desk for DispatchersDesk {
         self.0.has_places().boxed()
     }
 
-    fn set_aside(&self, endpoint: &EndpointId, bytes: usize) -> bool {
-        self.0.set_aside(endpoint, bytes)
+    fn set_aside(&self, account: &str, endpoint: &EndpointId, bytes: usize) -> bool {
+        self.0.set_aside(account, endpoint, bytes)
     }
 
-    fn give_back(&self, endpoint: &EndpointId, bytes: usize) {
-        self.0.give_back(endpoint, bytes);
+    fn give_back(&self, account: &str, endpoint: &EndpointId, bytes: usize) {
+        self.0.give_back(account, endpoint, bytes);
     }
 
     fn take(&self, deliveries: Vec<Leased>, ends: Instant) {

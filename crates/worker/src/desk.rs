@@ -9,7 +9,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use database::due::Leased;
+use database::{due::Leased, endpoints::Subscription};
 use futures::future::BoxFuture;
 use tokio::time::Instant;
 use vocabulary::EndpointId;
@@ -23,11 +23,11 @@ pub trait Desk: Send + Sync + 'static {
     /// worker from running ahead of what can be sent.
     fn has_places(&self) -> BoxFuture<'_, ()>;
 
-    /// Sets a place aside for a delivery of so many bytes, or says that there is none.
-    fn set_aside(&self, endpoint: &EndpointId, bytes: usize) -> bool;
+    /// Sets a place aside for a delivery of so many bytes to an endpoint of this account, or says that there is none.
+    fn set_aside(&self, account: &str, endpoint: &EndpointId, bytes: usize) -> bool;
 
     /// A place that was set aside is not needed.
-    fn give_back(&self, endpoint: &EndpointId, bytes: usize);
+    fn give_back(&self, account: &str, endpoint: &EndpointId, bytes: usize);
 
     /// Takes deliveries, each to the place that was set aside for it. Their leases last until `ends` at least.
     fn take(&self, deliveries: Vec<Leased>, ends: Instant);
@@ -36,7 +36,7 @@ pub trait Desk: Send + Sync + 'static {
 /// Places that were set aside and not used yet. They are given back when dropped: with the transaction that failed.
 pub(crate) struct Places {
     desk: Option<Arc<dyn Desk>>,
-    held: Vec<(EndpointId, usize)>,
+    held: Vec<(Arc<Subscription>, usize)>,
     /// From before the transaction began, so that nothing is believed to be leased that is not.
     since: Instant,
 }
@@ -52,11 +52,12 @@ impl Places {
         self.desk.as_ref().map_or(Duration::ZERO, |desk| desk.lease())
     }
 
-    /// Whether there is a place for this delivery; then it is set aside.
-    pub(crate) fn set_aside(&mut self, endpoint: &EndpointId, bytes: usize) -> bool {
-        let has_place = self.desk.as_ref().is_some_and(|desk| desk.set_aside(endpoint, bytes));
+    /// Whether there is a place for a delivery of so many bytes; then it is set aside.
+    pub(crate) fn set_aside(&mut self, to: &Arc<Subscription>, bytes: usize) -> bool {
+        let (account, endpoint) = (&to.target.account_id, &to.endpoint_id);
+        let has_place = self.desk.as_ref().is_some_and(|desk| desk.set_aside(account, endpoint, bytes));
         if has_place {
-            self.held.push((endpoint.clone(), bytes));
+            self.held.push((to.clone(), bytes));
         }
         has_place
     }
@@ -72,9 +73,9 @@ impl Places {
 
 impl Drop for Places {
     fn drop(&mut self) {
-        for (endpoint, bytes) in self.held.drain(..) {
+        for (to, bytes) in self.held.drain(..) {
             if let Some(desk) = &self.desk {
-                desk.give_back(&endpoint, bytes);
+                desk.give_back(&to.target.account_id, &to.endpoint_id, bytes);
             }
         }
     }

@@ -135,7 +135,7 @@ impl<'a> News<'a> {
             for to in &new.wanted_by {
                 let webhook_id = WebhookId::of(source, &new.fresh.event.key, &to.endpoint_id);
                 let bytes = new.body(to.format).len();
-                let has_place = self.subscriptions.may_be_handed_over(to) && places.set_aside(&to.endpoint_id, bytes);
+                let has_place = self.subscriptions.may_be_handed_over(to) && places.set_aside(to, bytes);
                 owed.push(Owed { new, to, webhook_id, has_place });
             }
         }

@@ -140,13 +140,13 @@ async fn an_account_that_has_its_share_keeps_no_endpoint_of_another_from_being_h
     prompt.has_received(1).await;
 
     let is_handed_to = async {
-        while !desk.set_aside(&"bot".parse().unwrap(), 1) {
+        while !desk.set_aside("acme", &"bot".parse().unwrap(), 1) {
             tokio::task::yield_now().await;
         }
     };
 
     assert!(timeout(Duration::from_secs(20), is_handed_to).await.is_ok());
-    assert!(!desk.set_aside(&"crowd-0".parse().unwrap(), 1), "it has more due");
+    assert!(!desk.set_aside("crowd", &"crowd-0".parse().unwrap(), 1), "it has more due");
 }
 
 /// Room that is made while the loop looks into `due` must not be missed: the next word would be the poll, an hour later.

@@ -114,14 +114,14 @@ async fn what_is_handed_over_to_a_dispatcher_that_lacks_the_key_is_given_back_fo
     setting.owe_many("bot", 3).await;
     let handed: Vec<_> =
         setting.lease().await.into_iter().map(|leased| leased.split().0.with(Bytes::from("{}"))).collect();
-    assert!(handed.iter().all(|leased| desk.set_aside(&bot, leased.body.len())));
+    assert!(handed.iter().all(|leased| desk.set_aside("acme", &bot, leased.body.len())));
 
     desk.take(handed, Instant::now() + Duration::from_secs(60));
     let running = having.run(Arc::new(Notify::new()), CancellationToken::new());
     let _running = AbortOnDropHandle::new(tokio::spawn(running));
 
     assert_eq!(customer.has_received(3).await.len(), 3);
-    assert!(!desk.set_aside(&bot, 1), "the next is left in Postgres from the start");
+    assert!(!desk.set_aside("acme", &bot, 1), "the next is left in Postgres from the start");
     let counters = lacking.counters().snapshot();
     assert_eq!((counters.sent(), counters.handed_over, counters.released, counters.late), (0, 3, 3, 0));
 }

@@ -148,6 +148,6 @@ async fn of_an_endpoint_that_was_put_off_nothing_more_is_leased_or_handed_over_f
     let more = dispatcher.dispatch_due().await.unwrap().leased;
 
     assert_eq!((leased, more), (37, 0));
-    let places = (0..36).filter(|number| desk.set_aside(&format!("dead-{number}").parse().unwrap(), 1));
+    let places = (0..36).filter(|number| desk.set_aside("acme", &format!("dead-{number}").parse().unwrap(), 1));
     assert_eq!(places.count(), 32, "the four get none");
 }

@@ -1,6 +1,7 @@
 //! What a worker hands over to a dispatcher in its own process: sent without being looked for, and owed all the same.
 
 use std::{
+    net::TcpListener,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -8,9 +9,9 @@ use std::{
 use database::due::{self, Leased};
 use dispatcher::{Client, Dispatcher, Guard};
 use futures::future::{BoxFuture, ready};
-use tests::{Pipeline, a_text, leasing};
+use tests::{Pipeline, a_text, leasing, raw_event};
 use tokio::time::Instant;
-use vocabulary::{EndpointId, Format, Terms};
+use vocabulary::{EndpointId, Format, Job, Terms};
 use worker::{Desk, Settings};
 
 /// Whoever takes what is handed over, and does nothing with it: as a process that dies in that moment.
@@ -31,12 +32,12 @@ impl Desk for Grave {
         Box::pin(ready(()))
     }
 
-    fn set_aside(&self, _: &EndpointId, _: usize) -> bool {
+    fn set_aside(&self, _: &str, _: &EndpointId, _: usize) -> bool {
         *self.set_aside.lock().unwrap() += usize::from(!self.is_full);
         !self.is_full
     }
 
-    fn give_back(&self, _: &EndpointId, _: usize) {
+    fn give_back(&self, _: &str, _: &EndpointId, _: usize) {
         *self.set_aside.lock().unwrap() -= 1;
     }
 
@@ -53,7 +54,12 @@ async fn work_over(pipeline: &Pipeline, desk: Arc<Grave>, body: String) {
 }
 
 fn dispatcher(pipeline: &Pipeline) -> Dispatcher {
-    let client = Client::new(Guard::default());
+    dispatcher_to(pipeline, Guard::default())
+}
+
+/// One that sends to whom this guard lets it.
+fn dispatcher_to(pipeline: &Pipeline, guard: Guard) -> Dispatcher {
+    let client = Client::new(guard);
     Dispatcher::new(pipeline.database.clone(), pipeline.master.clone(), dispatcher::Settings::default(), client)
 }
 
@@ -182,6 +188,38 @@ async fn nothing_is_handed_over_for_an_endpoint_that_is_disabled() {
 
     assert!(desk.taken.lock().unwrap().is_empty());
     assert_eq!(pipeline.number("SELECT count(*) FROM due WHERE lease IS NULL").await, 1);
+}
+
+/// The memory of the desk is what they would fill: their places are bounded by the number that one group can owe.
+#[tokio::test(flavor = "multi_thread")]
+async fn large_bodies_of_one_account_to_many_who_never_answer_leave_places_to_another_account() {
+    let pipeline = Pipeline::new().await;
+    let never_accepts = TcpListener::bind("127.0.0.1:0").unwrap();
+    for number in 0..40 {
+        pipeline.add_endpoint("acme", &format!("hangs-{number}"), "*").await;
+    }
+    let url = format!("http://{}/", never_accepts.local_addr().unwrap());
+    pipeline.execute(&format!("UPDATE endpoints SET url = '{url}'")).await;
+    pipeline.add_account("other").await;
+    pipeline.add_source("other", "wa2").await;
+    pipeline.add_endpoint("other", "answers", "*").await;
+    let dispatcher = dispatcher_to(&pipeline, Guard::new("127.0.0.0/8".parse().unwrap()));
+    let desk = Some(latchhook::run::desk_of(&dispatcher));
+    let worker = pipeline.another_worker_with(Settings { desk, ..Settings::default() });
+    let handed_over = async |source, events| {
+        let before = dispatcher.counters().snapshot().handed_over;
+        let texts =
+            (0..events).map(|number| raw_event(source, a_text(&format!("wamid.{number}"), &"x".repeat(20_000))));
+        pipeline.inbound.enqueue(&[Job::of(texts)]).await.unwrap();
+        worker.work(vec![pipeline.take().await]).await;
+        dispatcher.counters().snapshot().handed_over - before
+    };
+
+    let to_crowd = handed_over("wa", 20).await;
+    let to_other = handed_over("wa2", 80).await;
+
+    assert!(to_crowd < 41 * 20, "it had all that it wanted");
+    assert_eq!(to_other, 80);
 }
 
 /// The same through a dispatcher's own desk, to its end in Postgres.

@@ -1,6 +1,9 @@
 //! What may be leased now, and what follows from that of what is still due.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    hash::Hash,
+};
 
 use database::due::{Leased, Room};
 use vocabulary::EndpointId;
@@ -29,21 +32,18 @@ impl Rooms {
         self
     }
 
-    /// The endpoints of which nothing could have been leased, but for those whose account has all that it may have.
-    pub(crate) fn full(&self) -> HashSet<&EndpointId> {
-        self.busy.iter().filter(|(_, room)| room.all == 0).map(|(id, _)| id).collect()
-    }
-
     /// The accounts that have all that they may have, with what was just leased: any of their endpoints may have more due then, and
     /// which ones they have is not known here.
     pub(crate) fn full_accounts<B>(&self, leased: &[Leased<B>]) -> HashSet<String> {
-        let mut left: HashMap<&str, usize> =
-            self.busy_accounts.iter().map(|(id, room)| (id.as_str(), room.all)).collect();
-        for leased in leased {
-            let left = left.entry(&leased.target.account_id).or_insert(self.per_account.all);
-            *left = left.saturating_sub(1);
-        }
-        left.into_iter().filter(|(_, left)| *left == 0).map(|(id, _)| id.to_owned()).collect()
+        full(&self.busy_accounts, self.per_account, leased.iter().map(|leased| &leased.target.account_id))
+    }
+
+    /// Likewise the endpoints that may have more due: for want of room, or because they were leased their part of so much.
+    pub(crate) fn full_endpoints<B>(&self, leased: &[Leased<B>], of: usize) -> HashSet<EndpointId> {
+        let endpoints: HashSet<_> = leased.iter().map(|leased| &leased.endpoint_id).collect();
+        let part = (of / endpoints.len().max(1)).max(1);
+        let busy: Vec<_> = self.busy.iter().map(|(id, room)| (id.clone(), room.within(part))).collect();
+        full(&busy, self.per_endpoint.within(part), leased.iter().map(|leased| &leased.endpoint_id))
     }
 
     /// Whether the want of room may be why something due was not leased.
@@ -52,4 +52,18 @@ impl Rooms {
         let any_account = self.busy_accounts.iter().any(|(_, room)| scarce(room));
         any_account || scarce(&self.all) || self.busy.iter().any(|(id, room)| scarce(room) && !self.closed.contains(id))
     }
+}
+
+/// Those of whom there is no room left, with what was leased.
+fn full<'l, K: Clone + Eq + Hash + 'l>(
+    busy: &[(K, Room)],
+    each: Room,
+    leased: impl Iterator<Item = &'l K>,
+) -> HashSet<K> {
+    let mut left: HashMap<&K, usize> = busy.iter().map(|(id, room)| (id, room.all)).collect();
+    for id in leased {
+        let left = left.entry(id).or_insert(each.all);
+        *left = left.saturating_sub(1);
+    }
+    left.into_iter().filter(|(_, left)| *left == 0).map(|(id, _)| id.clone()).collect()
 }

@@ -192,6 +192,20 @@ fn an_account_that_has_all_it_may_have_may_have_more_due_and_one_with_room_has_n
 }
 
 #[test]
+fn an_endpoint_may_have_more_due_once_it_was_leased_all_that_it_may_have_or_its_part_of_the_lease() {
+    let in_flight = in_flight(64, 4);
+    let _permits = ["e1", "e1", "e4"].map(|id| in_flight.take(&first(id)));
+    let rooms = in_flight.rooms();
+    let leased = ["e1", "e1", "e2", "e2", "e3", "e4", "e4"].map(first);
+
+    let with_ample_room = rooms.full_endpoints(&leased, 60);
+    let with_a_part_of_two = rooms.full_endpoints(&leased, 8);
+
+    assert_eq!(with_ample_room, [endpoint("e1")].into(), "e1 has four on their way, e4 only three");
+    assert_eq!(with_a_part_of_two, ["e1", "e2", "e4"].map(endpoint).into());
+}
+
+#[test]
 fn when_too_much_is_not_recorded_nothing_more_is_sent() {
     let in_flight = in_flight(8, 8);
     let answered = |_| {
@@ -214,7 +228,7 @@ fn of_who_is_left_alone_nothing_is_leased_and_no_permit_is_waited_for() {
 
     let rooms = in_flight.rooms().without([endpoint("e1"), endpoint("e3")].into());
 
-    assert_eq!(rooms.full(), [&endpoint("e1"), &endpoint("e3")].into());
+    assert_eq!(rooms.full_endpoints::<()>(&[], 8), [endpoint("e1"), endpoint("e3")].into());
     assert_eq!(rooms.busy.len(), 3, "each of them once");
     assert!(!rooms.are_scarce());
 }
