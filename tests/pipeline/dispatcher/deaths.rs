@@ -152,7 +152,7 @@ async fn what_has_waited_on_the_desk_for_as_long_as_it_may_is_given_back_and_cou
     setting.owe_many("bot", 3).await;
     let handed: Vec<_> =
         setting.lease().await.into_iter().map(|leased| leased.split().0.with(Bytes::from("{}"))).collect();
-    assert!(handed.iter().all(|leased| desk.set_aside(&bot, leased.body.len())));
+    assert!(handed.iter().all(|leased| desk.set_aside(&leased.target.account_id, &bot, leased.body.len())));
 
     let a_quarter_of_the_slack_ago = Instant::now() - Settings::default().slack / 4;
     desk.take(handed, a_quarter_of_the_slack_ago + desk.lease());
