@@ -5,7 +5,7 @@ use std::{borrow::Cow, sync::Arc, time::Duration};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use database::{attempts::Recorded, due::Leased, endpoints::Target};
-use http::{HeaderValue, Method, Request, header};
+use http::{HeaderName, HeaderValue, Method, Request, header};
 use http_body_util::Full;
 use ring::digest::{SHA256, digest};
 use tokio::time::Instant;
@@ -24,6 +24,9 @@ use crate::{
 /// Who asks, as servers are told.
 pub(crate) const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("latchhook/", env!("CARGO_PKG_VERSION")));
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
+const WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
+const WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
 
 /// What every attempt needs.
 pub(crate) struct Attempter {
@@ -95,12 +98,14 @@ impl Attempter {
             .uri(opened.uri.clone())
             .header(header::CONTENT_TYPE, JSON)
             .header(header::USER_AGENT, USER_AGENT)
-            .header("webhook-id", &leased.webhook_id)
-            .header("webhook-timestamp", timestamp)
-            .header("webhook-signature", signature(secrets, &leased.webhook_id, timestamp, &leased.body))
+            .header(WEBHOOK_ID, &leased.webhook_id)
+            .header(WEBHOOK_TIMESTAMP, timestamp)
+            .header(WEBHOOK_SIGNATURE, signature(secrets, &leased.webhook_id, timestamp, &leased.body))
             .body(Full::new(leased.body.clone()))
             .map_err(|error| (Cause::Guard, detail(&error)))?;
-        request.headers_mut().extend(opened.headers.clone());
+        if !opened.headers.is_empty() {
+            request.headers_mut().extend(opened.headers.clone());
+        }
         Ok((opened, request))
     }
 }

@@ -139,7 +139,8 @@ impl Desk {
         let late = waiting.late(Instant::now() + *needed);
         let portion = if waiting.has_all_permits { Portion::All } else { Portion::OfDesk };
         for (leased, ends, permit) in waiting.next(|leased| in_flight.try_take(leased, portion)) {
-            runtime.spawn(sender.clone().send(leased, permit, ends, self.clone()));
+            // A task is moved as a whole when it is made, and again when it ends; its box is small.
+            runtime.spawn(Box::pin(sender.clone().send(leased, permit, ends, self.clone())));
         }
         drop(waiting);
         self.0.freed.notify_one();

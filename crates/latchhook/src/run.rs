@@ -237,7 +237,7 @@ impl Stages {
         self.tasks.spawn_on(async move { looking.keep_looking(stopped).await }, &runtime);
         let (listener, stop) = (TcpListener::from_std(listener)?, stop.clone());
         let serving = async move {
-            producer::serve(listener, producer::router(intake), limits, stop).await;
+            producer::serve(listener, producer::routes(intake), limits, stop).await;
             producer.close().await;
         };
         self.tasks.spawn_on(serving, &runtime);

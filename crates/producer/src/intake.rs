@@ -1,7 +1,7 @@
 //! The HTTP door: `GET|POST /hooks/{source_id}`, `POST /v1/sources/{source_id}/raw-events`, `/healthz`, `/readyz`.
 //!
 //! * [`Intake`]: what the routes share. Once a second it looks at Redis and at the snapshot of the sources.
-//! * `hooks`: one request from a provider, step by step. `raw_events`: one from an app.
+//! * [`Routes`]: which way a request goes. `hooks`: one from a provider, step by step. `raw_events`: one from an app.
 //! * [`Refusal`]: every way to say no, and what the sender is told.
 //! * [`serve`]: the server, which a slow client cannot hold.
 
@@ -21,17 +21,12 @@ mod patience;
 mod pressure;
 mod raw_events;
 mod refusal;
+mod routes;
 mod server;
 mod under_way;
 
 use std::{sync::Arc, time::Duration};
 
-use axum::{
-    Router,
-    extract::State,
-    http::StatusCode,
-    routing::{MethodRouter, get},
-};
 use chrono::{DateTime, Utc};
 use queue::{Inbound, Redis};
 use tokio::{join, time::sleep};
@@ -41,6 +36,7 @@ pub use book::{Lookup, SourceBook};
 pub use certificates::{Certificates, Fetched};
 pub use counters::IntakeCounters;
 pub use refusal::Refusal;
+pub use routes::{Routes, routes};
 pub use server::{ConnectionLimits, Stopped, serve};
 
 use crate::Producer;
@@ -137,22 +133,6 @@ impl Intake {
     pub fn counters(&self) -> &IntakeCounters {
         &self.0.counters
     }
-}
-
-/// The routes. Others may be merged into them; there is no fallback.
-pub fn router(intake: Intake) -> Router {
-    let hooks = MethodRouter::new().get(hooks::handshake).post(hooks::receive).fallback(hooks::other_method);
-    let raw_events = MethodRouter::new().post(raw_events::enqueue).fallback(raw_events::other_method);
-    Router::new()
-        .route("/hooks/{source_id}", hooks)
-        .route("/v1/sources/{source_id}/raw-events", raw_events)
-        .route("/healthz", get(StatusCode::OK))
-        .route("/readyz", get(readiness))
-        .with_state(intake)
-}
-
-async fn readiness(State(intake): State<Intake>) -> StatusCode {
-    if intake.is_ready(Utc::now()) { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
 }
 
 #[cfg(test)]

@@ -26,8 +26,8 @@ mod push;
 pub use counters::PushCounters;
 #[cfg(feature = "intake")]
 pub use intake::{
-    Certificates, ConnectionLimits, Fetched, Intake, IntakeCounters, IntakeSettings, Lookup, Refusal, SourceBook,
-    Stopped, router, serve,
+    Certificates, ConnectionLimits, Fetched, Intake, IntakeCounters, IntakeSettings, Lookup, Refusal, Routes,
+    SourceBook, Stopped, routes, serve,
 };
 pub use producer::{BODY_LIMITS, EnqueueError, Producer, ProducerSettings};
 // What an app needs beside it, so that it depends on no other crate of latchhook's.

@@ -137,7 +137,7 @@ impl Producer {
     /// Whenever it is not certain that Redis has all of them. One that Postgres could not keep ([`RawEvent::check`]) is named,
     /// and then Redis has none.
     pub async fn enqueue_batch(&self, raw_events: &[RawEvent]) -> Result<Vec<Stamp>, EnqueueError> {
-        self.hand_in(raw_events, None).await
+        self.hand_in(raw_events.to_vec(), None).await
     }
 
     /// As [`Producer::enqueue_batch`], unless the same request was enqueued before under the same key: then nothing is
@@ -147,10 +147,15 @@ impl Producer {
     /// # Errors
     /// As [`Producer::enqueue_batch`], and when another request was enqueued under the key.
     pub async fn enqueue_once(&self, raw_events: &[RawEvent], once: Once) -> Result<Vec<Stamp>, EnqueueError> {
-        self.hand_in(raw_events, Some(once)).await
+        self.hand_in(raw_events.to_vec(), Some(once)).await
     }
 
-    async fn hand_in(&self, raw_events: &[RawEvent], once: Option<Once>) -> Result<Vec<Stamp>, EnqueueError> {
+    /// Either of them, of raw events that need not be copied.
+    pub(crate) async fn hand_in(
+        &self,
+        raw_events: Vec<RawEvent>,
+        once: Option<Once>,
+    ) -> Result<Vec<Stamp>, EnqueueError> {
         if raw_events.is_empty() {
             return Ok(Vec::new());
         }
@@ -166,7 +171,7 @@ impl Producer {
     /// What is admitted shares jobs with others, so what a worker could not take out again must not come in.
     fn admit(
         &self,
-        raw_events: &[RawEvent],
+        raw_events: Vec<RawEvent>,
         once: Option<Once>,
         answer: oneshot::Sender<Result<Vec<Stamp>, EnqueueError>>,
     ) -> Result<Waiting, EnqueueError> {
@@ -182,7 +187,7 @@ impl Producer {
             TryAcquireError::NoPermits => EnqueueError::Busy,
             TryAcquireError::Closed => EnqueueError::Closed,
         })?;
-        Ok(Waiting { raw_events: raw_events.to_vec(), bytes, once, answer, _room: room })
+        Ok(Waiting { raw_events, bytes, once, answer, _room: room })
     }
 
     /// Takes nothing more, and returns once everybody who waits has an answer.

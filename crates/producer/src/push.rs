@@ -88,7 +88,7 @@ impl Pusher {
     }
 
     fn take_what_is_there(&mut self, first: Waiting) -> Round {
-        let mut round = Round::default();
+        let mut round = Round::with_room_for(self.waiting.len().min(self.settings.raw_events_per_push));
         round.add(first);
         while round.raw_events < self.settings.raw_events_per_push
             && let Ok(next) = self.waiting.try_recv()
@@ -148,6 +148,14 @@ struct Round {
 }
 
 impl Round {
+    /// One that will hold about so many raw events; more if it must.
+    fn with_room_for(raw_events: usize) -> Self {
+        let mut round = Self::default();
+        round.shared.raw_events.reserve(raw_events);
+        round.shared.callers.reserve(raw_events);
+        round
+    }
+
     fn has_room_for(&self, next: &Waiting, raw_events: usize) -> bool {
         self.bytes + next.bytes <= BYTES_PER_PUSH && self.raw_events + next.raw_events.len() <= raw_events
     }

@@ -89,7 +89,7 @@ impl<'a> News<'a> {
             return Ok(Self::default());
         }
         let about: Vec<_> = fresh.iter().map(|fresh| (fresh.source(), fresh.event)).collect();
-        let accounts: BTreeSet<_> = fresh.iter().map(|fresh| fresh.raw.account_id.as_str()).collect();
+        let accounts: BTreeSet<_> = fresh.iter().map(|fresh| fresh.raw.account_id()).collect();
         let (fold, subscriptions, lease) =
             try_join!(Fold::read(conn, &about), Subscriptions::read(conn, book, &accounts), due::next_lease(conn))?;
         let mut news = Self { fold, subscriptions, lease, ..Self::default() };
@@ -109,7 +109,7 @@ impl<'a> News<'a> {
 
     fn tell(&mut self, fresh: Fresh<'a>, sequence: i64) -> serde_json::Result<New<'a>> {
         let id = Uuid::now_v7();
-        let folded = self.fold.apply(fresh.source(), &fresh.raw.provider, fresh.event)?;
+        let folded = self.fold.apply(fresh.source(), fresh.raw.provider(), fresh.event)?;
         let told = Told {
             event_id: id,
             event_type: &folded.event_type,
@@ -239,12 +239,13 @@ impl New<'_> {
     }
 
     fn handled(&self) -> HandledEvent<'_> {
-        let Fresh { raw: RawWork { raw_event, account_id, provider, .. }, event, .. } = self.fresh;
+        let Fresh { raw, event, .. } = &self.fresh;
+        let raw_event = &raw.raw_event;
         HandledEvent {
             id: self.id,
             source_id: &raw_event.source_id,
-            account_id,
-            provider,
+            account_id: raw.account_id(),
+            provider: raw.provider(),
             key: &event.key,
             kind: &event.kind,
             event_type: &self.folded.event_type,

@@ -8,6 +8,9 @@ use vocabulary::{Changed, Event};
 
 use crate::unpack::RawWork;
 
+/// About what a body takes beside the message and the item in it; more is no harm.
+const BESIDE_ITS_PARTS: usize = 512;
+
 /// What is known of an event when its body is built.
 pub(crate) struct Told<'a> {
     pub event_id: Uuid,
@@ -98,7 +101,7 @@ impl Told<'_> {
         Ids {
             event_id: self.event_id.to_string(),
             source_id: raw_work.raw_event.source_id.as_str(),
-            account_id: &raw_work.account_id,
+            account_id: raw_work.account_id(),
             key: event.key.as_str(),
             sequence: self.sequence,
         }
@@ -106,7 +109,10 @@ impl Told<'_> {
 
     fn body(&self, raw_work: &RawWork, event: &Event, data: impl Serialize) -> serde_json::Result<Vec<u8>> {
         let timestamp = time(event.occurred_at.unwrap_or(raw_work.raw_event.received_at));
-        serde_json::to_vec(&Body { r#type: self.event_type, timestamp, data })
+        let parts = self.message.map_or(0, |message| message.get().len()) + event.raw.len();
+        let mut body = Vec::with_capacity(BESIDE_ITS_PARTS + parts);
+        serde_json::to_writer(&mut body, &Body { r#type: self.event_type, timestamp, data })?;
+        Ok(body)
     }
 }
 

@@ -58,12 +58,13 @@ impl Piece {
     }
 
     /// The raw events that it touches, as (job, raw).
-    pub(crate) fn raw_events(&self) -> Vec<(usize, usize)> {
-        match self {
-            Self::Key { places, .. } => places.iter().map(|at| (at.job, at.raw)).collect(),
-            Self::Rejection(at) => vec![(at.job, at.raw)],
-            Self::Empty { job, raw } => vec![(*job, *raw)],
-        }
+    pub(crate) fn raw_events(&self) -> impl Iterator<Item = (usize, usize)> {
+        let (places, empty) = match self {
+            Self::Key { places, .. } => (places.as_slice(), None),
+            Self::Rejection(at) => (std::slice::from_ref(at), None),
+            Self::Empty { job, raw } => (&[][..], Some((*job, *raw))),
+        };
+        places.iter().map(|at| (at.job, at.raw)).chain(empty)
     }
 }
 

@@ -44,7 +44,7 @@ impl Subscriptions {
             Some(filter) => view.as_ref().map_or(true, |view| filter.wants(view)),
             None => true,
         };
-        let all = self.by_account.get(&raw.account_id).into_iter().flat_map(|page| &page.subscriptions);
+        let all = self.by_account.get(raw.account_id()).into_iter().flat_map(|page| &page.subscriptions);
         all.filter(|to| to.event_types.want(event_type) && hears_of(to) && says_what_it_must(to)).cloned().collect()
     }
 

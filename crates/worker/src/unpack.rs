@@ -1,6 +1,6 @@
 //! From a job as the queue hands it over to the items in it.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use fail::fail_point;
 use providers::{Provider, TooLarge, reason};
@@ -41,10 +41,8 @@ pub(crate) struct RawWork {
     pub stamp: Stamp,
     /// Itself.
     pub raw_event: RawEvent,
-    /// The account of its source; empty where the source is unknown.
-    pub account_id: String,
-    /// Its provider's name, the first part of what a webhook about no message is called.
-    pub provider: String,
+    /// Its source, where that is known.
+    pub source: Option<Arc<Source>>,
     /// Whether this is its first way through, or a person's replay.
     pub part: Part,
     /// Its items, each with its place in the raw event.
@@ -118,6 +116,16 @@ impl Work {
 }
 
 impl RawWork {
+    /// The account of its source; empty where the source is unknown.
+    pub(crate) fn account_id(&self) -> &str {
+        self.source.as_ref().map_or("", |source| source.account_id.as_str())
+    }
+
+    /// Its provider's name, the first part of what a webhook about no message is called.
+    pub(crate) fn provider(&self) -> &str {
+        self.source.as_ref().map_or("", |source| &source.provider)
+    }
+
     fn is_settled(&self) -> bool {
         self.items.iter().all(|item| !matches!(item.outcome, Outcome::Waiting | Outcome::Deferred))
     }
@@ -149,7 +157,7 @@ pub(crate) async fn unpack(held: Held, sources: &Sources, patience: Duration) ->
         }
         fail_point!(&format!("worker-opens-{}", raw_event.source_id));
         match sources.get(&raw_event.source_id).await {
-            Ok(source) => raw_events.push(open(stamp, part, raw_event, source.as_deref())),
+            Ok(source) => raw_events.push(open(stamp, part, raw_event, source)),
             Err(error) => return put_off(held, &error),
         }
     }
@@ -189,21 +197,14 @@ pub(crate) fn foreign(held: &Held, place: u64) -> Stamp {
     Stamp { incarnation: held.id.as_incarnation(), number: place + 1 }
 }
 
-fn open(stamp: Stamp, part: Part, raw_event: RawEvent, source: Option<&Source>) -> RawWork {
-    let provider = source.and_then(|source| source.provider.parse::<Provider>().ok());
-    let (part, items) = match (source, provider) {
+fn open(stamp: Stamp, part: Part, raw_event: RawEvent, source: Option<Arc<Source>>) -> RawWork {
+    let provider = source.as_ref().and_then(|source| source.provider.parse::<Provider>().ok());
+    let (part, items) = match (&source, provider) {
         (Some(source), Some(provider)) => split(part, source, provider, &raw_event),
         (Some(source), None) => (part, vec![unknown_provider(source, &raw_event)]),
         (None, _) => (part, vec![unknown_source(&raw_event)]),
     };
-    RawWork {
-        account_id: source.map(|source| source.account_id.to_string()).unwrap_or_default(),
-        provider: source.map(|source| source.provider.clone()).unwrap_or_default(),
-        items: places(items, part),
-        stamp,
-        raw_event,
-        part,
-    }
+    RawWork { items: places(items, part), source, stamp, raw_event, part }
 }
 
 /// Its items. What is larger than its source takes came in at a door that does not know of sources, and is kept whole: all of

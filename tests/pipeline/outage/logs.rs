@@ -14,9 +14,10 @@ async fn said(dispatcher: &mut Process, words: &str) -> Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_error_in_a_log_of_json_is_told_with_all_that_it_comes_from() {
     let pipeline = Pipeline::new().await;
-    let mut dispatcher = Process::start(&pipeline, "dispatcher", None, &[]).await;
-
+    // Before it starts: between its two questions about that table the second would be the one that fails.
     pipeline.execute("ALTER TABLE due RENAME TO overdue").await;
+
+    let mut dispatcher = Process::start(&pipeline, "dispatcher", None, &[]).await;
     let said = said(&mut dispatcher, "; dispatching pauses").await;
 
     assert_eq!(said["fields"]["error"], "deliveries cannot be leased: relation \"due\" does not exist");

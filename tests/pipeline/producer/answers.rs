@@ -49,6 +49,21 @@ async fn who_does_not_exist_is_not_found() {
 }
 
 #[tokio::test]
+async fn a_source_is_itself_however_its_id_is_written_and_whatever_stands_behind_it() {
+    let door = door().await;
+
+    for target in ["/hooks/wa", "/hooks/w%61", "/hooks/wa?a=b", "/hooks/%77%61?a=b"] {
+        let headers = [("X-Hub-Signature-256", &*signature(SECRET, b"{}"))];
+        assert_eq!(exchange(door.address, &post(target, &headers, b"{}")).await.status, 200, "{target}");
+    }
+
+    assert_eq!(door.stored().await.len(), 4);
+    for target in ["/hooks/wa/", "/hooks/wa/wa", "/hooks/", "//hooks/wa"] {
+        assert_eq!(exchange(door.address, &post(target, &[], b"{}")).await.status, 404, "{target}");
+    }
+}
+
+#[tokio::test]
 async fn a_source_of_a_provider_that_this_binary_does_not_know_is_told_to_come_back() {
     let door = door().await;
     let mut of_tomorrow = source("wa");

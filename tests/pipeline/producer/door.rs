@@ -5,7 +5,7 @@ use std::{future::poll_fn, net::SocketAddr, pin::Pin, task::Poll, time::Duration
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use producer::{
-    Certificates, ConnectionLimits, Intake, IntakeSettings, Producer, ProducerSettings, SourceBook, Stopped, router,
+    Certificates, ConnectionLimits, Intake, IntakeSettings, Producer, ProducerSettings, SourceBook, Stopped, routes,
     serve,
 };
 use queue::{Inbound, Redis, Snapshots};
@@ -67,7 +67,7 @@ impl Plan {
         let intake = Intake::new(&redis, producer.clone(), book, self.certificates, self.intake);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
-        let server = tokio::spawn(serve(listener, router(intake.clone()), self.limits, stop.clone()));
+        let server = tokio::spawn(serve(listener, routes(intake.clone()), self.limits, stop.clone()));
         let (inbound, prefix, url) = (Inbound::new(&redis), prefix.to_owned(), url.to_owned());
         Door { address, intake, producer, inbound, stop, server, redis, master, prefix, url }
     }

@@ -30,10 +30,14 @@ pub(super) type Id = Result<Path<String>, PathRejection>;
 /// `POST`: 200, or what else the provider takes for success, once Redis has the raw event.
 pub(super) async fn receive(State(intake): State<Intake>, id: Id, request: Request) -> Response {
     intake.counters().receive();
-    match intake.take(id, request).await {
-        Ok(answer) => in_its_terms(answer),
-        Err(refused) => intake.refuse(refused),
-    }
+    let taken = async { intake.take(&name(id)?, request).await };
+    intake.answer_provider(taken.await)
+}
+
+/// Likewise, of a source whose id was read already.
+pub(super) async fn receive_for(intake: Intake, id: SourceId, request: Request) -> Response {
+    intake.counters().receive();
+    intake.answer_provider(intake.take(&id, request).await)
 }
 
 /// `GET`: the provider's handshake, answered with the raw challenge.
@@ -57,7 +61,7 @@ pub(super) async fn other_method(State(intake): State<Intake>) -> Response {
 }
 
 impl Intake {
-    async fn take(&self, id: Id, request: Request) -> Result<Answer, Refused> {
+    async fn take(&self, id: &SourceId, request: Request) -> Result<Answer, Refused> {
         let (source, provider) = self.open_source(id).await?;
         self.0.pressure.check()?;
         let door = provider.door(source.body_limit, &source.settings);
@@ -79,7 +83,7 @@ impl Intake {
             headers: kept(&parts.headers, &door),
             body: whole.bytes.clone(),
         };
-        self.0.producer.enqueue(&raw_event).await.map_err(|error| refusal_for(&error))?;
+        self.0.producer.hand_in(vec![raw_event], None).await.map_err(|error| refusal_for(&error))?;
         self.counters().accept(1, whole.bytes.len());
         Ok(provider.thanks(&asked))
     }
@@ -96,7 +100,7 @@ impl Intake {
     }
 
     async fn shake_hands(&self, id: Id, query: &[(String, String)]) -> Result<String, Refusal> {
-        let (source, provider) = self.open_source(id).await?;
+        let (source, provider) = self.open_source(&name(id)?).await?;
         match provider.handshake(&source, query) {
             Handshake::Answer(challenge) => Ok(challenge),
             Handshake::Refused | Handshake::None => Err(Refusal::Handshake),
@@ -104,8 +108,8 @@ impl Intake {
     }
 
     /// A source whose secrets are known, so that what its provider signs can be verified.
-    async fn open_source(&self, id: Id) -> Result<(Arc<Source>, Provider), Refusal> {
-        let (source, provider) = self.source(&name(id)?).await?;
+    async fn open_source(&self, id: &SourceId) -> Result<(Arc<Source>, Provider), Refusal> {
+        let (source, provider) = self.source(id).await?;
         if source.is_sealed() { Err(Refusal::Sealed) } else { Ok((source, provider)) }
     }
 
@@ -133,6 +137,10 @@ impl Intake {
         let share = self.0.memory.share(sender, &source.id);
         let bounds = Bounds { bytes: limit, deadline: self.0.settings.body_deadline, share };
         body::read(body, announced, bounds).await
+    }
+
+    fn answer_provider(&self, taken: Result<Answer, Refused>) -> Response {
+        taken.map_or_else(|refused| self.refuse(refused), in_its_terms)
     }
 
     pub(super) fn refuse(&self, refused: impl Into<Refused>) -> Response {
@@ -163,8 +171,16 @@ fn in_its_terms(answer: Answer) -> Response {
 /// (RFC 9110, 5.5): so no two values become one, as they would where the bytes that are no UTF-8 are replaced, and one of them
 /// may be all that tells two events apart.
 pub(super) fn kept(headers: &HeaderMap, door: &Door<'_>) -> Vec<(String, String)> {
-    let text = |value: &HeaderValue| value.as_bytes().iter().copied().map(char::from).collect::<String>();
-    door.keep(headers.iter().map(|(name, value)| (name.as_str(), text(value))))
+    door.keep(headers.iter().map(|(name, value)| (name.as_str(), Latin1(value))))
+}
+
+/// A value that is read as text when it is known to be kept: most are not.
+struct Latin1<'h>(&'h HeaderValue);
+
+impl From<Latin1<'_>> for String {
+    fn from(Latin1(value): Latin1<'_>) -> Self {
+        value.as_bytes().iter().copied().map(char::from).collect()
+    }
 }
 
 pub(super) fn refusal_for(error: &EnqueueError) -> Refusal {

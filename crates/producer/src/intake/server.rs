@@ -10,20 +10,14 @@
 //! shorter idle deadline for all would make room too, but by hanging up on every idle client at once, who would all come
 //! back at once.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
 
-use axum::Router;
-use hyper::{
-    body::Incoming,
-    server::conn::http1,
-    service::{Service, service_fn},
-};
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    service::TowerToHyperService,
-};
+use axum::{http::Request, response::Response};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{net::TcpListener, sync::Notify, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
+use tower::Service;
 use tracing::debug;
 
 use super::{
@@ -72,20 +66,21 @@ pub struct Stopped {
     pub cut_off: usize,
 }
 
-/// Serves `router` on `listener` until `stop`; then takes no more connections, finishes the requests in flight, and returns.
-/// Close the producer after that, not before: the requests in flight still need it.
+/// Serves `routes` (an axum `Router`, say) on `listener` until `stop`; then takes no more connections, finishes the requests
+/// in flight, and returns. Close the producer after that, not before: the requests in flight still need it.
 ///
 /// When there are as many connections as `limits` allow, and one more waits, the one that has been silent longest is closed,
 /// once it has been so for a second. One that has a request in flight is never closed for another.
-pub async fn serve(
-    listener: TcpListener,
-    router: Router,
-    limits: ConnectionLimits,
-    stop: CancellationToken,
-) -> Stopped {
+pub async fn serve<R>(listener: TcpListener, routes: R, limits: ConnectionLimits, stop: CancellationToken) -> Stopped
+where
+    R: Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+{
     let make_room = Arc::new(Notify::new());
     let mut entrance = Entrance::new(listener, limits.connections, make_room.clone());
-    let routes = TowerToHyperService::new(router);
     let server = Arc::new(Server { routes, http: http(&limits), limits, make_room, stop: stop.clone() });
     let mut connections = JoinSet::new();
     while let Some(guest) = stop.run_until_cancelled(entrance.next()).await {
@@ -113,23 +108,27 @@ async fn drain(mut connections: JoinSet<()>, deadline: Duration) -> Stopped {
     Stopped { cut_off }
 }
 
-struct Server {
-    routes: TowerToHyperService<Router>,
+struct Server<R> {
+    routes: R,
     http: http1::Builder,
     limits: ConnectionLimits,
     make_room: Arc<Notify>,
     stop: CancellationToken,
 }
 
-impl Server {
+impl<R> Server<R>
+where
+    R: Service<Request<Incoming>, Response = Response, Error = Infallible> + Clone,
+{
     async fn drive(self: Arc<Self>, Guest { stream, place: _place }: Guest) {
         // Responses are a packet each: waiting for more to send would only delay them.
         let _ = stream.set_nodelay(true);
         let phase = Phase::fresh();
         let io = Patient::new(stream, phase.clone(), &self.limits, self.make_room.clone());
-        let service = service_fn(|request: http::Request<Incoming>| {
+        let service = service_fn(|request: Request<Incoming>| {
             phase.busy();
-            let (answer, phase) = (self.routes.call(request), phase.clone());
+            // All that is served is always ready.
+            let (answer, phase) = (self.routes.clone().call(request), phase.clone());
             async move {
                 let response = answer.await;
                 phase.idle();

@@ -10,6 +10,10 @@ use std::borrow::Cow;
 
 use memchr::memchr2;
 
+/// What providers send has fewer brackets, and is not nested as deep. What has more takes a little longer.
+const BYTES_TO_A_BRACKET: usize = 32;
+const USUAL_DEPTH: usize = 16;
+
 /// Where each object and array of a text ends, in the order in which they begin.
 pub(super) struct Brackets(Vec<Bracket>);
 
@@ -45,7 +49,8 @@ impl Brackets {
     pub(super) fn of(json: &str) -> Self {
         let bytes = json.as_bytes();
         // Until it ends, a bracket's length is the place where it begins.
-        let (mut brackets, mut open, mut at) = (Vec::<Bracket>::new(), Vec::new(), 0);
+        let mut brackets: Vec<Bracket> = Vec::with_capacity(bytes.len() / BYTES_TO_A_BRACKET);
+        let (mut open, mut at) = (Vec::with_capacity(USUAL_DEPTH), 0);
         while let Some(byte) = bytes.get(at) {
             match byte {
                 b'"' => {

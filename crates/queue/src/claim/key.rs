@@ -57,7 +57,7 @@ impl Owner {
 /// place of its own, so no two different pairs share a name.
 pub(crate) fn name(prefix: &str, source: &SourceId, key: &Key) -> String {
     if key.as_str().len() <= MAX_PLAIN {
-        return format!("{prefix}:{KIND}:{source}:{key}");
+        return [prefix, KIND, source.as_str(), key.as_str()].join(":");
     }
     let hash: String = KeyHash::of(source, key).as_slice().iter().map(|byte| format!("{byte:02x}")).collect();
     format!("{prefix}:{KIND}-of-hash:{hash}")
