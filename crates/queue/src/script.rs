@@ -26,6 +26,7 @@ scripts! {
     PUT_BACK = "put_back.lua";
     DEPTH = "depth.lua";
     PENDING = "pending.lua";
+    LAST_NUMBERS = "last_numbers.lua";
     REMIND = "remind.lua";
     PUBLISH_SOURCES = "publish_sources.lua";
     TAKE_OVER = "take_over.lua";
