@@ -29,6 +29,7 @@ scripts! {
     LAST_NUMBERS = "last_numbers.lua";
     REMIND = "remind.lua";
     PUBLISH_SOURCES = "publish_sources.lua";
+    TAKE = "take.lua";
     TAKE_OVER = "take_over.lua";
     RENEW = "renew.lua";
     RELEASE = "release.lua";
