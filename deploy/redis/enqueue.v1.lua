@@ -113,19 +113,24 @@ if known[2] ~= run_id then
 end
 
 local now = string.format('%d.%06d', time[1], time[2])
-local firsts, names = {}, {}
+local firsts, names, ids, data = {}, {}, {}, {}
 for i = from, #jobs, 3 do
-  local count, id, bytes = tonumber(jobs[i]), jobs[i + 1], jobs[i + 2]
+  local count, id = tonumber(jobs[i]), jobs[i + 1]
   local first = 0
   if count > 0 then
     first, last = last + 1, last + count
     id = string.format('%s-%d-%d', incarnation, first, count)
   end
-  redis.call('HSET', KEYS[2], id, bytes)
   -- The first three are what apalis-redis cannot read a job without.
-  redis.call('HSET', queue .. ':meta:' .. id, 'attempts', 0, 'max_attempts', 25, 'status', 'Pending', 'enqueued_at', now)
-  redis.call('RPUSH', KEYS[1], id)
-  firsts[#firsts + 1] = first
+  redis.call('HSET', queue .. ':meta:' .. id, 'attempts', '0', 'max_attempts', '25', 'status', 'Pending', 'enqueued_at', now)
+  firsts[#firsts + 1], ids[#ids + 1] = first, id
+  data[#data + 1], data[#data + 2] = id, jobs[i + 2]
+end
+-- Together, because each command of a script is one in the append-only file too. 1000, because Lua's unpack ends at 8000.
+for i = 1, #ids, 1000 do
+  local to = math.min(i + 999, #ids)
+  redis.call('HSET', KEYS[2], unpack(data, 2 * i - 1, 2 * to))
+  redis.call('RPUSH', KEYS[1], unpack(ids, i, to))
 end
 redis.call('HSET', KEYS[3], 'last', string.format('%d', last))
 if key ~= '' then

@@ -273,6 +273,35 @@ async fn a_redis_that_was_killed_is_gone_around_and_used_again_when_it_is_back()
     }
 }
 
+/// So that nobody waits for a disk: a claim is an economy, and the ledger decides.
+#[tokio::test]
+async fn claims_are_in_memory_alone_and_a_redis_that_was_restarted_knows_none() {
+    let mut server = tests::private_redis();
+    let redis = TestRedis { url: server.url(), prefix: "p".into() };
+    let claims = claims(&redis, patient());
+    let keys = ["held", "done", "let go", "taken over"];
+    let (mine, later) = (keys.map(|key| wanted(key, "inc-1")), wanted("taken over", "inc-1"));
+    let written = append_only_bytes(&redis).await;
+
+    assert_eq!(claims.take(&mine).await, [Claim::Won; 4]);
+    assert_eq!(take(&claims, &later).await, Claim::TakenOver);
+    let refused = [claims.renew(&mine[..1]).await, claims.finish(&mine[1..2]).await, claims.release(&mine[2..3]).await];
+    assert_eq!((refused, append_only_bytes(&redis).await), ([0; 3], written));
+    server.kill();
+    server.restart().unwrap();
+
+    let after = self::claims(&redis, patient());
+    assert_eq!(after.take(&keys.map(|key| wanted(key, "inc-2"))).await, [Claim::Won; 4]);
+}
+
+/// What Redis has written since it was started.
+async fn append_only_bytes(redis: &TestRedis) -> u64 {
+    let client = redis::Client::open(&*redis.url).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let info: redis::InfoDict = redis::cmd("INFO").arg("persistence").query_async(&mut connection).await.unwrap();
+    info.get("aof_current_size").unwrap()
+}
+
 #[tokio::test]
 async fn nobody_listening_is_unanswered_too() {
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -2,11 +2,15 @@
 -- Hands ready jobs to a worker. Nothing in the list can make it fail: what is no job is dropped, and named.
 -- allow-oom, here and below: a full Redis must be emptied, and emptying it writes.
 --
--- KEYS: workers, active, scheduled, data, the worker's inflight, incarnation, incarnations
+-- The names alone, whose bytes are read without a script: Redis's Lua hashes each string that it is given from end to end,
+-- and a body would be copied three times more. Many together, where a command takes many: each command of a script is one in
+-- the append-only file too.
+--
+-- KEYS: workers, active, scheduled, data, the worker's inflight
 -- ARGV: worker, meta prefix, most jobs, most bytes
--- Returns: false when the worker is not registered; else {{id, bytes, unclean starts, of these alone, ms since first
---          deferred or -1, 1 if it is called by numbers that nobody was given, or 0}, ..}, {dropped id, ..}, ms until the next
---          scheduled job is due (-1: there is none)
+-- Returns: false when the worker is not registered; else {id, ..}, {{place of an id that has a history, {unclean
+--          starts, of these alone, ms since first deferred or -1}}, ..}, {dropped id, ..}, ms until the next scheduled job is
+--          due (-1: there is none)
 local worker, meta, most_jobs, most_bytes = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 if not redis.call('ZSCORE', KEYS[1], worker) then return false end
 
@@ -19,37 +23,38 @@ if #due > 0 then
   redis.call('ZREM', KEYS[3], unpack(due))
 end
 
--- Whoever writes past the script that gives the numbers may call a job by those that are yet to be given, and their raw
--- events would then seem to have ended. Of an incarnation that Redis does not remember it says nothing.
-local now_giving = redis.call('HMGET', KEYS[6], 'id', 'last')
-local function is_ahead(id)
-  local incarnation, first, count = string.match(id, '^(%x+)%-(%d+)%-(%d+)$')
-  if not incarnation then return 0 end
-  local last = incarnation == now_giving[1] and now_giving[2] or redis.call('HGET', KEYS[7], incarnation)
-  return last and tonumber(first) + tonumber(count) - 1 > tonumber(last) and 1 or 0
+-- What is known of a job beside its bytes, if anything is. pcall: what lies under a foreign job's name may be of another type.
+local function history(place, id)
+  local known = redis.pcall('HMGET', meta .. ':' .. id, 'unclean', 'unclean_alone', 'deferred_at')
+  if not (known[1] or known[2] or known[3]) then return nil end
+  local deferred_at = tonumber(known[3])
+  local deferred_for = deferred_at and math.max(0, math.floor((now - deferred_at) * 1000)) or -1
+  return { place, { tonumber(known[1]) or 0, tonumber(known[2]) or 0, deferred_for } }
 end
 
-local jobs, dropped, bytes = {}, {}, 0
-while #jobs < most_jobs and bytes < most_bytes and #dropped < 1000 do
-  local id = redis.call('LPOP', KEYS[2])
-  if not id then break end
-  local data = redis.call('HGET', KEYS[4], id)
-  if not data then
-    redis.call('DEL', meta .. ':' .. id)
-    dropped[#dropped + 1] = id
-  elseif redis.call('SADD', KEYS[5], id) == 0 then
-    dropped[#dropped + 1] = id
-  else
-    -- pcall: what lies under a foreign job's name may be of another type.
-    local known = redis.pcall('HMGET', meta .. ':' .. id, 'unclean', 'unclean_alone', 'deferred_at')
-    local unclean, alone = tonumber(known[1] or 0), tonumber(known[2] or 0)
-    local deferred_at = known[3] and tonumber(known[3])
-    local deferred_for = deferred_at and math.max(0, math.floor((now - deferred_at) * 1000)) or -1
-    jobs[#jobs + 1] = { id, data, unclean or 0, alone or 0, deferred_for, is_ahead(id) }
-    bytes = bytes + #data
+local ids, histories, dropped, bytes = {}, {}, {}, 0
+while #ids < most_jobs and bytes < most_bytes and #dropped < 1000 do
+  local next_ids = redis.call('LRANGE', KEYS[2], 0, math.min(most_jobs - #ids, 1000) - 1)
+  if #next_ids == 0 then break end
+  local is_held, seen, before, done = redis.call('SMISMEMBER', KEYS[5], unpack(next_ids)), {}, #ids, 0
+  while done < #next_ids and bytes < most_bytes do
+    done = done + 1
+    local id = next_ids[done]
+    local length = redis.call('HSTRLEN', KEYS[4], id)
+    if length == 0 and redis.call('HEXISTS', KEYS[4], id) == 0 then
+      redis.call('DEL', meta .. ':' .. id)
+      dropped[#dropped + 1] = id
+    elseif is_held[done] == 1 or seen[id] then
+      dropped[#dropped + 1] = id
+    else
+      seen[id], ids[#ids + 1], bytes = true, id, bytes + length
+      histories[#histories + 1] = history(#ids, id)
+    end
   end
+  redis.call('LTRIM', KEYS[2], done, -1)
+  if #ids > before then redis.call('SADD', KEYS[5], unpack(ids, before + 1)) end
 end
 
 local next_due = redis.call('ZRANGE', KEYS[3], 0, 0, 'WITHSCORES')
 local wait = next_due[2] and math.max(0, math.ceil((tonumber(next_due[2]) - now) * 1000)) or -1
-return { jobs, dropped, wait }
+return { ids, histories, dropped, wait }

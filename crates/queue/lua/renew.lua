@@ -2,6 +2,7 @@
 --
 -- KEYS: claims    ARGV: own token of each, lease in ms
 -- Returns: how many are not ours
+redis.set_repl(redis.REPL_NONE)
 local refused = 0
 for i, claim in ipairs(KEYS) do
   if redis.call('GET', claim) == ARGV[i] then redis.call('PEXPIRE', claim, ARGV[#ARGV]) else refused = refused + 1 end

@@ -5,12 +5,14 @@
 -- KEYS: the worker's inflight, data
 -- ARGV: meta prefix, id..
 -- Returns: how many were settled
-local settled = 0
-for i = 2, #ARGV do
-  if redis.call('SREM', KEYS[1], ARGV[i]) == 1 then
-    redis.call('HDEL', KEYS[2], ARGV[i])
-    redis.call('DEL', ARGV[1] .. ':' .. ARGV[i])
-    settled = settled + 1
+local held, metas = {}, {}
+for i, is_held in ipairs(redis.call('SMISMEMBER', KEYS[1], unpack(ARGV, 2))) do
+  if is_held == 1 then
+    held[#held + 1] = ARGV[i + 1]
+    metas[#metas + 1] = ARGV[1] .. ':' .. ARGV[i + 1]
   end
 end
-return settled
+if #held == 0 then return 0 end
+redis.call('HDEL', KEYS[2], unpack(held))
+redis.call('DEL', unpack(metas))
+return redis.call('SREM', KEYS[1], unpack(held))

@@ -4,6 +4,7 @@
 --
 -- KEYS: claims    ARGV: two of each: token seen, own token; then the lease in ms
 -- Returns: of each 1 when it is ours, else what is there now (false: nothing)
+redis.set_repl(redis.REPL_NONE)
 local taken = {}
 for i, claim in ipairs(KEYS) do
   local found = redis.call('GET', claim)

@@ -26,8 +26,10 @@ scripts! {
     PUT_BACK = "put_back.lua";
     DEPTH = "depth.lua";
     PENDING = "pending.lua";
+    LAST_NUMBERS = "last_numbers.lua";
     REMIND = "remind.lua";
     PUBLISH_SOURCES = "publish_sources.lua";
+    TAKE = "take.lua";
     TAKE_OVER = "take_over.lua";
     RENEW = "renew.lua";
     RELEASE = "release.lua";

@@ -61,10 +61,10 @@ async fn what_is_no_job_stops_no_job() {
     let q = format!("{}:inbound", redis.prefix);
     let mut connection = connection(&redis.url).await;
     inbound.enqueue(&[job("first")]).await.unwrap();
-    // Without bytes; foreign, without metadata; with metadata of another type; not text; the same again.
-    let () = run(&mut connection, &format!("HSET {q}:data foreign not-a-job odd odd-bytes 00042 number")).await;
+    // Without bytes; foreign, without metadata; with metadata of another type; of no length; not text; the same again.
+    let () = run(&mut connection, &format!("HSET {q}:data foreign not-a-job odd odd-bytes 00042 number empty ")).await;
     let () = run(&mut connection, &format!("SET {q}:meta:odd text")).await;
-    let () = run(&mut connection, &format!("RPUSH {q}:active no-bytes foreign odd 00042 foreign")).await;
+    let () = run(&mut connection, &format!("RPUSH {q}:active no-bytes foreign odd 00042 empty foreign")).await;
     let not_text = b"\xff\xfe".as_slice();
     redis::cmd("HSET").arg(format!("{q}:data")).arg(not_text).arg("x").exec_async(&mut connection).await.unwrap();
     redis::cmd("RPUSH").arg(format!("{q}:active")).arg(not_text).exec_async(&mut connection).await.unwrap();
@@ -72,11 +72,49 @@ async fn what_is_no_job_stops_no_job() {
 
     let mut consumer = Consumer::start(&inbound, ConsumerSettings::default());
 
-    let names = consumer.names(6).await;
-    assert!(["foreign", "odd", "00042", "\u{fffd}\u{fffd}"].iter().all(|name| names.contains(*name)), "{names:?}");
+    let names = consumer.names(7).await;
+    assert!(
+        ["foreign", "odd", "00042", "empty", "\u{fffd}\u{fffd}"].iter().all(|name| names.contains(*name)),
+        "{names:?}"
+    );
     until(async || inbound.depth().await.unwrap().inflight == 0).await;
     assert_eq!(inbound.counts().dropped, 2);
     assert!(consumer.stop().await.is_empty());
+}
+
+/// More than one command takes: Lua's unpack ends at 8,000.
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_thousand_jobs_of_one_call_come_out_in_the_order_that_they_went_in() {
+    let redis = tests::redis().await;
+    let inbound = inbound(&redis);
+    let jobs: Vec<Job> = (0..10_000).map(job).collect();
+
+    let stamps = inbound.enqueue(&jobs).await.unwrap();
+
+    let mut consumer = Consumer::start(&inbound, ConsumerSettings::default());
+    for (stamp, job) in stamps.into_iter().zip(jobs) {
+        let held = consumer.next().await;
+        assert!((held.first, held.count) == (Some(stamp), 1) && held.payload == job.encode());
+    }
+    assert!(consumer.stop().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_job_that_is_listed_again_while_it_is_held_is_handed_to_nobody() {
+    let redis = tests::redis().await;
+    let inbound = inbound(&redis);
+    let mut connection = connection(&redis.url).await;
+    inbound.enqueue(&[job("first")]).await.unwrap();
+    let mut consumer = Consumer::start_holding(&inbound, ConsumerSettings::default());
+    let held = consumer.next().await;
+
+    let () = run(&mut connection, &format!("RPUSH {}:inbound:active {}", redis.prefix, held.id)).await;
+    inbound.enqueue(&[job("last")]).await.unwrap();
+
+    assert_eq!(consumer.next().await.first.unwrap().number, 2);
+    assert_eq!((inbound.counts().dropped, inbound.depth().await.unwrap().inflight), (1, 2));
+    consumer.let_go();
+    consumer.stop().await;
 }
 
 #[tokio::test]

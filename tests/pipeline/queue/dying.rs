@@ -120,6 +120,29 @@ async fn a_settle_that_comes_after_the_job_was_taken_away_is_counted_and_harms_n
 }
 
 #[tokio::test]
+async fn of_jobs_that_are_settled_together_one_that_was_taken_away_meanwhile_stays() {
+    let redis = tests::redis().await;
+    let inbound = inbound(&redis);
+    enqueue(&inbound, 3).await;
+    let mut consumer = Consumer::start_holding(&inbound, ConsumerSettings::default());
+    let held = [consumer.next().await.id, consumer.next().await.id, consumer.next().await.id];
+    consumer.pause.send(true).unwrap();
+
+    // As who takes it for dead does.
+    let (q, mut connection) = (format!("{}:inbound", redis.prefix), connection(&redis.url).await);
+    let () = run(&mut connection, &format!("SREM {q}:inflight:{} {}", held[1].worker(), held[1])).await;
+    let () = run(&mut connection, &format!("LPUSH {q}:active {}", held[1])).await;
+    let settled = inbound.settle(&held).await.unwrap();
+
+    assert_eq!((settled.settled, settled.taken_away), (2, 1));
+    let depth = inbound.depth().await.unwrap();
+    assert_eq!((depth.ready, depth.inflight, depth.all()), (1, 0, 1));
+    assert!(run::<bool>(&mut connection, &format!("EXISTS {q}:meta:{}", held[1])).await);
+    consumer.let_go();
+    consumer.stop().await;
+}
+
+#[tokio::test]
 async fn a_worker_that_was_taken_for_dead_goes_on_under_another_name() {
     let redis = tests::redis().await;
     let inbound = inbound(&redis);

@@ -117,18 +117,25 @@ async fn a_job_that_is_called_by_numbers_that_are_yet_to_be_given_has_none() {
     let redis = tests::redis().await;
     let (inbound, mut connection) = (inbound(&redis), connection(&redis.url).await);
     let last = inbound.enqueue(&[job("first")]).await.unwrap().remove(0);
+    let () = run(&mut connection, &format!("HSET {}:inbound:incarnations 00ff00ff00ff00ff 7", redis.prefix)).await;
     let forged = [(2, 4096), (1, 2)].map(|(first, count)| format!("{}-{first}-{count}", last.incarnation));
-    for name in &forged {
+    let of_an_earlier_one = ["00ff00ff00ff00ff-7-1", "00ff00ff00ff00ff-7-2"].map(str::to_owned);
+    for name in forged.iter().chain(&of_an_earlier_one) {
         let () = run(&mut connection, &format!("HSET {}:inbound:data {name} garbage", redis.prefix)).await;
         let () = run(&mut connection, &format!("RPUSH {}:inbound:active {name}", redis.prefix)).await;
     }
     let mut consumer = Consumer::start(&inbound, ConsumerSettings::default());
 
-    let held = [consumer.next().await, consumer.next().await, consumer.next().await];
+    let mut names = Vec::new();
+    for _ in 0..5 {
+        let held = consumer.next().await;
+        names.push((held.id.job().into_owned(), held.first, held.count));
+    }
 
-    let names = held.each_ref().map(|held| (held.id.job().into_owned(), held.first.clone(), held.count));
-    let [one, two] = forged;
-    assert_eq!(names, [(format!("{last}-1"), Some(last), 1), (one, None, 0), (two, None, 0)]);
+    let ([a, b], [c, d]) = (forged, of_an_earlier_one);
+    let earlier = Stamp { incarnation: Incarnation::new("00ff00ff00ff00ff"), number: 7 };
+    let first = (format!("{last}-1"), Some(last), 1);
+    assert_eq!(names, [first, (a, None, 0), (b, None, 0), (c, Some(earlier), 1), (d, None, 0)]);
     consumer.stop().await;
 }
 

@@ -24,6 +24,11 @@
 //!
 //! A script is called once for all claims of a group: a call of its own for each was three quarters of all that Redis did
 //! for an event. So their keys must be on one server, as the queue's are.
+//!
+//! Claims are in Redis's memory alone: not in its append-only file, and not on its replicas. Writing them there was a third of what
+//! they cost, and each answer waited for the disk. So a Redis that was restarted, or a replica that took over, knows no claims, and
+//! what comes twice at that moment is worked on twice and recorded once. (A file that Redis has rewritten holds what stood at that
+//! moment: a claim in it ends with its lease, whoever let it go meanwhile, and `done` is not believed without the ledger.)
 
 mod key;
 mod look;
@@ -31,7 +36,7 @@ mod look;
 use std::{borrow::Borrow, sync::Arc, time::Duration};
 
 use redis::{
-    Pipeline, RedisResult, Script, Value,
+    RedisResult, Script, Value,
     aio::{ConnectionManager, ConnectionManagerConfig},
 };
 use tokio::sync::OnceCell;
@@ -43,7 +48,7 @@ pub use look::HeldClaim;
 use crate::{Redis, script};
 
 /// How many claims travel together: what Redis does in a few milliseconds, far within the deadline.
-const PIPELINE: usize = 500;
+const CHUNK: usize = 500;
 
 /// Times of a claim.
 #[derive(Debug, Clone, Copy)]
@@ -114,7 +119,7 @@ impl Claims {
     /// Equal keys of one group are the caller's to fold: the second would find the first.
     pub async fn take(&self, wanted: &[Wanted]) -> Vec<Claim> {
         let mut claims = Vec::with_capacity(wanted.len());
-        for wanted in wanted.chunks(PIPELINE) {
+        for wanted in wanted.chunks(CHUNK) {
             match claims.last() {
                 Some(Claim::Unanswered) => claims.resize(claims.len() + wanted.len(), Claim::Unanswered),
                 _ => claims.extend(self.take_together(wanted).await),
@@ -124,8 +129,12 @@ impl Claims {
     }
 
     async fn take_together(&self, wanted: &[Wanted]) -> Vec<Claim> {
-        let setting = self.setting(wanted);
-        let Some(found) = self.ask(async |mut redis| setting.query_async::<Vec<Value>>(&mut redis).await).await else {
+        let mut call = script::TAKE.prepare_invoke();
+        for wanted in wanted {
+            call.key(self.name(wanted)).arg(wanted.owner.token());
+        }
+        call.arg(millis(self.settings.lease));
+        let Some(found) = self.ask(async |mut redis| call.invoke_async::<Vec<Value>>(&mut redis).await).await else {
             return vec![Claim::Unanswered; wanted.len()];
         };
         let mut claims: Vec<Claim> = wanted.iter().zip(&found).map(|(wanted, found)| judge(wanted, found)).collect();
@@ -155,15 +164,6 @@ impl Claims {
         key::name(self.redis.prefix(), &wanted.source, &wanted.key)
     }
 
-    fn setting(&self, wanted: &[Wanted]) -> Pipeline {
-        let mut pipeline = redis::pipe();
-        for wanted in wanted {
-            let set = pipeline.cmd("SET").arg(self.name(wanted)).arg(wanted.owner.token());
-            set.arg("NX").arg("PX").arg(millis(self.settings.lease)).arg("GET");
-        }
-        pipeline
-    }
-
     /// The second round trip, for what an execution of the same raw event was found to hold.
     async fn take_over(&self, wanted: &[Wanted], found: &[Value], claims: &mut [Claim]) {
         let own: Vec<usize> = (0..claims.len()).filter(|&i| claims[i] == Claim::TakenOver).collect();
@@ -190,7 +190,7 @@ impl Claims {
 
     async fn refused(&self, script: &Script, claimed: &[impl Borrow<Wanted>], time: Option<Duration>) -> usize {
         let mut refused = 0;
-        for claimed in claimed.chunks(PIPELINE) {
+        for claimed in claimed.chunks(CHUNK) {
             let mut call = script.prepare_invoke();
             for wanted in claimed.iter().map(Borrow::borrow) {
                 call.key(self.name(wanted)).arg(wanted.owner.token());
@@ -238,7 +238,7 @@ impl std::fmt::Debug for Claims {
     }
 }
 
-/// What `SET … NX GET` found, before any take-over is tried.
+/// What `take.lua` found, before any take-over is tried.
 fn judge(wanted: &Wanted, found: &Value) -> Claim {
     match found {
         Value::Nil => Claim::Won,

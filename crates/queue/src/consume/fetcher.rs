@@ -1,9 +1,10 @@
 //! Takes jobs from Redis as long as there is room for them.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::sync::{Notify, mpsc::Sender, watch};
 use tokio_util::sync::CancellationToken;
+use vocabulary::{Incarnation, Stamp};
 
 use super::{ConsumerSettings, holding::Holding, jittered};
 use crate::{Held, HeldId, Inbound, RedisError, inbound::parse_job_id, script};
@@ -28,9 +29,11 @@ enum Fetched {
     NotRegistered,
 }
 
-/// Id, bytes, unclean starts, of these alone, ms since it was first deferred (-1: never), whether its numbers are not given.
-type Fields = (Vec<u8>, Vec<u8>, u32, u32, i64, bool);
-type Answer = Option<(Vec<Fields>, Vec<Vec<u8>>, i64)>;
+/// What is known of a job beside its bytes: unclean starts, of these alone, ms since it was first deferred (-1: never).
+type History = (u32, u32, i64);
+/// Names, by their places (from 1) the histories of those that have one, what was dropped, ms until the next is due (-1: none
+/// is).
+type Answer = Option<(Vec<Vec<u8>>, Vec<(usize, History)>, Vec<Vec<u8>>, i64)>;
 
 impl Fetcher {
     /// A step, then a pause, until the life is over.
@@ -90,23 +93,36 @@ impl Fetcher {
         let keys = &self.inbound.keys;
         let mut call = script::FETCH.key(&keys.workers);
         call.key(&keys.active).key(&keys.scheduled).key(&keys.data).key(keys.inflight(&self.worker));
-        call.key(&keys.incarnation).key(&keys.incarnations);
         call.arg(&*self.worker).arg(&keys.meta_prefix).arg(room).arg(self.settings.fetch_bytes);
         let answer: Answer = call.invoke_async(&mut self.inbound.redis.connection().await?).await?;
-        let Some((jobs, dropped, due)) = answer else {
+        let Some((names, histories, dropped, due)) = answer else {
             return Ok(Fetched::NotRegistered);
         };
         self.report(&dropped);
-        let jobs = jobs.into_iter().map(|fields| self.held(fields));
-        Ok(Fetched::Jobs(jobs.collect(), u64::try_from(due).ok().map(Duration::from_millis)))
+        let jobs = if names.is_empty() { Vec::new() } else { self.jobs(names, histories).await? };
+        Ok(Fetched::Jobs(jobs, u64::try_from(due).ok().map(Duration::from_millis)))
     }
 
-    fn held(&self, (job, payload, unclean_starts, unclean_alone, deferred_ms, is_ahead): Fields) -> Held {
-        let given = parse_job_id(&job).filter(|_| !is_ahead);
-        let (first, count) = given.map_or((None, 0), |(first, count)| (Some(first), count));
-        let id = HeldId { job: job.into(), worker: self.worker.clone() };
-        let deferred_for = u64::try_from(deferred_ms).ok().map(Duration::from_millis);
-        Held { id, payload: payload.into(), first, count, unclean_starts, unclean_alone, deferred_for }
+    /// The jobs of these names, in order, without those that were taken away and settled meanwhile. When Redis does not
+    /// answer, they are found stranded.
+    async fn jobs(&self, names: Vec<Vec<u8>>, histories: Vec<(usize, History)>) -> Result<Vec<Held>, RedisError> {
+        let (bytes, lasts) = tokio::try_join!(self.bytes(&names), self.inbound.last_numbers())?;
+        let lasts: HashMap<Incarnation, u64> = lasts.into_iter().collect();
+        let histories: HashMap<usize, History> = histories.into_iter().collect();
+        let jobs = (1..).zip(names).zip(bytes).filter_map(|((place, name), bytes)| {
+            let given = parse_job_id(&name).filter(|(first, count)| !is_ahead(first, *count, &lasts));
+            let (first, count) = given.map_or((None, 0), |(first, count)| (Some(first), count));
+            let (unclean_starts, unclean_alone, deferred_ms) = histories.get(&place).copied().unwrap_or((0, 0, -1));
+            let id = HeldId { job: name.into(), worker: self.worker.clone() };
+            let deferred_for = u64::try_from(deferred_ms).ok().map(Duration::from_millis);
+            Some(Held { id, payload: bytes?.into(), first, count, unclean_starts, unclean_alone, deferred_for })
+        });
+        Ok(jobs.collect())
+    }
+
+    async fn bytes(&self, names: &[Vec<u8>]) -> Result<Vec<Option<Vec<u8>>>, RedisError> {
+        let mut connection = self.inbound.redis.connection().await?;
+        Ok(redis::cmd("HMGET").arg(&self.inbound.keys.data).arg(names).query_async(&mut connection).await?)
     }
 
     fn report(&self, dropped: &[Vec<u8>]) {
@@ -115,4 +131,10 @@ impl Fetcher {
             tracing::error!(job.id = %String::from_utf8_lossy(id), "queue.job.dropped: no bytes, or listed twice");
         }
     }
+}
+
+/// Whoever writes past the script that gives the numbers may call a job by those that are yet to be given, and their raw
+/// events would then seem to have ended. Of an incarnation that Redis does not remember this says nothing.
+fn is_ahead(first: &Stamp, count: u32, lasts: &HashMap<Incarnation, u64>) -> bool {
+    lasts.get(&first.incarnation).is_some_and(|last| first.number + u64::from(count) - 1 > *last)
 }

@@ -87,14 +87,10 @@ impl Inbound {
     /// # Errors
     /// When Redis does not answer.
     pub async fn last_numbers(&self) -> Result<Vec<(Incarnation, u64)>, RedisError> {
-        let (earlier, now): (HashMap<String, u64>, (Option<String>, Option<u64>)) = redis::pipe()
-            .atomic()
-            .hgetall(&self.keys.incarnations)
-            .hmget(&self.keys.incarnation, &["id", "last"])
-            .query_async(&mut self.redis.connection().await?)
-            .await?;
-        let now = now.0.zip(now.1);
-        Ok(earlier.into_iter().chain(now).map(|(id, last)| (Incarnation::new(&id), last)).collect())
+        let mut call = script::LAST_NUMBERS.key(&self.keys.incarnation);
+        call.key(&self.keys.incarnations);
+        let lasts: HashMap<String, u64> = call.invoke_async(&mut self.redis.connection().await?).await?;
+        Ok(lasts.into_iter().map(|(id, last)| (Incarnation::new(&id), last)).collect())
     }
 
     /// The numbers of all jobs that are not settled, by name alone. Complete for what is there from the first page to
