@@ -38,6 +38,8 @@ pub(crate) const AS_IT_BEGAN: &str = "RESET SESSION AUTHORIZATION; RESET ROLE; R
 /// A stage looks rows up by their keys, in statements whose plans Postgres keeps. A plan that was made while a table was
 /// small reads all of it, and is kept while the table grows by millions, until autovacuum comes round.
 const LOOK_UPS_ONLY: &str = "-c enable_seqscan=off";
+/// Less than whoever counts waits for (five seconds): Postgres is not to go on for nobody.
+const COUNTED_IN_TIME: &str = "-c statement_timeout=4500";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Where the address of latchhook's own database stands, and that of an app's.
@@ -109,6 +111,15 @@ impl Database {
     /// When the URL cannot be read.
     pub fn for_stages(url: &str, connections: usize) -> Result<Self, DatabaseError> {
         Self::with_session(OWN, url, connections, format!("{SESSION} {LOOK_UPS_ONLY}"), Access::Writes)
+    }
+
+    /// Likewise, for what a stage counts for those who watch it: what takes longer than 4.5 seconds is given up.
+    ///
+    /// # Errors
+    /// When the URL cannot be read.
+    pub fn for_counting(url: &str, connections: usize) -> Result<Self, DatabaseError> {
+        let session = format!("{SESSION} {LOOK_UPS_ONLY} {COUNTED_IN_TIME}");
+        Self::with_session(OWN, url, connections, session, Access::Writes)
     }
 
     /// A pool of at most `connections` to the app's server at `url`, which has an outbox ([`crate::outbox`]). As for a stage:

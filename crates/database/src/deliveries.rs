@@ -37,7 +37,7 @@ mod wanted;
 
 pub use abandon::{Abandoned, abandon, as_given};
 pub use again::{Again, make_due};
-pub use backlog::{Backlog, backlog};
+pub use backlog::{Backlog, backlog, oldest_due};
 pub use causes::{Cause, causes};
 pub use pages::{LOOKED_AT, Page, list, page};
 pub use places::Place;

@@ -97,7 +97,7 @@ statement! {
         largest_brought: i32 => Integer,
     } -> (
         SqlUuid, Text, BigInt, Integer, Bool, Text, Nullable<Binary>, Integer, Text, TargetColumns, Nullable<Bool>, Nullable<Bool>,
-        Nullable<Text>
+        Nullable<Text>, BigInt
     ),
     "WITH RECURSIVE asked (room, retries, each, each_retries, lease_us) AS (SELECT ?, ?, ?, ?, ?), \
      busy (id, room, retries) AS (SELECT * FROM unnest(?, ?, ?)), \
@@ -171,7 +171,8 @@ statement! {
          CASE WHEN octet_length(b.body) <= ? THEN b.body END, octet_length(b.body), d.format, \
          e.account_id, e.url, e.secrets, e.secret_ends, e.access, e.schedule_s, e.give_up_on, e.revision, (SELECT allowed_private FROM accounts WHERE id = e.account_id), \
          (SELECT r.has_failed FROM ready r WHERE r.id = l.endpoint_id), \
-         (SELECT r.is_open FROM ready r WHERE r.id = l.endpoint_id), l.lane \
+         (SELECT r.is_open FROM ready r WHERE r.id = l.endpoint_id), l.lane, \
+         (SELECT least(r.room, s.rows) FROM ready r CROSS JOIN share s WHERE r.id = l.endpoint_id) \
      FROM leased l JOIN deliveries d ON d.event_id = l.event_id AND d.endpoint_id = l.endpoint_id \
      JOIN bodies b ON b.event_id = l.event_id AND b.format = d.format JOIN endpoints e ON e.id = l.endpoint_id"
 }
@@ -218,12 +219,27 @@ type Row = (
     Option<bool>,
     Option<bool>,
     Option<String>,
+    i64,
 );
 
 /// Those of an endpoint share its target.
 fn read(row: Row, targets: &mut HashMap<String, (EndpointId, Arc<Target>)>) -> QueryResult<Leased<Body>> {
-    let (event_id, id, lease, attempts, again, webhook_id, body, bytes, format, target, has_failed, is_open, lane) =
-        row;
+    let (
+        event_id,
+        id,
+        lease,
+        attempts,
+        again,
+        webhook_id,
+        body,
+        bytes,
+        format,
+        target,
+        has_failed,
+        is_open,
+        lane,
+        part,
+    ) = row;
     let (endpoint_id, target) = match targets.get(&id) {
         Some(known) => known.clone(),
         None => {
@@ -235,7 +251,8 @@ fn read(row: Row, targets: &mut HashMap<String, (EndpointId, Arc<Target>)>) -> Q
     let (attempts, left) = (attempts.unsigned_abs(), Body::Left { format, bytes: bytes.unsigned_abs() });
     let body = body.map_or(left, |body| Body::Brought(body.into()));
     let gate = has_failed.zip(is_open).map(|(has_failed, is_probe)| Gate { has_failed, is_probe });
-    Ok(Leased { event_id, endpoint_id, lease, attempts, again, webhook_id, body, target, gate, lane })
+    let part = usize::try_from(part).unwrap_or_default();
+    Ok(Leased { event_id, endpoint_id, lease, attempts, again, webhook_id, body, target, gate, lane, part })
 }
 
 statement! {

@@ -176,7 +176,9 @@ impl Dispatcher {
                     Pause { at_most: back_off.next(), ..Pause::NONE }
                 }
             };
-            sleep(pause.at_least).await;
+            if self.is_called_within(&pause, &stop).await {
+                continue;
+            }
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = sleep(pause.at_most) => {}
@@ -226,6 +228,17 @@ impl Dispatcher {
         Ok(Pause { at_least, at_most, for_room: rooms.are_scarce() })
     }
 
+    /// Waits for as long as it must, unless it is called away: not by whoever has committed something, but by whoever has recorded
+    /// something, or has made room.
+    async fn is_called_within(&self, pause: &Pause, stop: &CancellationToken) -> bool {
+        tokio::select! {
+            () = stop.cancelled() => true,
+            () = self.look.notified() => true,
+            () = self.room_is_made(), if pause.for_room => true,
+            () = sleep(pause.at_least) => false,
+        }
+    }
+
     /// Room that was given back, after a moment in which more may be: each look for deliveries has its price.
     async fn room_is_made(&self) {
         sleep(LOOK_AT_MOST_EVERY).await;
@@ -257,7 +270,7 @@ impl Dispatcher {
         let whose = |leased: &Leased<Body>| (leased.endpoint_id.clone(), leased.target.account_id.clone());
         let endpoints = leased.iter().map(whose).collect();
         let (fills_room, full_accounts) = (leased.len() >= room.all, rooms.full_accounts(&leased));
-        let mut full_endpoints = rooms.full_endpoints(&leased, room.all);
+        let mut full_endpoints = rooms.full_endpoints(&leased);
         let take = |leased: Leased<Body>| {
             let permit = self.in_flight.take(&leased);
             Taken { leased, permit, ends }

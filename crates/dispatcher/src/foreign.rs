@@ -104,6 +104,7 @@ mod tests {
             target: Arc::new(target),
             gate: None,
             lane: None,
+            part: 64,
         }
     }
 

@@ -21,6 +21,7 @@ use crate::fairness::share;
 
 mod rooms;
 
+use rooms::Awaited;
 pub(crate) use rooms::Rooms;
 
 /// How much there may be.
@@ -48,6 +49,8 @@ struct Load {
     accounts: HashMap<String, Count>,
     endpoints: HashMap<EndpointId, Count>,
     unrecorded: usize,
+    /// Whose permit is to be heard of when it is given back.
+    awaited: Awaited,
 }
 
 #[derive(Debug, Default, Clone, Copy)]
@@ -100,15 +103,17 @@ impl InFlight {
     }
 
     pub(crate) fn rooms(&self) -> Rooms {
-        let (load, limits) = (self.load(), self.limits);
-        Rooms {
+        let (mut load, limits) = (self.load(), self.limits);
+        let rooms = Rooms {
             all: load.room_of_lease(limits),
             per_account: load.room_of_account(Count::default(), limits, Portion::All),
             busy_accounts: rooms_of(&load.accounts, |own| load.room_of_account(own, limits, Portion::All)),
             per_endpoint: Count::default().room(limits.per_endpoint),
             busy: rooms_of(&load.endpoints, |own| own.room(limits.per_endpoint)),
             closed: HashSet::new(),
-        }
+        };
+        load.awaited = rooms.awaited();
+        rooms
     }
 
     /// Takes a permit for what is leased already: the caller has looked at the rooms before it leased.
@@ -142,9 +147,16 @@ impl InFlight {
         permit
     }
 
-    /// Waits until room was given back since the last time that this was waited for. For one who waits.
+    /// Waits until room was given back that there was none of when the rooms were last looked at, since the last time that this was
+    /// waited for. For one who waits.
     pub(crate) async fn given_back(&self) {
         self.given_back.notified().await;
+    }
+
+    fn hear_of(&self, is_awaited: bool) {
+        if is_awaited {
+            self.given_back.notify_one();
+        }
     }
 
     /// Waits until nothing is in flight, and everything is recorded.
@@ -177,8 +189,9 @@ impl Permit {
         let mut load = self.in_flight.load();
         load.remove(self);
         load.unrecorded += 1;
+        let is_awaited = load.awaited.has(&self.endpoint_id);
         drop(load);
-        self.in_flight.given_back.notify_one();
+        self.in_flight.hear_of(is_awaited);
     }
 }
 
@@ -190,9 +203,9 @@ impl Drop for Permit {
         } else {
             load.remove(self);
         }
-        let is_empty = load.is_empty();
+        let (is_empty, is_awaited) = (load.is_empty(), load.awaited.has(&self.endpoint_id));
         drop(load);
-        self.in_flight.given_back.notify_one();
+        self.in_flight.hear_of(is_awaited);
         if is_empty {
             self.in_flight.ended.notify_waiters();
         }

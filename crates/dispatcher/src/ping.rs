@@ -58,6 +58,7 @@ fn event(endpoint_id: &EndpointId, target: Target, now: DateTime<Utc>) -> Leased
         target: Arc::new(target),
         gate: None,
         lane: None,
+        part: 1,
     }
 }
 

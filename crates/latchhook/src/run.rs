@@ -185,7 +185,7 @@ impl Stages {
         Wake::new(&redis).listen(wake.clone(), stop.clone());
         let client = Client::new(Guard::new(settings.allow_private.clone()));
         let dispatcher = Dispatcher::new(database, Arc::new(master(settings)?), settings.dispatcher.clone(), client);
-        self.metrics.dispatching(dispatcher.counters(), Database::for_stages(&settings.database_url, 2)?);
+        self.metrics.dispatching(dispatcher.counters(), Database::for_counting(&settings.database_url, 3)?);
         self.dispatcher = Some(dispatcher.counters());
         let desk = desk_of(&dispatcher);
         self.tasks.spawn_on(dispatcher.run(wake.clone(), stop.clone()), &runtime);

@@ -6,11 +6,11 @@
 -- and a body would be copied three times more. Many together, where a command takes many: each command of a script is one in
 -- the append-only file too.
 --
--- KEYS: workers, active, scheduled, data, the worker's inflight
+-- KEYS: workers, active, scheduled, data, the worker's inflight, incarnation, incarnations
 -- ARGV: worker, meta prefix, most jobs, most bytes
 -- Returns: false when the worker is not registered; else {id, ..}, {{place of an id that has a history, {unclean
 --          starts, of these alone, ms since first deferred or -1}}, ..}, {dropped id, ..}, ms until the next scheduled job is
---          due (-1: there is none)
+--          due (-1: there is none), {incarnation, its last number, ..} as of this moment
 local worker, meta, most_jobs, most_bytes = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 if not redis.call('ZSCORE', KEYS[1], worker) then return false end
 
@@ -57,4 +57,13 @@ end
 
 local next_due = redis.call('ZRANGE', KEYS[3], 0, 0, 'WITHSCORES')
 local wait = next_due[2] and math.max(0, math.ceil((tonumber(next_due[2]) - now) * 1000)) or -1
-return { ids, histories, dropped, wait }
+
+-- pcall: others may write there. A number that is yet to be given is told from one that was given by what stands there now.
+local lasts = redis.pcall('HGETALL', KEYS[7])
+if lasts.err then lasts = {} end
+local now_giving = redis.pcall('HMGET', KEYS[6], 'id', 'last')
+if now_giving[1] and now_giving[2] then
+  lasts[#lasts + 1] = now_giving[1]
+  lasts[#lasts + 1] = now_giving[2]
+end
+return { ids, histories, dropped, wait, lasts }

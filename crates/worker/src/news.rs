@@ -213,6 +213,7 @@ impl<'a> News<'a> {
             target: owed.to.target.clone(),
             gate: None,
             lane: None,
+            part: 1,
         };
         owed.iter().filter(|owed| owed.has_place).map(leased).collect()
     }

@@ -88,13 +88,14 @@ impl Told<'_> {
     pub(crate) fn full(&self, raw_work: &RawWork, event: &Event) -> serde_json::Result<Vec<u8>> {
         let changed = (!self.changed.is_empty()).then(|| self.changed.to_json());
         let ids = self.ids(raw_work, event);
-        self.body(raw_work, event, Full { ids, message: self.message, changed, raw: Raw::of(&event.raw) })
+        let parts = self.message.map_or(0, |message| message.get().len()) + event.raw.len();
+        self.body(raw_work, event, parts, Full { ids, message: self.message, changed, raw: Raw::of(&event.raw) })
     }
 
     /// Its ids, and those of its message.
     pub(crate) fn thin(&self, raw_work: &RawWork, event: &Event) -> serde_json::Result<Vec<u8>> {
         let message = self.message.map(|message| serde_json::from_str(message.get())).transpose()?;
-        self.body(raw_work, event, Thin { ids: self.ids(raw_work, event), message })
+        self.body(raw_work, event, 0, Thin { ids: self.ids(raw_work, event), message })
     }
 
     fn ids<'a>(&self, raw_work: &'a RawWork, event: &'a Event) -> Ids<'a> {
@@ -107,9 +108,15 @@ impl Told<'_> {
         }
     }
 
-    fn body(&self, raw_work: &RawWork, event: &Event, data: impl Serialize) -> serde_json::Result<Vec<u8>> {
+    /// `parts` is how many bytes of what is there already go into it: as many as are kept, for as long as it waits.
+    fn body(
+        &self,
+        raw_work: &RawWork,
+        event: &Event,
+        parts: usize,
+        data: impl Serialize,
+    ) -> serde_json::Result<Vec<u8>> {
         let timestamp = time(event.occurred_at.unwrap_or(raw_work.raw_event.received_at));
-        let parts = self.message.map_or(0, |message| message.get().len()) + event.raw.len();
         let mut body = Vec::with_capacity(BESIDE_ITS_PARTS + parts);
         serde_json::to_writer(&mut body, &Body { r#type: self.event_type, timestamp, data })?;
         Ok(body)

@@ -122,7 +122,7 @@ async fn who_names_what_is_only_being_sent_again_is_told_beforehand_that_it_woul
 
     let (planned, noted) = latchhook.told(&format!("deliveries abandon {id} --reason x --dry-run")).await;
 
-    assert_eq!(planned[0]["delivered_at"], delivered[0]["finished_at"]);
+    assert_eq!(planned[0]["was_delivered_at"], delivered[0]["finished_at"]);
     for words in ["would abandon 0 deliveries", "would leave 1 more delivered, as before"] {
         assert!(noted.contains(words), "{words}: {noted}");
     }

@@ -114,6 +114,22 @@ async fn a_scrape_says_what_is_owed_and_what_was_given_up_and_why() {
     process.stop().await;
 }
 
+/// That is when it matters most. Whoever holds a lock stands for what is too much to be counted in time.
+#[tokio::test(flavor = "multi_thread")]
+async fn for_how_long_somebody_has_waited_is_told_although_what_is_owed_cannot_be_counted() {
+    let pipeline = Pipeline::new().await;
+    pipeline.execute("UPDATE endpoints SET enabled = false, disabled_reason = 'by hand'").await;
+    let process = Process::start(&pipeline, "dispatcher", None, &[]).await;
+    pipeline.execute("BEGIN; LOCK TABLE deliveries").await;
+
+    let page = scrape(process.address()).await;
+    pipeline.execute("ROLLBACK").await;
+
+    assert!(page.contains("\nlatchhook_deliveries_oldest_due_seconds 0\n"), "{page}");
+    assert!(!page.contains("latchhook_deliveries_pending"), "{page}");
+    process.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn metrics_are_told_beside_the_console_and_not_where_providers_come() {
     let pipeline = Pipeline::new().await;

@@ -117,7 +117,8 @@ async fn a_job_that_is_called_by_numbers_that_are_yet_to_be_given_has_none() {
     let redis = tests::redis().await;
     let (inbound, mut connection) = (inbound(&redis), connection(&redis.url).await);
     let last = inbound.enqueue(&[job("first")]).await.unwrap().remove(0);
-    let () = run(&mut connection, &format!("HSET {}:inbound:incarnations 00ff00ff00ff00ff 7", redis.prefix)).await;
+    let and_a_strangers = "HSET {}:inbound:incarnations 00ff00ff00ff00ff 7 stranger words";
+    let () = run(&mut connection, &and_a_strangers.replace("{}", &redis.prefix)).await;
     let forged = [(2, 4096), (1, 2)].map(|(first, count)| format!("{}-{first}-{count}", last.incarnation));
     let of_an_earlier_one = ["00ff00ff00ff00ff-7-1", "00ff00ff00ff00ff-7-2"].map(str::to_owned);
     for name in forged.iter().chain(&of_an_earlier_one) {

@@ -72,7 +72,7 @@ pub struct DeliveryRow {
     /// While it is sent again: since when its customer has it. Given up, it is delivered as of then.
     #[diesel(select_expression = was_delivered_at())]
     #[diesel(select_expression_type = was_delivered_at)]
-    pub delivered_at: Option<DateTime<Utc>>,
+    pub was_delivered_at: Option<DateTime<Utc>>,
     /// Whether it waits for nothing but its endpoint to be enabled.
     #[diesel(select_expression = is_held())]
     #[diesel(select_expression_type = is_held)]

@@ -35,6 +35,8 @@ pub struct Leased<B = Bytes> {
     pub gate: Option<Gate>,
     /// Of an endpoint that asked for order: the lane whose next delivery waits for this one to end.
     pub lane: Option<String>,
+    /// How many its lease could have brought of its endpoint: with fewer it has left none.
+    pub part: usize,
 }
 
 /// The body of a delivery that was leased.
@@ -59,16 +61,17 @@ impl<B> Leased<B> {
 
     /// The same delivery, and what it says apart.
     pub fn split(self) -> (Leased<()>, B) {
-        let Self { event_id, endpoint_id, lease, attempts, again, webhook_id, body, target, gate, lane } = self;
-        (Leased { event_id, endpoint_id, lease, attempts, again, webhook_id, body: (), target, gate, lane }, body)
+        let Self { event_id, endpoint_id, lease, attempts, again, webhook_id, body, target, gate, lane, part } = self;
+        (Leased { event_id, endpoint_id, lease, attempts, again, webhook_id, body: (), target, gate, lane, part }, body)
     }
 }
 
 impl Leased<()> {
     /// The same delivery, with what it says.
     pub fn with<B>(self, body: B) -> Leased<B> {
-        let Self { event_id, endpoint_id, lease, attempts, again, webhook_id, body: (), target, gate, lane } = self;
-        Leased { event_id, endpoint_id, lease, attempts, again, webhook_id, body, target, gate, lane }
+        let Self { event_id, endpoint_id, lease, attempts, again, webhook_id, body: (), target, gate, lane, part } =
+            self;
+        Leased { event_id, endpoint_id, lease, attempts, again, webhook_id, body, target, gate, lane, part }
     }
 }
 

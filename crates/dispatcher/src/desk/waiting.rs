@@ -93,8 +93,10 @@ impl Waiting {
         if fills_room {
             return leased.keys().for_each(|endpoint| self.awaited.begin_again(endpoint, now));
         }
-        for (endpoint, _) in self.owing.extract_if(|endpoint, account| had_room(endpoint, account.as_ref())) {
-            self.awaited.end(&endpoint);
+        for (endpoint, account) in self.owing.extract_if(|endpoint, account| had_room(endpoint, account.as_ref())) {
+            if account.is_none_or(|account| !self.places.are_few_for(&account, &endpoint)) {
+                self.awaited.end(&endpoint);
+            }
         }
     }
 

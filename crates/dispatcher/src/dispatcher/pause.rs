@@ -8,13 +8,13 @@ use super::Taken;
 
 /// How often the loop looks for retries, and for what there was no room for: each look has its price.
 pub(super) const LOOK_AT_MOST_EVERY: Duration = Duration::from_millis(5);
-/// How soon the loop looks again, once it has found nothing: whoever commits something for an endpoint that takes nothing now has
-/// it looked for, with each transaction.
+/// How soon the loop looks again at the word of whoever has committed something, once it has found nothing: what is committed for
+/// an endpoint that takes nothing just now is looked for with each transaction.
 pub(super) const LOOK_IN_VAIN_AT_MOST_EVERY: Duration = Duration::from_millis(10);
 
 /// What the loop waits for after a step, beside a word from outside.
 pub(super) struct Pause {
-    /// Whatever is said.
+    /// Whoever has committed something.
     pub(super) at_least: Duration,
     pub(super) at_most: Duration,
     /// A permit that is given back ends it: the step saw too little room to tell whether more is due.

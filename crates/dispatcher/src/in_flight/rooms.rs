@@ -22,6 +22,24 @@ pub(crate) struct Rooms {
     pub(super) closed: HashSet<EndpointId>,
 }
 
+/// Whose permit makes room where there was none.
+#[derive(Debug, Default)]
+pub(super) struct Awaited {
+    /// Anybody's: there was none for all together, or for an account, whose part grows with what others leave.
+    any: bool,
+    endpoints: HashSet<EndpointId>,
+}
+
+impl Awaited {
+    pub(super) fn has(&self, endpoint: &EndpointId) -> bool {
+        self.any || self.endpoints.contains(endpoint)
+    }
+}
+
+fn is_scarce(room: &Room) -> bool {
+    room.all == 0 || room.retries == 0
+}
+
 impl Rooms {
     /// Nothing is to be leased of these endpoints.
     pub(crate) fn without(mut self, closed: HashSet<EndpointId>) -> Self {
@@ -38,19 +56,32 @@ impl Rooms {
         full(&self.busy_accounts, self.per_account, leased.iter().map(|leased| &leased.target.account_id))
     }
 
-    /// Likewise the endpoints that may have more due: for want of room, or because they were leased their part of so much.
-    pub(crate) fn full_endpoints<B>(&self, leased: &[Leased<B>], of: usize) -> HashSet<EndpointId> {
-        let endpoints: HashSet<_> = leased.iter().map(|leased| &leased.endpoint_id).collect();
-        let part = (of / endpoints.len().max(1)).max(1);
-        let busy: Vec<_> = self.busy.iter().map(|(id, room)| (id.clone(), room.within(part))).collect();
-        full(&busy, self.per_endpoint.within(part), leased.iter().map(|leased| &leased.endpoint_id))
+    /// Likewise the endpoints that may have more due: for want of room, or because they were leased all that was their part.
+    pub(crate) fn full_endpoints<B>(&self, leased: &[Leased<B>]) -> HashSet<EndpointId> {
+        let mut full = full(&self.busy, self.per_endpoint, leased.iter().map(|leased| &leased.endpoint_id));
+        let mut brought: HashMap<&EndpointId, usize> = HashMap::new();
+        for leased in leased {
+            let brought = brought.entry(&leased.endpoint_id).or_default();
+            *brought += 1;
+            if *brought >= leased.part {
+                full.insert(leased.endpoint_id.clone());
+            }
+        }
+        full
     }
 
     /// Whether the want of room may be why something due was not leased.
     pub(crate) fn are_scarce(&self) -> bool {
-        let scarce = |room: &Room| room.all == 0 || room.retries == 0;
-        let any_account = self.busy_accounts.iter().any(|(_, room)| scarce(room));
-        any_account || scarce(&self.all) || self.busy.iter().any(|(id, room)| scarce(room) && !self.closed.contains(id))
+        self.are_scarce_for_several() || self.busy.iter().any(|(id, room)| is_scarce(room) && !self.closed.contains(id))
+    }
+
+    fn are_scarce_for_several(&self) -> bool {
+        is_scarce(&self.all) || self.busy_accounts.iter().any(|(_, room)| is_scarce(room))
+    }
+
+    pub(super) fn awaited(&self) -> Awaited {
+        let scarce = self.busy.iter().filter(|(_, room)| is_scarce(room));
+        Awaited { any: self.are_scarce_for_several(), endpoints: scarce.map(|(id, _)| id.clone()).collect() }
     }
 }
 

@@ -27,6 +27,7 @@ fn owed_by(account: &str, id: &str) -> Leased {
         target: Arc::new(Target { account_id: account.to_owned(), ..Target::default() }),
         gate: None,
         lane: None,
+        part: 64,
     }
 }
 
@@ -196,13 +197,28 @@ fn an_endpoint_may_have_more_due_once_it_was_leased_all_that_it_may_have_or_its_
     let in_flight = in_flight(64, 4);
     let _permits = ["e1", "e1", "e4"].map(|id| in_flight.take(&first(id)));
     let rooms = in_flight.rooms();
-    let leased = ["e1", "e1", "e2", "e2", "e3", "e4", "e4"].map(first);
+    let leased = ["e1", "e1", "e2", "e2", "e3", "e4", "e4"];
 
-    let with_ample_room = rooms.full_endpoints(&leased, 60);
-    let with_a_part_of_two = rooms.full_endpoints(&leased, 8);
+    let with_ample_room = rooms.full_endpoints(&leased.map(first));
+    let with_a_part_of_two = rooms.full_endpoints(&leased.map(|id| Leased { part: 2, ..first(id) }));
 
     assert_eq!(with_ample_room, [endpoint("e1")].into(), "e1 has four on their way, e4 only three");
     assert_eq!(with_a_part_of_two, ["e1", "e2", "e4"].map(endpoint).into());
+}
+
+/// Else whoever looks for what is due of one who hangs looks with each answer of all others.
+#[test]
+fn that_room_is_given_back_is_heard_of_where_there_was_none() {
+    let in_flight = in_flight(64, 2);
+    let [_hangs, ends, other] = ["e1", "e1", "e2"].map(|id| in_flight.take(&first(id)));
+    let is_heard = || in_flight.given_back().now_or_never().is_some();
+    assert!(in_flight.rooms().are_scarce());
+
+    drop(other);
+    let of_another = is_heard();
+    drop(ends);
+
+    assert_eq!((of_another, is_heard()), (false, true));
 }
 
 #[test]
@@ -228,15 +244,16 @@ fn of_who_is_left_alone_nothing_is_leased_and_no_permit_is_waited_for() {
 
     let rooms = in_flight.rooms().without([endpoint("e1"), endpoint("e3")].into());
 
-    assert_eq!(rooms.full_endpoints::<()>(&[], 8), [endpoint("e1"), endpoint("e3")].into());
+    assert_eq!(rooms.full_endpoints::<()>(&[]), [endpoint("e1"), endpoint("e3")].into());
     assert_eq!(rooms.busy.len(), 3, "each of them once");
     assert!(!rooms.are_scarce());
 }
 
 #[tokio::test]
 async fn only_what_is_given_back_is_news() {
-    let in_flight = in_flight(8, 4);
+    let in_flight = in_flight(8, 1);
     let permit = in_flight.take(&first("e1"));
+    assert!(in_flight.rooms().are_scarce());
     assert!(in_flight.given_back().now_or_never().is_none());
 
     drop(permit);

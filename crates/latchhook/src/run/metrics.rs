@@ -34,12 +34,19 @@ struct Dispatching {
     database: Database,
     /// A million deliveries that are pending are not to be counted at each scrape.
     backlog: Seldom<Backlog>,
+    /// Nor a hundred thousand endpoints to be looked at.
+    oldest_due: Seldom<Duration>,
 }
 
 impl Metrics {
     /// There is a dispatcher in this process.
     pub(super) fn dispatching(&self, counters: Arc<Counters>, database: Database) {
-        self.0.get_or_init(|| Dispatching { counters, database, backlog: Seldom::default() });
+        self.0.get_or_init(|| Dispatching {
+            counters,
+            database,
+            backlog: Seldom::default(),
+            oldest_due: Seldom::default(),
+        });
     }
 
     /// The page. Empty where there is no dispatcher.
@@ -68,9 +75,11 @@ impl Dispatching {
         let abandoned = "Deliveries recorded as abandoned, by what the last attempt came to.";
         page.counters_by("cause", "abandoned", abandoned, &counters.abandoned);
         let backlog = self.backlog.told(Instant::now(), self.backlog());
-        let (census, backlog) = tokio::join!(self.census(), backlog);
+        let oldest_due = self.oldest_due.told(Instant::now(), self.oldest_due());
+        let (census, backlog, oldest_due) = tokio::join!(self.census(), backlog, oldest_due);
         census.inspect(|census| page.endpoints(census));
         backlog.inspect(|backlog| page.deliveries(backlog));
+        oldest_due.inspect(|oldest_due| page.oldest_due(*oldest_due));
     }
 
     async fn census(&self) -> Option<Census> {
@@ -87,6 +96,14 @@ impl Dispatching {
             Ok(database::deliveries::backlog(&connection).await?)
         };
         within(asking, "how much is owed is not known just now").await
+    }
+
+    async fn oldest_due(&self) -> Option<Duration> {
+        let asking = async {
+            let connection = self.database.connection().await?;
+            Ok(database::deliveries::oldest_due(&connection).await?)
+        };
+        within(asking, "for how long the oldest delivery has been due is not known just now").await
     }
 }
 
@@ -121,20 +138,21 @@ impl Page {
     }
 
     fn deliveries(&mut self, backlog: &Backlog) {
-        let Backlog { pending, held, abandoned, oldest_due } = *backlog;
+        let Backlog { pending, held, abandoned } = *backlog;
         let gauges = [
-            ("pending", pending as f64, "Deliveries of the fleet that are pending."),
-            ("held", held as f64, "Pending deliveries of the fleet whose endpoint is disabled."),
-            ("abandoned", abandoned as f64, "Deliveries of the fleet that stand abandoned."),
-            (
-                "oldest_due_seconds",
-                oldest_due.as_secs_f64(),
-                "For how long the oldest delivery of the fleet that may be sent has been due; 0 where none is.",
-            ),
+            ("pending", pending, "Deliveries of the fleet that are pending."),
+            ("held", held, "Pending deliveries of the fleet whose endpoint is disabled."),
+            ("abandoned", abandoned, "Deliveries of the fleet that stand abandoned."),
         ];
-        for (name, value, help) in gauges {
-            self.family(&format!("latchhook_deliveries_{name}"), "gauge", help, [("", value)]);
+        for (name, count, help) in gauges {
+            self.family(&format!("latchhook_deliveries_{name}"), "gauge", help, [("", count)]);
         }
+    }
+
+    fn oldest_due(&mut self, oldest_due: Duration) {
+        let help = "For how long the oldest delivery of the fleet that may be sent has been due; 0 where none is.";
+        let name = "latchhook_deliveries_oldest_due_seconds";
+        self.family(name, "gauge", help, [("", oldest_due.as_secs_f64())]);
     }
 
     fn endpoints(&mut self, census: &Census) {

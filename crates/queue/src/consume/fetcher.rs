@@ -32,8 +32,8 @@ enum Fetched {
 /// What is known of a job beside its bytes: unclean starts, of these alone, ms since it was first deferred (-1: never).
 type History = (u32, u32, i64);
 /// Names, by their places (from 1) the histories of those that have one, what was dropped, ms until the next is due (-1: none
-/// is).
-type Answer = Option<(Vec<Vec<u8>>, Vec<(usize, History)>, Vec<Vec<u8>>, i64)>;
+/// is), and two by two incarnations and their last numbers.
+type Answer = Option<(Vec<Vec<u8>>, Vec<(usize, History)>, Vec<Vec<u8>>, i64, Vec<Vec<u8>>)>;
 
 impl Fetcher {
     /// A step, then a pause, until the life is over.
@@ -93,24 +93,30 @@ impl Fetcher {
         let keys = &self.inbound.keys;
         let mut call = script::FETCH.key(&keys.workers);
         call.key(&keys.active).key(&keys.scheduled).key(&keys.data).key(keys.inflight(&self.worker));
+        call.key(&keys.incarnation).key(&keys.incarnations);
         call.arg(&*self.worker).arg(&keys.meta_prefix).arg(room).arg(self.settings.fetch_bytes);
         let answer: Answer = call.invoke_async(&mut self.inbound.redis.connection().await?).await?;
-        let Some((names, histories, dropped, due)) = answer else {
+        let Some((names, histories, dropped, due, lasts)) = answer else {
             return Ok(Fetched::NotRegistered);
         };
         self.report(&dropped);
-        let jobs = if names.is_empty() { Vec::new() } else { self.jobs(names, histories).await? };
+        let jobs =
+            if names.is_empty() { Vec::new() } else { self.jobs(names, histories, &last_numbers(&lasts)).await? };
         Ok(Fetched::Jobs(jobs, u64::try_from(due).ok().map(Duration::from_millis)))
     }
 
     /// The jobs of these names, in order, without those that were taken away and settled meanwhile. When Redis does not
     /// answer, they are found stranded.
-    async fn jobs(&self, names: Vec<Vec<u8>>, histories: Vec<(usize, History)>) -> Result<Vec<Held>, RedisError> {
-        let (bytes, lasts) = tokio::try_join!(self.bytes(&names), self.inbound.last_numbers())?;
-        let lasts: HashMap<Incarnation, u64> = lasts.into_iter().collect();
+    async fn jobs(
+        &self,
+        names: Vec<Vec<u8>>,
+        histories: Vec<(usize, History)>,
+        lasts: &HashMap<Incarnation, u64>,
+    ) -> Result<Vec<Held>, RedisError> {
+        let bytes = self.bytes(&names).await?;
         let histories: HashMap<usize, History> = histories.into_iter().collect();
         let jobs = (1..).zip(names).zip(bytes).filter_map(|((place, name), bytes)| {
-            let given = parse_job_id(&name).filter(|(first, count)| !is_ahead(first, *count, &lasts));
+            let given = parse_job_id(&name).filter(|(first, count)| !is_ahead(first, *count, lasts));
             let (first, count) = given.map_or((None, 0), |(first, count)| (Some(first), count));
             let (unclean_starts, unclean_alone, deferred_ms) = histories.get(&place).copied().unwrap_or((0, 0, -1));
             let id = HeldId { job: name.into(), worker: self.worker.clone() };
@@ -131,6 +137,15 @@ impl Fetcher {
             tracing::error!(job.id = %String::from_utf8_lossy(id), "queue.job.dropped: no bytes, or listed twice");
         }
     }
+}
+
+/// The last number of each incarnation. What is no number was put there by somebody else, and says nothing.
+fn last_numbers(fields: &[Vec<u8>]) -> HashMap<Incarnation, u64> {
+    let last = |field: &[Vec<u8>]| {
+        let [id, last] = field else { return None };
+        Some((Incarnation::new(str::from_utf8(id).ok()?), str::from_utf8(last).ok()?.parse().ok()?))
+    };
+    fields.chunks(2).filter_map(last).collect()
 }
 
 /// Whoever writes past the script that gives the numbers may call a job by those that are yet to be given, and their raw

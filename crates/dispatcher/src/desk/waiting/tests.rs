@@ -33,6 +33,7 @@ fn leased(endpoint_id: &str, body: &'static str) -> Leased {
         target: Arc::new(Target { account_id: "acme".to_owned(), ..Target::default() }),
         gate: None,
         lane: None,
+        part: 64,
     }
 }
 

@@ -93,7 +93,7 @@ impl Abandon {
 async fn show(context: &mut Context<'_>, conn: &AsyncPgConnection, wanted: &Wanted) -> anyhow::Result<()> {
     if !wanted.webhook_ids.is_empty() {
         let rows = named(conn, wanted).await?;
-        let sent_again = rows.iter().filter(|row| row.delivered_at.is_some()).count();
+        let sent_again = rows.iter().filter(|row| row.was_delivered_at.is_some()).count();
         say_what_would_be(context, rows.len(), sent_again);
         return context.out.list(&COLUMNS, &rows);
     }

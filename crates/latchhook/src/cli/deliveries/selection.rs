@@ -21,7 +21,7 @@ pub(super) const COLUMNS: [&str; 12] = [
     "behind",
     "rests_until",
     "gate",
-    "delivered_at",
+    "was_delivered_at",
     "finished_at",
 ];
 

@@ -1,5 +1,6 @@
 //! What deliveries that were made due wait for, as it is told: data for scripts, words for people.
 
+use chrono::Utc;
 use database::deliveries::{MadeDue, Resting};
 use serde_json::{Value, json};
 
@@ -16,7 +17,7 @@ pub(in crate::cli) fn say_what_waits(context: &Context<'_>, wanted: usize, made_
     for (count, what) in said.into_iter().filter(|(count, _)| *count > 0) {
         context.note(&format!("{count} of {wanted} {what}"));
     }
-    for resting in &made_due.gates {
+    for resting in made_due.gates.iter().filter(|resting| resting.opens_at > Utc::now()) {
         context.note(&format!("{} of {wanted} rest {}", resting.deliveries, until(resting)));
     }
 }
@@ -27,7 +28,10 @@ pub(in crate::cli) fn show(said: &mut Value, context: &Context<'_>, made_due: &M
     for (name, count) in [("due", due), ("waiting_in_lane", waiting_in_lane), ("held", held), ("resting", resting)] {
         said[name] = json!(count);
     }
-    let in_words = |resting: &Resting| format!("{} {}", resting.deliveries, until(resting));
+    let in_words = |resting: &Resting| {
+        let rested = if resting.opens_at > Utc::now() { "" } else { "rested " };
+        format!("{} {rested}{}", resting.deliveries, until(resting))
+    };
     said["gates"] = match context.out.is_json() {
         true => json!(gates),
         false => gates.iter().map(in_words).collect(),
