@@ -69,7 +69,7 @@ pub struct LeaseRequest<'a> {
 statement! {
     /// Fair over endpoints: whoever has least in flight here comes first, equals in random order, and each gets the same share
     /// of what was asked for; what one leaves, the next call finds. `placed` shares out what an account may have likewise among
-    /// its endpoints, one each where there are more of them than that.
+    /// its endpoints, one each where there are more of them than that; who owes retries alone, and gets none, has no part in it.
     ///
     /// `owing` hops through the index from endpoint to endpoint, so that a backlog of one costs no more than a single row.
     /// Rows are updated where they were found (`ctid`), because a join on the key may be planned as a scan of the table.
@@ -134,13 +134,15 @@ statement! {
                      AND d.due_at > now() AND d.due_at <= now() + greatest(w.lease, interval '10 minutes')) END) AS room \
          FROM willing w LEFT JOIN held h ON h.id = w.id \
          WHERE h.id IS NOT NULL OR NOT EXISTS (SELECT FROM gates g WHERE g.endpoint_id = w.id)), \
+     ranked AS (SELECT *, row_number() OVER (PARTITION BY account_id ORDER BY idle DESC, random()) AS turn FROM open WHERE room > 0), \
      placed AS (SELECT *, count(*) OVER (PARTITION BY account_id) AS mates, \
-             row_number() OVER (PARTITION BY account_id ORDER BY idle DESC, random()) AS place FROM open WHERE room > 0), \
+             row_number() OVER (PARTITION BY account_id ORDER BY turn) AS place FROM ranked \
+         WHERE owes_first OR (turn <= own_retries AND least(retries, (SELECT a.retries FROM asked a)) > 0)), \
      ready AS MATERIALIZED ( \
          SELECT id, room, least(retries, CASE WHEN NOT owes_first THEN room WHEN is_open THEN 0 ELSE (room + (random() < 0.5)::int) / 2 END) \
              AS retries, is_open, has_failed \
          FROM (SELECT id, idle, owes_first, is_open, has_failed, least(room, greatest(1, own_room / mates)) AS room, \
-                 CASE WHEN place <= own_retries THEN least(retries, greatest(1, own_retries / mates)) ELSE 0 END AS retries \
+                 CASE WHEN turn <= own_retries THEN least(retries, greatest(1, own_retries / mates)) ELSE 0 END AS retries \
              FROM placed WHERE place <= own_room) p \
          ORDER BY idle DESC, random()), \
      share AS MATERIALIZED (SELECT greatest(1, a.room / greatest(1, (SELECT count(*) FROM ready))) AS rows FROM asked a), \

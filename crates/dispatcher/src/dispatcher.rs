@@ -173,7 +173,7 @@ impl Dispatcher {
                 Err(failed) => {
                     let held_up_by = failed.held_up_by();
                     error!(error = &failed as &dyn std::error::Error, "{held_up_by}; dispatching pauses");
-                    Pause { at_most: back_off.next(), ..Pause::NONE }
+                    Pause { at_least: back_off.next(), ..Pause::NONE }
                 }
             };
             if self.is_called_within(&pause, &stop).await {
@@ -202,7 +202,6 @@ impl Dispatcher {
         let hold = self.desk.hold();
         let rooms = self.rooms();
         let Found { taken, endpoints, fills_room, full_accounts, full_endpoints } = self.lease_due(&rooms).await?;
-        drop(hold);
         if stop.is_cancelled() {
             self.release(taken.into_iter().map(|taken| taken.leased).collect()).await?;
             return Ok(Pause::NONE);
@@ -217,6 +216,7 @@ impl Dispatcher {
                 |id: &EndpointId, account: Option<&String>| !account_is_full(account) && !full_endpoints.contains(id);
             self.desk.hear(fills_room, &endpoints, had_room);
         }
+        drop(hold);
         if !endpoints.is_empty() {
             let pause = Pause::after(&taken);
             self.start(taken);
@@ -228,12 +228,12 @@ impl Dispatcher {
         Ok(Pause { at_least, at_most, for_room: rooms.are_scarce() })
     }
 
-    /// Waits for as long as it must, unless it is called away: not by whoever has committed something, but by whoever has recorded
-    /// something, or has made room.
+    /// Waits for as long as it must, unless it has looked in vain and is called away: not by whoever has committed something, but by
+    /// whoever has recorded something, or has made room.
     async fn is_called_within(&self, pause: &Pause, stop: &CancellationToken) -> bool {
         tokio::select! {
             () = stop.cancelled() => true,
-            () = self.look.notified() => true,
+            () = self.look.notified(), if !pause.at_most.is_zero() => true,
             () = self.room_is_made(), if pause.for_room => true,
             () = sleep(pause.at_least) => false,
         }

@@ -198,12 +198,14 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         let mut load = self.in_flight.load();
+        // What its endpoint may have it was given back when that answered.
+        let is_awaited = if self.is_answered { load.awaited.any } else { load.awaited.has(&self.endpoint_id) };
         if self.is_answered {
             load.unrecorded -= 1;
         } else {
             load.remove(self);
         }
-        let (is_empty, is_awaited) = (load.is_empty(), load.awaited.has(&self.endpoint_id));
+        let is_empty = load.is_empty();
         drop(load);
         self.in_flight.hear_of(is_awaited);
         if is_empty {

@@ -194,6 +194,31 @@ async fn retries_of_all_endpoints_together_leave_room_for_first_attempts() {
     assert_eq!(by_endpoint(&leased)["d"], 4);
 }
 
+/// A person has everything of an account tried again: what is new there takes the room that is kept for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn retries_that_there_is_no_room_for_take_no_place_from_first_attempts_of_the_same_account() {
+    let setting = Setting::new().await;
+    for retried in ["a", "b", "c", "d", "e", "f"] {
+        setting.add_endpoint(retried, "http://127.0.0.1:9/").await;
+        setting.owe_many(retried, 2).await;
+    }
+    setting.execute("UPDATE due SET attempts = 1").await;
+    setting.add_endpoint("new", "http://127.0.0.1:9/").await;
+    setting.owe_many("new", 20).await;
+    // Who has something on its way already comes last.
+    let busy = [("new".parse().unwrap(), room(6, 3))];
+    let ask = async |per_account| {
+        let request = LeaseRequest { per_endpoint: room(8, 4), busy: &busy, per_account, ..leasing(room(64, 32)) };
+        due::lease(&setting.database.connection().await.unwrap(), &request).await.unwrap()
+    };
+
+    let without_room_for_retries = ask(room(4, 0)).await;
+    let with_room_for_two = ask(room(4, 2)).await;
+
+    assert_eq!(by_endpoint(&without_room_for_retries), HashMap::from([("new", 4)]));
+    assert_eq!((with_room_for_two.len(), by_endpoint(&with_room_for_two)["new"]), (3, 1));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backlog_shares_a_lease_with_those_who_are_owed_little() {
     let setting = Setting::new().await;

@@ -14,7 +14,7 @@ pub(super) const LOOK_IN_VAIN_AT_MOST_EVERY: Duration = Duration::from_millis(10
 
 /// What the loop waits for after a step, beside a word from outside.
 pub(super) struct Pause {
-    /// Whoever has committed something.
+    /// Whoever has committed something; and if it has not looked in vain, whatever is said.
     pub(super) at_least: Duration,
     pub(super) at_most: Duration,
     /// A permit that is given back ends it: the step saw too little room to tell whether more is due.

@@ -26,7 +26,7 @@ pub(crate) struct Rooms {
 #[derive(Debug, Default)]
 pub(super) struct Awaited {
     /// Anybody's: there was none for all together, or for an account, whose part grows with what others leave.
-    any: bool,
+    pub(super) any: bool,
     endpoints: HashSet<EndpointId>,
 }
 
