@@ -21,8 +21,8 @@ use crate::fairness::share;
 
 mod rooms;
 
-use rooms::Awaited;
 pub(crate) use rooms::Rooms;
+use rooms::Scarce;
 
 /// How much there may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +50,7 @@ struct Load {
     endpoints: HashMap<EndpointId, Count>,
     unrecorded: usize,
     /// Whose permit is to be heard of when it is given back.
-    awaited: Awaited,
+    scarce: Scarce,
 }
 
 #[derive(Debug, Default, Clone, Copy)]
@@ -112,7 +112,7 @@ impl InFlight {
             busy: rooms_of(&load.endpoints, |own| own.room(limits.per_endpoint)),
             closed: HashSet::new(),
         };
-        load.awaited = rooms.awaited();
+        load.scarce = rooms.scarce();
         rooms
     }
 
@@ -153,8 +153,8 @@ impl InFlight {
         self.given_back.notified().await;
     }
 
-    fn hear_of(&self, is_awaited: bool) {
-        if is_awaited {
+    fn hear_of(&self, makes_room: bool) {
+        if makes_room {
             self.given_back.notify_one();
         }
     }
@@ -189,9 +189,9 @@ impl Permit {
         let mut load = self.in_flight.load();
         load.remove(self);
         load.unrecorded += 1;
-        let is_awaited = load.awaited.has(&self.endpoint_id);
+        let makes_room = load.scarce.has(&self.endpoint_id);
         drop(load);
-        self.in_flight.hear_of(is_awaited);
+        self.in_flight.hear_of(makes_room);
     }
 }
 
@@ -199,7 +199,7 @@ impl Drop for Permit {
     fn drop(&mut self) {
         let mut load = self.in_flight.load();
         // What its endpoint may have it was given back when that answered.
-        let is_awaited = if self.is_answered { load.awaited.any } else { load.awaited.has(&self.endpoint_id) };
+        let makes_room = if self.is_answered { load.scarce.any } else { load.scarce.has(&self.endpoint_id) };
         if self.is_answered {
             load.unrecorded -= 1;
         } else {
@@ -207,7 +207,7 @@ impl Drop for Permit {
         }
         let is_empty = load.is_empty();
         drop(load);
-        self.in_flight.hear_of(is_awaited);
+        self.in_flight.hear_of(makes_room);
         if is_empty {
             self.in_flight.ended.notify_waiters();
         }

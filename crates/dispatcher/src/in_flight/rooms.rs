@@ -24,13 +24,13 @@ pub(crate) struct Rooms {
 
 /// Whose permit makes room where there was none.
 #[derive(Debug, Default)]
-pub(super) struct Awaited {
+pub(super) struct Scarce {
     /// Anybody's: there was none for all together, or for an account, whose part grows with what others leave.
     pub(super) any: bool,
     endpoints: HashSet<EndpointId>,
 }
 
-impl Awaited {
+impl Scarce {
     pub(super) fn has(&self, endpoint: &EndpointId) -> bool {
         self.any || self.endpoints.contains(endpoint)
     }
@@ -79,9 +79,9 @@ impl Rooms {
         is_scarce(&self.all) || self.busy_accounts.iter().any(|(_, room)| is_scarce(room))
     }
 
-    pub(super) fn awaited(&self) -> Awaited {
+    pub(super) fn scarce(&self) -> Scarce {
         let scarce = self.busy.iter().filter(|(_, room)| is_scarce(room));
-        Awaited { any: self.are_scarce_for_several(), endpoints: scarce.map(|(id, _)| id.clone()).collect() }
+        Scarce { any: self.are_scarce_for_several(), endpoints: scarce.map(|(id, _)| id.clone()).collect() }
     }
 }
 

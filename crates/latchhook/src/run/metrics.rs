@@ -12,7 +12,11 @@ use std::{
 
 use anyhow::Context;
 use axum::{Router, extract::State, http::header::CONTENT_TYPE, response::IntoResponse, routing::get};
-use database::{Database, deliveries::Backlog, gates::Census};
+use database::{
+    AsyncPgConnection, Database, QueryResult,
+    deliveries::{self, Backlog},
+    gates::{self, Census},
+};
 use dispatcher::Counters;
 use tokio::time::{Instant, timeout};
 use tracing::warn;
@@ -83,34 +87,30 @@ impl Dispatching {
     }
 
     async fn census(&self) -> Option<Census> {
-        let asking = async {
-            let connection = self.database.connection().await?;
-            Ok(database::gates::census(&connection).await?)
-        };
-        within(asking, "how many endpoints rest is not known just now").await
+        self.ask(gates::census, "how many endpoints rest is not known just now").await
     }
 
     async fn backlog(&self) -> Option<Backlog> {
-        let asking = async {
-            let connection = self.database.connection().await?;
-            Ok(database::deliveries::backlog(&connection).await?)
-        };
-        within(asking, "how much is owed is not known just now").await
+        self.ask(deliveries::backlog, "how much is owed is not known just now").await
     }
 
     async fn oldest_due(&self) -> Option<Duration> {
+        self.ask(deliveries::oldest_due, "for how long the oldest delivery has been due is not known just now").await
+    }
+
+    /// What Postgres says, if it does in time.
+    async fn ask<T>(
+        &self,
+        question: impl AsyncFnOnce(&AsyncPgConnection) -> QueryResult<T>,
+        otherwise: &str,
+    ) -> Option<T> {
         let asking = async {
             let connection = self.database.connection().await?;
-            Ok(database::deliveries::oldest_due(&connection).await?)
+            anyhow::Ok(question(&connection).await?)
         };
-        within(asking, "for how long the oldest delivery has been due is not known just now").await
+        let asked = timeout(WITHIN, asking).await.context("Postgres does not answer in time").flatten();
+        asked.inspect_err(|error| warn!(error = &**error as &dyn std::error::Error, "{otherwise}")).ok()
     }
-}
-
-/// What Postgres says, if it does in time.
-async fn within<T>(asking: impl Future<Output = anyhow::Result<T>>, otherwise: &str) -> Option<T> {
-    let asked = timeout(WITHIN, asking).await.context("Postgres does not answer in time").flatten();
-    asked.inspect_err(|error| warn!(error = &**error as &dyn std::error::Error, "{otherwise}")).ok()
 }
 
 #[derive(Default)]

@@ -17,7 +17,7 @@ pub(in crate::cli) fn say_what_waits(context: &Context<'_>, wanted: usize, made_
     for (count, what) in said.into_iter().filter(|(count, _)| *count > 0) {
         context.note(&format!("{count} of {wanted} {what}"));
     }
-    for resting in made_due.gates.iter().filter(|resting| resting.opens_at > Utc::now()) {
+    for resting in made_due.gates.iter().filter(|resting| !is_over(resting)) {
         context.note(&format!("{} of {wanted} rest {}", resting.deliveries, until(resting)));
     }
 }
@@ -29,13 +29,18 @@ pub(in crate::cli) fn show(said: &mut Value, context: &Context<'_>, made_due: &M
         said[name] = json!(count);
     }
     let in_words = |resting: &Resting| {
-        let rested = if resting.opens_at > Utc::now() { "" } else { "rested " };
+        let rested = if is_over(resting) { "rested " } else { "" };
         format!("{} {rested}{}", resting.deliveries, until(resting))
     };
     said["gates"] = match context.out.is_json() {
         true => json!(gates),
         false => gates.iter().map(in_words).collect(),
     };
+}
+
+/// They were told to rest until a moment that has come: what has become of them since is not known here.
+fn is_over(resting: &Resting) -> bool {
+    resting.opens_at <= Utc::now()
 }
 
 fn until(Resting { gate, opens_at, .. }: &Resting) -> String {
