@@ -137,7 +137,7 @@ impl Producer {
     /// Whenever it is not certain that Redis has all of them. One that Postgres could not keep ([`RawEvent::check`]) is named,
     /// and then Redis has none.
     pub async fn enqueue_batch(&self, raw_events: &[RawEvent]) -> Result<Vec<Stamp>, EnqueueError> {
-        self.hand_in(raw_events.to_vec(), None).await
+        self.hand_in(raw_events, None).await
     }
 
     /// As [`Producer::enqueue_batch`], unless the same request was enqueued before under the same key: then nothing is
@@ -147,16 +147,16 @@ impl Producer {
     /// # Errors
     /// As [`Producer::enqueue_batch`], and when another request was enqueued under the key.
     pub async fn enqueue_once(&self, raw_events: &[RawEvent], once: Once) -> Result<Vec<Stamp>, EnqueueError> {
-        self.hand_in(raw_events.to_vec(), Some(once)).await
+        self.hand_in(raw_events, Some(once)).await
     }
 
-    /// Either of them, of raw events that need not be copied.
+    /// Either of them. What is lent is copied once there is room for it, and what is given is not.
     pub(crate) async fn hand_in(
         &self,
-        raw_events: Vec<RawEvent>,
+        raw_events: impl AsRef<[RawEvent]> + Into<Vec<RawEvent>>,
         once: Option<Once>,
     ) -> Result<Vec<Stamp>, EnqueueError> {
-        if raw_events.is_empty() {
+        if raw_events.as_ref().is_empty() {
             return Ok(Vec::new());
         }
         let (answer, answered) = oneshot::channel();
@@ -171,15 +171,16 @@ impl Producer {
     /// What is admitted shares jobs with others, so what a worker could not take out again must not come in.
     fn admit(
         &self,
-        raw_events: Vec<RawEvent>,
+        raw_events: impl AsRef<[RawEvent]> + Into<Vec<RawEvent>>,
         once: Option<Once>,
         answer: oneshot::Sender<Result<Vec<Stamp>, EnqueueError>>,
     ) -> Result<Waiting, EnqueueError> {
-        for (place, raw_event) in raw_events.iter().enumerate() {
-            let of = raw_events.len();
+        let looked_at = raw_events.as_ref();
+        for (place, raw_event) in looked_at.iter().enumerate() {
+            let of = looked_at.len();
             raw_event.check().map_err(|what| EnqueueError::Unkeepable { place, of, what })?;
         }
-        let bytes = raw_events.iter().map(weight).sum();
+        let bytes = looked_at.iter().map(weight).sum();
         let max = self.settings.backlog_bytes;
         let permits = u32::try_from(bytes).ok().filter(|permits| *permits <= max);
         let permits = permits.ok_or(EnqueueError::TooLarge { bytes, max })?;
@@ -187,7 +188,7 @@ impl Producer {
             TryAcquireError::NoPermits => EnqueueError::Busy,
             TryAcquireError::Closed => EnqueueError::Closed,
         })?;
-        Ok(Waiting { raw_events, bytes, once, answer, _room: room })
+        Ok(Waiting { raw_events: raw_events.into(), bytes, once, answer, _room: room })
     }
 
     /// Takes nothing more, and returns once everybody who waits has an answer.
