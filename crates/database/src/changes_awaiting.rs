@@ -38,6 +38,9 @@ statement! {
 /// # Errors
 /// As any query.
 pub async fn put(conn: &AsyncPgConnection, awaiting: &[Awaiting]) -> QueryResult<()> {
+    if awaiting.is_empty() {
+        return Ok(());
+    }
     let changes = awaiting.iter().map(|row| serde_json::to_vec(&row.change)).collect::<Result<_, _>>();
     let statement = Put {
         sources: awaiting.iter().map(|row| row.source_id.as_str()).collect(),
@@ -51,10 +54,11 @@ pub async fn put(conn: &AsyncPgConnection, awaiting: &[Awaiting]) -> QueryResult
 }
 
 statement! {
+    /// Mostly nothing waits at all, and then nothing is looked for.
     Take { sources: Vec<&'a str> => Array<Text>, targets: Vec<&'a str> => Array<Text> }
         -> (Text, Text, Text, Nullable<Timestamptz>, Binary),
     "DELETE FROM changes_awaiting a USING unnest(?, ?) AS come (source_id, target) \
-     WHERE a.source_id = come.source_id AND a.target = come.target \
+     WHERE EXISTS (SELECT FROM changes_awaiting) AND a.source_id = come.source_id AND a.target = come.target \
      RETURNING a.source_id, a.target, a.key, a.said_at, a.change"
 }
 
