@@ -19,7 +19,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 use vocabulary::EndpointId;
 
-use crate::{QueryResult, due::microseconds};
+use crate::{QueryResult, due::microseconds, statement::nullable};
 
 /// What becomes of a delivery after an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,7 +102,6 @@ pub struct Split {
 }
 
 /// The columns of a [`Split`], in microseconds, of many attempts.
-#[derive(Default)]
 struct Splits {
     dns: Vec<Option<i32>>,
     connect: Vec<Option<i32>>,
@@ -111,16 +110,17 @@ struct Splits {
 }
 
 impl Splits {
-    fn of<'a>(attempts: impl Iterator<Item = &'a Recorded>) -> Self {
-        let mut splits = Self::default();
-        let microseconds = |part: Option<Duration>| part.map(|part| part.as_micros().try_into().unwrap_or(i32::MAX));
-        for Split { dns, connect, tls, first_byte } in attempts.map(|attempt| attempt.split) {
-            splits.dns.push(microseconds(dns));
-            splits.connect.push(microseconds(connect));
-            splits.tls.push(microseconds(tls));
-            splits.first_byte.push(microseconds(first_byte));
+    fn of<'a>(attempts: impl Iterator<Item = &'a Recorded> + Clone) -> Self {
+        let microseconds = |part: Duration| part.as_micros().try_into().unwrap_or(i32::MAX);
+        let column = |part: fn(&Split) -> Option<Duration>| {
+            nullable(attempts.clone().map(|attempt| part(&attempt.split).map(microseconds)))
+        };
+        Self {
+            dns: column(|split| split.dns),
+            connect: column(|split| split.connect),
+            tls: column(|split| split.tls),
+            first_byte: column(|split| split.first_byte),
         }
-        splits
     }
 }
 
@@ -218,8 +218,8 @@ statement! {
          response_head, started_at, duration_us, dns_us, connect_us, tls_us, first_byte_us) \
          SELECT event_id, endpoint_id, lease, webhook_id, body_hash, 'delivered', http_status, response_head, started_at, \
              duration_us, dns_us, connect_us, tls_us, first_byte_us FROM new RETURNING 1), \
-     gone AS (DELETE FROM due d USING new n WHERE d.event_id = n.event_id AND d.endpoint_id || '' = n.endpoint_id \
-         AND d.event_id = ANY(ARRAY(SELECT event_id FROM new)) \
+     gone AS (DELETE FROM due WHERE event_id = ANY(ARRAY(SELECT event_id FROM new)) \
+         AND ((event_id, endpoint_id) IN (SELECT event_id, endpoint_id FROM new)) IS TRUE \
          AND (SELECT count(*) FROM inserted) >= 0 RETURNING 1) \
      UPDATE deliveries d SET attempts = d.attempts + 1, state = 'delivered', \
          finished_at = CASE WHEN d.state = 'delivered' THEN d.finished_at ELSE now() END \
@@ -276,8 +276,8 @@ async fn record_new_successes(conn: &AsyncPgConnection, mut attempts: Vec<&Recor
         leases: attempts.iter().map(|attempt| attempt.lease).collect(),
         webhook_ids: attempts.iter().map(|attempt| attempt.webhook_id.as_str()).collect(),
         hashes: attempts.iter().map(|attempt| attempt.body_hash.as_slice()).collect(),
-        statuses: attempts.iter().map(|attempt| attempt.status()).collect(),
-        heads: attempts.iter().map(|attempt| attempt.response_head.as_deref()).collect(),
+        statuses: nullable(attempts.iter().map(|attempt| attempt.status())),
+        heads: nullable(attempts.iter().map(|attempt| attempt.response_head.as_deref())),
         started: attempts.iter().map(|attempt| attempt.started_at).collect(),
         durations: attempts.iter().map(|attempt| microseconds(attempt.duration)).collect(),
         dns: splits.dns,
@@ -298,9 +298,9 @@ async fn record_any(conn: &AsyncPgConnection, attempts: &[&Recorded]) -> QueryRe
         webhook_ids: attempts.iter().map(|attempt| attempt.webhook_id.as_str()).collect(),
         hashes: attempts.iter().map(|attempt| attempt.body_hash.as_slice()).collect(),
         outcomes: attempts.iter().map(|attempt| attempt.outcome).collect(),
-        statuses: attempts.iter().map(|attempt| attempt.status()).collect(),
-        details: attempts.iter().map(|attempt| attempt.detail.as_deref()).collect(),
-        heads: attempts.iter().map(|attempt| attempt.response_head.as_deref()).collect(),
+        statuses: nullable(attempts.iter().map(|attempt| attempt.status())),
+        details: nullable(attempts.iter().map(|attempt| attempt.detail.as_deref())),
+        heads: nullable(attempts.iter().map(|attempt| attempt.response_head.as_deref())),
         started: attempts.iter().map(|attempt| attempt.started_at).collect(),
         durations: attempts.iter().map(|attempt| microseconds(attempt.duration)).collect(),
         dns: splits.dns,
@@ -308,7 +308,7 @@ async fn record_any(conn: &AsyncPgConnection, attempts: &[&Recorded]) -> QueryRe
         tls: splits.tls,
         first_bytes: splits.first_byte,
         nexts: attempts.iter().map(|attempt| attempt.next.name()).collect(),
-        reasons: attempts.iter().map(|attempt| attempt.reason()).collect(),
+        reasons: nullable(attempts.iter().map(|attempt| attempt.reason())),
         pauses: attempts.iter().map(|attempt| microseconds(attempt.next.pause())).collect(),
         lifetime: std::marker::PhantomData,
     };

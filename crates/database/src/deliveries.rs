@@ -23,6 +23,7 @@ use crate::{
     QueryResult,
     due::microseconds,
     lanes::{self, Lane},
+    statement::nullable,
 };
 
 mod abandon;
@@ -74,7 +75,7 @@ statement! {
         formats: Vec<&'a str> => Array<Text>,
         leases: Vec<Option<i64>> => Array<Nullable<BigInt>>,
         lanes: Vec<Option<&'a str>> => Array<Nullable<Text>>,
-        sequences: Vec<i64> => Array<BigInt>,
+        sequences: Vec<Option<i64>> => Array<Nullable<BigInt>>,
     } -> (),
     "WITH asked (ends_at) AS (SELECT now() + ? * interval '1 microsecond'), \
      owed AS MATERIALIZED ( \
@@ -83,7 +84,7 @@ statement! {
          SELECT event_id, endpoint_id, webhook_id, format, lane FROM owed) \
      INSERT INTO due (event_id, endpoint_id, due_at, lease, lane, sequence) \
      SELECT event_id, endpoint_id, CASE WHEN lane IS NOT NULL THEN NULL WHEN lease IS NULL THEN now() ELSE ends_at END, \
-         lease, lane, CASE WHEN lane IS NOT NULL THEN sequence END FROM owed CROSS JOIN asked"
+         lease, lane, sequence FROM owed CROSS JOIN asked"
 }
 
 /// Writes what some new events owe: due at once, or leased for `lease`, by Postgres's clock, from the beginning of the
@@ -103,9 +104,9 @@ async fn write(conn: &AsyncPgConnection, deliveries: &[NewDelivery], lease: Dura
         endpoints: deliveries.iter().map(|delivery| delivery.endpoint_id.as_str()).collect(),
         webhook_ids: deliveries.iter().map(|delivery| delivery.webhook_id.as_str()).collect(),
         formats: deliveries.iter().map(|delivery| delivery.format.as_str()).collect(),
-        leases: deliveries.iter().map(|delivery| delivery.lease).collect(),
-        lanes: deliveries.iter().map(|delivery| delivery.lane.as_deref()).collect(),
-        sequences: deliveries.iter().map(|delivery| delivery.sequence).collect(),
+        leases: nullable(deliveries.iter().map(|delivery| delivery.lease)),
+        lanes: nullable(deliveries.iter().map(|delivery| delivery.lane.as_deref())),
+        sequences: nullable(deliveries.iter().map(|delivery| delivery.lane.as_ref().map(|_| delivery.sequence))),
         lifetime: std::marker::PhantomData,
     };
     statement.execute(&mut &*conn).await.map(drop)

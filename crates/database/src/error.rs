@@ -50,6 +50,19 @@ pub fn trouble(error: &Error) -> Trouble {
     }
 }
 
+/// What was not there, as far as one knew, is there all the same, says this constraint. (An app's trigger can say as much
+/// without it, and then it is the work.)
+pub(crate) fn stale_by(constraint: &str) -> impl Fn(Error) -> Error {
+    move |error| match &error {
+        Error::DatabaseError(DatabaseErrorKind::UniqueViolation, info)
+            if info.constraint_name() == Some(constraint) =>
+        {
+            Error::NotFound
+        }
+        _ => error,
+    }
+}
+
 /// What holds work up that is tried again, in words that stand before the error itself: whoever reads of a server that is
 /// away looks for a dead one.
 pub fn held_up_by(error: &Error) -> &'static str {

@@ -1,21 +1,18 @@
 //! `receipts`: what became of each raw event. What makes "never lost" a thing that one can check.
 
-use diesel::{
-    result::DatabaseErrorKind,
-    sql_types::{Array, BigInt, Bool, Integer, Text},
-};
+use diesel::sql_types::{Array, BigInt, Bool, Integer, Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use vocabulary::Stamp;
 
-use crate::{QueryError, QueryResult};
+use crate::{QueryResult, error::stale_by};
 
 /// How far a raw event has got, in items.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Receipt {
+pub struct Receipt<'a> {
     /// Which raw event.
-    pub stamp: Stamp,
+    pub stamp: &'a Stamp,
     /// Where it came from.
-    pub source_id: String,
+    pub source_id: &'a str,
     /// How many items it holds.
     pub items: i32,
     /// How many of them the ledger has by this very raw event.
@@ -26,36 +23,24 @@ pub struct Receipt {
     pub ended: bool,
 }
 
-/// Receipts as statements take them.
-struct Columns<'a> {
-    incarnations: Vec<&'a str>,
-    numbers: Vec<i64>,
-    sources: Vec<&'a str>,
-    items: Vec<i32>,
-    committed: Vec<i32>,
-    quarantined: Vec<i32>,
-    ended: Vec<bool>,
-}
-
-impl<'a> Columns<'a> {
-    fn of(receipts: &'a [Receipt]) -> Self {
-        Self {
-            incarnations: receipts.iter().map(|receipt| receipt.stamp.incarnation.as_str()).collect(),
-            numbers: receipts.iter().map(|receipt| receipt.stamp.number.cast_signed()).collect(),
-            sources: receipts.iter().map(|receipt| receipt.source_id.as_str()).collect(),
-            items: receipts.iter().map(|receipt| receipt.items).collect(),
-            committed: receipts.iter().map(|receipt| receipt.committed).collect(),
-            quarantined: receipts.iter().map(|receipt| receipt.quarantined).collect(),
-            ended: receipts.iter().map(|receipt| receipt.ended).collect(),
-        }
+impl Receipt<'_> {
+    /// Whether the next one differs by its number alone, and that is the next.
+    fn goes_on(&self, next: &Self) -> bool {
+        let counts = |receipt: &Self| (receipt.items, receipt.committed, receipt.quarantined, receipt.ended);
+        self.stamp.number.checked_add(1) == Some(next.stamp.number)
+            && self.stamp.incarnation == next.stamp.incarnation
+            && self.source_id == next.source_id
+            && counts(self) == counts(next)
     }
 }
 
 statement! {
-    /// A receipt that has ended is final: a zombie's second run does not rewrite it.
+    /// Raw events that came one after the other, and of which the same became, are one row. A receipt that has ended is final:
+    /// a zombie's second run does not rewrite it.
     Put {
         incarnations: Vec<&'a str> => Array<Text>,
-        numbers: Vec<i64> => Array<BigInt>,
+        firsts: Vec<i64> => Array<BigInt>,
+        lasts: Vec<i64> => Array<BigInt>,
         sources: Vec<&'a str> => Array<Text>,
         items: Vec<i32> => Array<Integer>,
         committed: Vec<i32> => Array<Integer>,
@@ -64,10 +49,38 @@ statement! {
     } -> (),
     "INSERT INTO receipts AS r (incarnation, number, source_id, items, committed, quarantined, ended_at) \
      SELECT incarnation, number, source_id, items, committed, quarantined, CASE WHEN ended THEN now() END \
-     FROM unnest(?, ?, ?, ?, ?, ?, ?) AS n (incarnation, number, source_id, items, committed, quarantined, ended) \
-     ORDER BY incarnation, number \
+     FROM unnest(?, ?, ?, ?, ?, ?, ?, ?) AS n (incarnation, first, last, source_id, items, committed, quarantined, ended) \
+     CROSS JOIN generate_series(first, last) AS number ORDER BY incarnation, number \
      ON CONFLICT (incarnation, number) DO UPDATE SET items = excluded.items, committed = excluded.committed, \
      quarantined = excluded.quarantined, ended_at = excluded.ended_at WHERE r.ended_at IS NULL"
+}
+
+impl<'a> Put<'a> {
+    fn of(receipts: &'a [Receipt<'a>]) -> Self {
+        let runs = || receipts.chunk_by(Receipt::goes_on);
+        let firsts: Vec<_> = runs().filter_map(<[_]>::first).collect();
+        let lasts = runs().filter_map(<[_]>::last);
+        Self {
+            incarnations: firsts.iter().map(|first| first.stamp.incarnation.as_str()).collect(),
+            firsts: firsts.iter().map(|first| first.stamp.number.cast_signed()).collect(),
+            lasts: lasts.map(|last| last.stamp.number.cast_signed()).collect(),
+            sources: firsts.iter().map(|first| first.source_id).collect(),
+            items: firsts.iter().map(|first| first.items).collect(),
+            committed: firsts.iter().map(|first| first.committed).collect(),
+            quarantined: firsts.iter().map(|first| first.quarantined).collect(),
+            ended: firsts.iter().map(|first| first.ended).collect(),
+            lifetime: std::marker::PhantomData,
+        }
+    }
+}
+
+statement! {
+    /// Likewise, at half the price.
+    PutFirst of Put -> (),
+    "INSERT INTO receipts (incarnation, number, source_id, items, committed, quarantined, ended_at) \
+     SELECT incarnation, number, source_id, items, committed, quarantined, CASE WHEN ended THEN now() END \
+     FROM unnest(?, ?, ?, ?, ?, ?, ?, ?) AS n (incarnation, first, last, source_id, items, committed, quarantined, ended) \
+     CROSS JOIN generate_series(first, last) AS number"
 }
 
 /// Writes how far some raw events have got. A run that repeats an earlier one adds nothing twice: the numbers are what is
@@ -75,40 +88,16 @@ statement! {
 ///
 /// # Errors
 /// As any query.
-pub async fn put(conn: &AsyncPgConnection, receipts: &[Receipt]) -> QueryResult<()> {
-    let Columns { incarnations, numbers, sources, items, committed, quarantined, ended } = Columns::of(receipts);
-    let lifetime = std::marker::PhantomData;
-    let statement = Put { incarnations, numbers, sources, items, committed, quarantined, ended, lifetime };
-    statement.execute(&mut &*conn).await.map(drop)
+pub async fn put(conn: &AsyncPgConnection, receipts: &[Receipt<'_>]) -> QueryResult<()> {
+    Put::of(receipts).execute(&mut &*conn).await.map(drop)
 }
 
-statement! {
-    PutFirst {
-        incarnations: Vec<&'a str> => Array<Text>,
-        numbers: Vec<i64> => Array<BigInt>,
-        sources: Vec<&'a str> => Array<Text>,
-        items: Vec<i32> => Array<Integer>,
-        committed: Vec<i32> => Array<Integer>,
-        quarantined: Vec<i32> => Array<Integer>,
-        ended: Vec<bool> => Array<Bool>,
-    } -> (),
-    "INSERT INTO receipts (incarnation, number, source_id, items, committed, quarantined, ended_at) \
-     SELECT incarnation, number, source_id, items, committed, quarantined, CASE WHEN ended THEN now() END \
-     FROM unnest(?, ?, ?, ?, ?, ?, ?) AS n (incarnation, number, source_id, items, committed, quarantined, ended)"
-}
-
-/// Likewise, for raw events that have no receipts yet, at half the price.
+/// Likewise, for raw events that have no receipts yet.
 ///
 /// # Errors
 /// As any query; `NotFound` when one of them has a receipt all the same: then nothing is written.
-pub async fn put_first(conn: &AsyncPgConnection, receipts: &[Receipt]) -> QueryResult<()> {
-    let Columns { incarnations, numbers, sources, items, committed, quarantined, ended } = Columns::of(receipts);
-    let lifetime = std::marker::PhantomData;
-    let statement = PutFirst { incarnations, numbers, sources, items, committed, quarantined, ended, lifetime };
-    match statement.execute(&mut &*conn).await {
-        Err(QueryError::DatabaseError(DatabaseErrorKind::UniqueViolation, _)) => Err(QueryError::NotFound),
-        put => put.map(drop),
-    }
+pub async fn put_first(conn: &AsyncPgConnection, receipts: &[Receipt<'_>]) -> QueryResult<()> {
+    PutFirst(Put::of(receipts)).execute(&mut &*conn).await.map(drop).map_err(stale_by("receipts_pkey"))
 }
 
 statement! {
@@ -141,7 +130,7 @@ statement! {
 ///
 /// # Errors
 /// As any query.
-pub async fn replace(conn: &AsyncPgConnection, receipt: &Receipt) -> QueryResult<()> {
+pub async fn replace(conn: &AsyncPgConnection, receipt: &Receipt<'_>) -> QueryResult<()> {
     let statement = Replace {
         items: receipt.items,
         committed: receipt.committed,

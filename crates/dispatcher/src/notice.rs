@@ -91,7 +91,7 @@ async fn tell(
         sequence,
     });
     deliveries::owe(conn, &owed.collect::<Vec<_>>(), Duration::ZERO).await?;
-    let source_id = source.as_str().to_owned();
+    let (stamp, source_id) = (&stamp, source.as_str());
     receipts::put(conn, &[Receipt { stamp, source_id, items: 1, committed: 1, quarantined: 0, ended: true }]).await
 }
 

@@ -22,7 +22,7 @@ pub(crate) async fn write(
     settled: &Settled,
 ) -> QueryResult<()> {
     let touched: BTreeSet<(usize, usize)> = pieces.iter().flat_map(Piece::raw_events).collect();
-    let mut receipts: Vec<Receipt> = Vec::new();
+    let mut receipts: Vec<Receipt<'_>> = Vec::new();
     let mut are_first = !settled.is_again;
     for (job, raw) in touched {
         are_first &= works[job].is_first;
@@ -39,7 +39,7 @@ pub(crate) async fn write(
             Part::Replay(item) => correct(conn, work, item, &outcomes).await?,
         }
     }
-    receipts.sort_by(|a, b| a.stamp.cmp(&b.stamp));
+    receipts.sort_by(|a, b| a.stamp.cmp(b.stamp));
     receipts.dedup_by(|a, b| a.stamp == b.stamp);
     if receipts.is_empty() {
         return Ok(());
@@ -56,10 +56,10 @@ fn is_settled(outcome: &Outcome) -> bool {
     !matches!(outcome, Outcome::Waiting | Outcome::Deferred)
 }
 
-fn receipt(work: &RawWork, outcomes: &[Outcome]) -> Receipt {
+fn receipt<'a>(work: &'a RawWork, outcomes: &[Outcome]) -> Receipt<'a> {
     Receipt {
-        stamp: work.stamp.clone(),
-        source_id: work.raw_event.source_id.to_string(),
+        stamp: &work.stamp,
+        source_id: work.raw_event.source_id.as_str(),
         items: i32::try_from(outcomes.len()).unwrap_or(i32::MAX),
         committed: count(outcomes, Outcome::Committed),
         quarantined: count(outcomes, Outcome::Quarantined),

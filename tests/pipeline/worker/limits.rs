@@ -58,8 +58,7 @@ async fn what_was_recorded_of_it_under_a_larger_limit_still_counts() {
     let pipeline = Pipeline::new().await;
     let held = pipeline.enqueue(of_length("wamid.2", 1025)).await;
     let stamp = held.first.clone().unwrap();
-    let begun =
-        Receipt { stamp: stamp.clone(), source_id: "wa".into(), items: 3, committed: 2, quarantined: 0, ended: false };
+    let begun = Receipt { stamp: &stamp, source_id: "wa", items: 3, committed: 2, quarantined: 0, ended: false };
     database::receipts::put(&pipeline.database.connection().await.unwrap(), &[begun]).await.unwrap();
 
     limit(&pipeline, 1024).await;

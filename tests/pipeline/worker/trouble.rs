@@ -219,8 +219,7 @@ async fn a_quarantined_raw_event_is_recorded_by_its_replay_once_and_its_receipt_
 async fn a_receipt_that_has_ended_is_final() {
     let pipeline = Pipeline::new().await;
     let stamp = pipeline.receive(a_text("wamid.1", "hello")).await;
-    let late =
-        Receipt { stamp: stamp.clone(), source_id: "wa".into(), items: 1, committed: 0, quarantined: 1, ended: true };
+    let late = Receipt { stamp: &stamp, source_id: "wa", items: 1, committed: 0, quarantined: 1, ended: true };
 
     database::receipts::put(&pipeline.database.connection().await.unwrap(), &[late]).await.unwrap();
 
