@@ -9,7 +9,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 use vocabulary::{Message, Progress};
 
-use crate::QueryResult;
+use crate::{QueryResult, error::stale_by, statement::nullable};
 
 /// A message with its name here.
 #[derive(Debug, Clone)]
@@ -47,7 +47,7 @@ pub async fn lock<'a>(conn: &AsyncPgConnection, wanted: &[(&'a str, &'a str)]) -
 }
 
 statement! {
-    Put {
+    Update {
         ids: Vec<Uuid> => Array<SqlUuid>,
         sources: Vec<&'a str> => Array<Text>,
         external_ids: Vec<&'a str> => Array<Text>,
@@ -58,31 +58,52 @@ statement! {
         states: Vec<Vec<u8>> => Array<Binary>,
         timestamps: Vec<Option<DateTime<Utc>>> => Array<Nullable<Timestamptz>>,
     } -> (),
-    "INSERT INTO messages (id, source_id, external_id, direction, kind, status, content, state, provider_timestamp) \
-     SELECT * FROM unnest(?, ?, ?, ?, ?, ?, ?, ?, ?) \
-     ON CONFLICT (source_id, external_id) DO UPDATE SET direction = excluded.direction, kind = excluded.kind, \
-     status = excluded.status, content = excluded.content, state = excluded.state, \
-     provider_timestamp = excluded.provider_timestamp, updated_at = now()"
+    "UPDATE messages m SET direction = n.direction, kind = n.kind, status = n.status, content = n.content, state = n.state, \
+     provider_timestamp = n.provider_timestamp, updated_at = now() \
+     FROM unnest(?, ?, ?, ?, ?, ?, ?, ?, ?) \
+     AS n (id, source_id, external_id, direction, kind, status, content, state, provider_timestamp) WHERE m.id = n.id"
 }
 
-/// Writes messages, new ones and changed ones alike. Sorts them first.
+statement! {
+    Insert of Update -> (),
+    "INSERT INTO messages (id, source_id, external_id, direction, kind, status, content, state, provider_timestamp) \
+     SELECT * FROM unnest(?, ?, ?, ?, ?, ?, ?, ?, ?)"
+}
+
+/// Writes messages that were not there. They come in the order of (source, external id).
+///
+/// # Errors
+/// As any query; `NotFound` when one of them is there all the same: then nothing is written.
+pub async fn insert(conn: &AsyncPgConnection, rows: &[&MessageRow<'_>]) -> QueryResult<()> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    Insert(columns(rows)?).execute(&mut &*conn).await.map(drop).map_err(stale_by("messages_source_id_external_id_key"))
+}
+
+/// Writes messages that were there ([`lock`]), and have changed.
 ///
 /// # Errors
 /// As any query.
-pub async fn put(conn: &AsyncPgConnection, rows: &mut [&MessageRow<'_>]) -> QueryResult<()> {
-    rows.sort_by(|a, b| (&a.source_id, &a.message.external_id).cmp(&(&b.source_id, &b.message.external_id)));
+pub async fn update(conn: &AsyncPgConnection, rows: &[&MessageRow<'_>]) -> QueryResult<()> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    columns(rows)?.execute(&mut &*conn).await.map(drop)
+}
+
+fn columns<'a>(rows: &[&'a MessageRow<'_>]) -> QueryResult<Update<'a>> {
     let states = rows.iter().map(|row| serde_json::to_vec(&row.message)).collect::<Result<_, _>>();
-    let statement = Put {
+    Ok(Update {
         ids: rows.iter().map(|row| row.id).collect(),
         sources: rows.iter().map(|row| row.source_id).collect(),
         external_ids: rows.iter().map(|row| row.message.external_id.as_str()).collect(),
         directions: rows.iter().map(|row| row.message.direction.as_str()).collect(),
         kinds: rows.iter().map(|row| row.message.kind.as_deref()).collect(),
-        statuses: rows.iter().map(|row| row.message.status().map(Progress::as_str)).collect(),
+        statuses: nullable(rows.iter().map(|row| row.message.status().map(Progress::as_str))),
         contents: rows.iter().map(|row| row.message.content().map(str::as_bytes)).collect(),
         states: states.map_err(|error| crate::QueryError::SerializationError(error.into()))?,
         timestamps: rows.iter().map(|row| row.message.provider_timestamp).collect(),
         lifetime: std::marker::PhantomData,
-    };
-    statement.execute(&mut &*conn).await.map(drop)
+    })
 }

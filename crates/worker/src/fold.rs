@@ -29,6 +29,8 @@ type Name<'a> = (&'a str, &'a str);
 struct Folding<'a> {
     row: Option<MessageRow<'a>>,
     is_touched: bool,
+    /// Whether it was not there.
+    is_new: bool,
     /// What was said of it before it came.
     awaiting: Vec<Awaiting>,
 }
@@ -164,6 +166,7 @@ impl<'a> Fold<'a> {
     fn row(&mut self, source_id: &'a str, external_id: &'a str) -> &mut MessageRow<'a> {
         let folding = self.folding(source_id, external_id);
         folding.is_touched = true;
+        folding.is_new |= folding.row.is_none();
         let waited = if folding.row.is_some() { Vec::new() } else { std::mem::take(&mut folding.awaiting) };
         let row = folding.row.get_or_insert_with(|| MessageRow {
             id: Uuid::now_v7(),
@@ -178,15 +181,17 @@ impl<'a> Fold<'a> {
 
     /// Writes the messages that were touched, and keeps the changes whose messages have not come.
     pub(crate) async fn write(&self, conn: &AsyncPgConnection) -> QueryResult<()> {
-        let touched = self.messages.iter().filter(|known| known.is_touched);
-        let mut rows: Vec<_> = touched.filter_map(|known| known.row.as_ref()).collect();
-        if !rows.is_empty() {
-            messages::put(conn, &mut rows).await?;
-        }
+        let rows = |is_new: bool| -> Vec<_> {
+            let touched = self.messages.iter().filter(|known| known.is_touched && known.is_new == is_new);
+            touched.filter_map(|known| known.row.as_ref()).collect()
+        };
         let waiting: Vec<_> = self.messages.iter().flat_map(|known| &known.awaiting).cloned().collect();
-        if !waiting.is_empty() {
-            changes_awaiting::put(conn, &waiting).await?;
-        }
+        let (new, changed) = (rows(true), rows(false));
+        try_join!(
+            messages::insert(conn, &new),
+            messages::update(conn, &changed),
+            changes_awaiting::put(conn, &waiting),
+        )?;
         Ok(())
     }
 }

@@ -11,7 +11,7 @@ use std::{sync::Arc, time::Duration};
 use database::{Database, Trouble};
 use fail::fail_point;
 use queue::{Claim, Claims, HeldId, Inbound, Owner, Run, Wake, Wanted};
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 
 use crate::{
     book::Book,
@@ -22,6 +22,7 @@ use crate::{
     pieces::{At, Limits, Piece, Settled, defer, had_before, is_first, pieces, split},
     todo::Todo,
     transaction::{self, Failed},
+    trust::Trust,
     unpack::{Outcome, Work},
 };
 
@@ -40,6 +41,8 @@ pub(crate) struct Bench {
     pub desk: Option<Arc<dyn Desk>>,
     /// Who may want what, as transactions before this one have read it.
     pub book: Book,
+    /// Whether what claims say is believed.
+    pub trust: Trust,
     /// An app's own step, where there is one.
     pub handling: Option<Handling>,
 }
@@ -160,9 +163,10 @@ impl Bench {
                         fail_point!("worker-between-commits");
                     }
                 }
-                // Somebody has had one of its jobs all the same: a Redis that came back from an earlier state, or a worker
-                // whose word did not reach Redis.
+                // Somebody has had one of its jobs or keys all the same: a Redis that came back from an earlier state, or
+                // has forgotten a key by now, or a worker whose word did not reach Redis.
                 Err(Failed::Postgres(Trouble::Stale)) if is_first(works, &chunk) => {
+                    self.trust.lose(Instant::now());
                     had_before(works, &chunk);
                     todo.put_back([chunk]);
                 }

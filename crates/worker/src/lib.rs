@@ -33,6 +33,7 @@ mod slow;
 mod sources;
 mod todo;
 mod transaction;
+mod trust;
 mod turns;
 mod unpack;
 mod worker;

@@ -175,9 +175,7 @@ impl<'a> News<'a> {
         }
         let owed = |new: &New<'_>| counts.get(&new.id).copied().unwrap_or_default();
         let mut rows: Vec<_> = self.events.iter().map(|new| new.row(owed(new))).collect();
-        let entered = events::insert(conn, &mut rows).await?;
-        // Whoever entered some of them did not hold the counter. It is not for us to number them: again, and look up anew.
-        if entered == rows.len() { Ok(()) } else { Err(QueryError::NotFound) }
+        events::insert(conn, &mut rows).await
     }
 
     async fn keep_bodies(&self, conn: &AsyncPgConnection) -> QueryResult<()> {

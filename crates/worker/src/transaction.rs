@@ -2,7 +2,8 @@
 //!
 //! Three steps, each one round trip, because what is asked together is sent together:
 //!
-//! 1. *look up*: hold the counters of the sources, then see which keys the ledger has;
+//! 1. *look up*: hold the counters of the sources, then see which keys the ledger has, of those that a claim does not say are
+//!    new (`trust`);
 //! 2. *read*: the messages that the others are about, what waited for them, and who is to be told;
 //! 3. *write*: everything that is new, each row once.
 //!
@@ -10,7 +11,7 @@
 //! each other out: one counter row per source, sorted → ledger keys, sorted → messages, sorted, each once → deliveries →
 //! receipts. The counters come first because a row of the ledger is then written once, with its place in the sequence; what
 //! is in the ledger of a source changes under its counter only, so the look-up holds to COMMIT. Should it not (a row that
-//! came some other way), the constraint says so, and the transaction is tried again.
+//! came some other way), or should a claim be wrong, the constraint says so, and the transaction is tried again.
 //!
 //! An app's own step comes last: it sees what is written, and the app's tables may refer to `events`.
 //!
@@ -27,6 +28,7 @@ use diesel_async::AsyncConnection;
 use fail::fail_point;
 use futures::{join, try_join};
 use queue::Claim;
+use tokio::time::Instant;
 use vocabulary::{KeyHash, Stamp};
 
 use crate::{
@@ -42,6 +44,8 @@ use crate::{
 struct Group<'a> {
     works: &'a [Work],
     pieces: &'a [Piece],
+    /// Whether claims are believed.
+    trusts: bool,
 }
 
 /// Why a transaction was rolled back.
@@ -72,7 +76,7 @@ pub(crate) async fn commit(
     pieces: &[Piece],
     bench: &Bench,
 ) -> Result<Settled, Failed<QueryError>> {
-    let group = Group { works, pieces };
+    let group = Group { works, pieces, trusts: bench.trust.is_kept(Instant::now()) };
     let mut places = Places::at(bench.desk.as_ref());
     let mut handled = false;
     let (settled, handed) = connection
@@ -130,17 +134,24 @@ impl<'a> Group<'a> {
     /// Holds the counters, then sees which keys are there. Sent together all the same: a statement sees what was committed
     /// while the one before it waited.
     async fn look_up(&self, conn: &AsyncPgConnection) -> QueryResult<Ledger> {
-        let hashes: Vec<_> = self.keys().map(|(hash, ..)| hash).collect();
-        if hashes.is_empty() {
-            return Ok(Ledger { counters: HashMap::new(), committers: HashMap::new() });
-        }
         let sources: BTreeSet<_> =
             self.keys().map(|(.., places)| self.raw(places[0]).raw_event.source_id.as_str()).collect();
+        if sources.is_empty() {
+            return Ok(Ledger { counters: HashMap::new(), committers: HashMap::new() });
+        }
+        let doubtful = self.keys().filter(|(_, claim, places)| !self.is_new(*claim, places));
+        let hashes: Vec<_> = doubtful.map(|(hash, ..)| hash).collect();
         let (held, mut committers) = try_join!(sequences::hold(conn, &sources), events::committed_by(conn, &hashes))?;
         if held.made {
             committers = events::committed_by(conn, &hashes).await?;
         }
         Ok(Ledger { counters: held.last, committers })
+    }
+
+    /// Whether a key needs no look-up: nobody had it before, as far as anybody knows. Of one whose claim was taken over an
+    /// earlier run may have committed it.
+    fn is_new(&self, claim: Claim, places: &[At]) -> bool {
+        self.trusts && claim == Claim::Won && places.iter().all(|at| self.works[at.job].is_first)
     }
 
     /// What becomes of each item. It is committed if its own raw event commits its key, and it is the first there with it;

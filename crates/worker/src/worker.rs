@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     batcher::Batcher, book::Book, counters::Counters, desk::Desk, group::Bench, handler::Handler, handling::Handling,
-    pause::Pause, pieces::Limits, sources::Sources, turns::Turns, unpack::unpack,
+    pause::Pause, pieces::Limits, sources::Sources, trust::Trust, turns::Turns, unpack::unpack,
 };
 
 /// How a worker works. The defaults are for a fleet of processes with a few cores each.
@@ -102,6 +102,7 @@ impl Builder {
             limits: Limits { items: settings.group_items, bytes: settings.group_bytes },
             desk: settings.desk.clone(),
             book: Book::default(),
+            trust: Trust::default(),
             handling: Handling::of(&settings),
         };
         Worker { bench: Arc::new(bench), sources, turns: Turns::default(), settings }

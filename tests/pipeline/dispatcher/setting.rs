@@ -75,9 +75,10 @@ impl Setting {
         self.owe_in(&connection, endpoint, &[key]).await[0]
     }
 
-    /// Commits many at once: `key-0` to `key-<count - 1>`.
+    /// Commits many at once: `key-0` to `key-<count - 1>` where they are the first.
     pub(crate) async fn owe_many(&self, endpoint: &str, count: usize) {
-        let keys: Vec<_> = (0..count).map(|number| format!("key-{number}")).collect();
+        let before = self.sequence.load(Ordering::SeqCst);
+        let keys: Vec<_> = (before..).take(count).map(|number| format!("key-{number}")).collect();
         let keys: Vec<_> = keys.iter().map(String::as_str).collect();
         self.owe_in(&self.database.connection().await.unwrap(), endpoint, &keys).await;
     }

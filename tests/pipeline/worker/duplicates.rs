@@ -73,6 +73,25 @@ async fn with_the_claims_flushed_under_them_workers_still_record_once() {
     assert_eq!(pipeline.number("SELECT count(*) FROM deliveries").await, 1);
 }
 
+/// Meta sends for up to seven days, and claims are kept for one. Each would have its transaction made twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_that_redis_has_forgotten_are_found_by_the_ledger_and_the_next_are_looked_up_before() {
+    let pipeline = Pipeline::new().await;
+    for wamid in ["wamid.1", "wamid.2", "wamid.3"] {
+        pipeline.receive(a_text(wamid, "hello")).await;
+    }
+    pipeline.forget_claims().await;
+
+    for wamid in ["wamid.1", "wamid.2", "wamid.3"] {
+        let stamp = pipeline.receive(a_text(wamid, "hello")).await;
+        assert_eq!(pipeline.receipt(&stamp).await, Some((1, 0, 0, true)), "{wamid}");
+    }
+
+    let counters = pipeline.worker.counters();
+    assert_eq!((counters.transactions_failed.get(), counters.duplicates_by_ledger.get()), (1, 3));
+    assert_eq!(pipeline.keys().await, ["wamid.1", "wamid.2", "wamid.3"]);
+}
+
 /// A worker looks keys up under the counter of their source. What comes into the ledger past that counter (by an earlier
 /// version of latchhook, or by hand) it cannot have seen: there the constraint decides, and nothing else.
 #[tokio::test(flavor = "multi_thread")]
