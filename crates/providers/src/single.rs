@@ -50,7 +50,7 @@ pub(crate) fn split_by_header(
 pub(crate) fn members(json: &Bytes, read: impl FnOnce(&Fields<'_>) -> Result<Single, Fault>) -> Result<Single, Fault> {
     let text = Text::of(json);
     let value = text.root().and_then(|node| node.value()).ok().filter(|value| value.as_object().is_some());
-    read(&Fields::of(&value.unwrap_or(Json::Object(Vec::new())), &Path::default())?)
+    read(&Fields::of(&value.unwrap_or(Json::Object(Vec::new())), Path::default())?)
 }
 
 /// What is read of a JSON object.
@@ -73,12 +73,12 @@ pub(crate) fn one(raw_event: &RawEvent, read: Result<Single, Fault>) -> Vec<Item
 /// The items of a raw event whose body is a list of JSON objects.
 pub(crate) fn each(raw_event: &RawEvent, read: impl Fn(&Fields<'_>) -> Result<Single, Fault>) -> Vec<Item> {
     let text = Text::of(&raw_event.body);
-    let event = |node: &Node<'_>| {
+    let event = |node: Node<'_>| {
         let value = node.value()?;
         Ok(read(&Fields::of(&value, node.path())?)?.event(node.raw()))
     };
     match text.root().and_then(|node| node.elements()) {
-        Ok(nodes) => nodes.iter().map(|node| event(node).map_err(|fault| node.reject(fault))).collect(),
+        Ok(nodes) => nodes.map(|node| event(node).map_err(|fault| node.reject(fault))).collect(),
         Err(fault) => vec![Err(fault.rejects_body(raw_event.body.clone()))],
     }
 }

@@ -37,11 +37,19 @@ impl Key {
     /// When it is empty, longer than [`Key::MAX_LEN`], or holds a NUL.
     pub fn new(text: impl Into<String>) -> Result<Self, KeyError> {
         let text = text.into();
+        Self::check(&text).map(|()| Self(text))
+    }
+
+    /// Whether a text can be a key.
+    ///
+    /// # Errors
+    /// As [`Key::new`].
+    pub fn check(text: &str) -> Result<(), KeyError> {
         match text.len() {
             0 => Err(KeyError::Empty),
             len if len > Self::MAX_LEN => Err(KeyError::TooLong(len)),
             _ if text.contains('\0') => Err(KeyError::Nul),
-            _ => Ok(Self(text)),
+            _ => Ok(()),
         }
     }
 

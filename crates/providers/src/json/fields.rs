@@ -1,6 +1,6 @@
 //! An object that has been parsed.
 
-use std::fmt::Display;
+use std::{borrow::Cow, fmt::Display};
 
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
@@ -27,9 +27,11 @@ impl<'v> Fields<'v> {
     ///
     /// # Errors
     /// When it is none.
-    pub(crate) fn of(value: &'v Json<'v>, path: &Path<'v>) -> Result<Self, Fault> {
-        let members = value.as_object().ok_or_else(|| Fault::wrong_type(path, "an object", type_of(value)))?;
-        Ok(Self { members, path: path.clone() })
+    pub(crate) fn of(value: &'v Json<'v>, path: Path<'v>) -> Result<Self, Fault> {
+        match value.as_object() {
+            Some(members) => Ok(Self { members, path }),
+            None => Err(Fault::wrong_type(path, "an object", type_of(value))),
+        }
     }
 
     /// A member, unless it is missing or `null`.
@@ -66,8 +68,8 @@ impl<'v> Fields<'v> {
     ///
     /// # Errors
     /// When it is there and neither.
-    pub(crate) fn text_or_number(&self, name: &str) -> Result<Option<String>, Fault> {
-        let text = |value| loose_text(value).ok_or_else(|| self.wrong_type(name, "a string or a number"));
+    pub(crate) fn text_or_number(&self, name: &str) -> Result<Option<Cow<'v, str>>, Fault> {
+        let text = |value: &Json<'v>| value.loose_text().ok_or_else(|| self.wrong_type(name, "a string or a number"));
         self.get(name).map(text).transpose()
     }
 
@@ -82,7 +84,7 @@ impl<'v> Fields<'v> {
     /// When it is missing, no string, or cannot be a key.
     pub(crate) fn id(&self, name: &str) -> Result<&'v str, Fault> {
         let id = self.text(name)?.unwrap_or_default();
-        self.key(name, id).map(|_| id)
+        usable(id).map(|()| id).map_err(|(reason, what)| self.fault(name, reason, what))
     }
 
     /// The key that is made of the member `name`.
@@ -90,7 +92,7 @@ impl<'v> Fields<'v> {
     /// # Errors
     /// When the text cannot be a key.
     pub(crate) fn key(&self, name: &str, text: impl Into<String>) -> Result<Key, Fault> {
-        key(&self.path.join(name), text)
+        new_key(text).map_err(|(reason, what)| self.fault(name, reason, what))
     }
 
     /// An object inside.
@@ -101,7 +103,7 @@ impl<'v> Fields<'v> {
     where
         'v: 'n,
     {
-        self.get(name).map(|value| Fields::of(value, &self.path.join(name))).transpose()
+        self.get(name).map(|value| Fields::of(value, self.path.join(name))).transpose()
     }
 
     /// An object inside that must be there.
@@ -158,24 +160,34 @@ impl<'v> Fields<'v> {
 /// # Errors
 /// When the text cannot be a key, or something in it could not be read: two such texts may read the same.
 pub(crate) fn key(path: &Path<'_>, text: impl Into<String>) -> Result<Key, Fault> {
-    let key = Key::new(text).map_err(|error| no_key(path, &error))?;
-    if key.as_str().contains(char::REPLACEMENT_CHARACTER) {
-        return Err(Fault::at(path, reason::UNUSABLE_ID, "it holds U+FFFD, which stands for what cannot be read"));
-    }
-    Ok(key)
+    new_key(text).map_err(|(reason, what)| Fault::at(path, reason, what))
 }
 
-fn no_key(path: impl Display, error: &KeyError) -> Fault {
+/// Why a text cannot be a key: one of [`reason`], and particulars.
+type Unusable = (&'static str, String);
+
+fn new_key(text: impl Into<String>) -> Result<Key, Unusable> {
+    let text = text.into();
+    usable(&text)?;
+    Key::new(text).map_err(|error| no_key(&error))
+}
+
+fn usable(text: &str) -> Result<(), Unusable> {
+    Key::check(text).map_err(|error| no_key(&error))?;
+    if text.contains(char::REPLACEMENT_CHARACTER) {
+        return Err((reason::UNUSABLE_ID, "it holds U+FFFD, which stands for what cannot be read".to_owned()));
+    }
+    Ok(())
+}
+
+fn no_key(error: &KeyError) -> Unusable {
     let reason = if *error == KeyError::Empty { reason::MISSING_ID } else { reason::UNUSABLE_ID };
-    Fault::at(path, reason, error)
+    (reason, error.to_string())
 }
 
 /// A string as it is, a number as it is written; nothing else is a text.
 pub(crate) fn loose_text(value: &Json<'_>) -> Option<String> {
-    match value {
-        Json::Number(digits) => Some((*digits).to_owned()),
-        value => value.as_str().map(str::to_owned),
-    }
+    value.loose_text().map(Cow::into_owned)
 }
 
 /// A time in seconds since 1970, as a number or a string. What no RFC 3339 date can say is no time.

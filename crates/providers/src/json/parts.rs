@@ -1,132 +1,119 @@
 //! Where the parts of a JSON text lie.
 //!
 //! The way down to an item leads through half a dozen objects and arrays, each of which holds nearly all of the body. So
-//! that not each step reads all of it again, one pass notes where every one of them ends, and a step hops over what it does
-//! not enter.
+//! that not each step reads all of it again, one pass notes where every value begins and ends, and a step hops from one to
+//! the next.
 //!
 //! Nothing here looks whether the text is JSON: whoever comes here has had it parsed.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, ops::Range};
 
 use memchr::memchr2;
 
-/// What providers send has fewer brackets, and is not nested as deep. What has more takes a little longer.
-const BYTES_TO_A_BRACKET: usize = 32;
+/// What providers send has fewer values, and is not nested as deep. What has more takes a little longer.
+const BYTES_TO_A_VALUE: usize = 16;
 const USUAL_DEPTH: usize = 16;
 
-/// Where each object and array of a text ends, in the order in which they begin.
-pub(super) struct Brackets(Vec<Bracket>);
+/// Whoever indents a text sends much white space.
+const INDENT: &[u8] = b"        ";
 
-/// An object or an array.
+/// Where each value of a text lies, in the order in which they begin. In an object, a name is a value as well.
+pub(super) struct Parts(Vec<Part>);
+
+/// A value. There may be one for each two bytes of a body, so it is kept short: no body has 4 GiB, for Redis keeps none of
+/// more than 512 MiB.
 #[derive(Clone, Copy)]
-struct Bracket {
-    /// Its length, from bracket to bracket.
-    len: usize,
-    /// The first bracket that is neither it nor inside it.
-    next: usize,
+struct Part {
+    start: u32,
+    end: u32,
+    /// The first that is neither it nor inside it.
+    next: u32,
+    /// The one that it lies in; itself, if it is the whole.
+    above: u32,
+    /// How many values lie before it in that.
+    nth: u32,
 }
 
-/// A value in a text.
-#[derive(Clone, Copy)]
-pub(super) struct Part<'t> {
-    brackets: &'t Brackets,
-    /// Its text, without white space around it.
-    pub json: &'t str,
-    /// Which bracket it is, if it is one.
-    bracket: usize,
+/// The parts of a text that is read to its middle.
+struct Reading {
+    parts: Vec<Part>,
+    /// What has begun and not ended: its place, and how many values it has so far.
+    open: Vec<(u32, u32)>,
 }
 
-/// Values that follow each other.
-struct Values<'t> {
-    brackets: &'t Brackets,
-    rest: &'t str,
-    /// Which bracket the next one in `rest` is.
-    bracket: usize,
+impl Reading {
+    /// A value, or the bracket that it begins with.
+    fn begins(&mut self, start: usize, len: usize) -> usize {
+        let place = self.parts.len() as u32;
+        let (above, nth) = self.open.last_mut().map_or((place, 0), |(above, values)| {
+            *values += 1;
+            (*above, *values - 1)
+        });
+        self.parts.push(Part { start: start as u32, end: (start + len) as u32, next: place + 1, above, nth });
+        len
+    }
+
+    fn opens(&mut self, start: usize) -> usize {
+        self.begins(start, 1);
+        self.open.push((self.parts.len() as u32 - 1, 0));
+        1
+    }
+
+    fn closes(&mut self, bracket: usize) -> usize {
+        let next = self.parts.len() as u32;
+        if let Some(closed) = self.open.pop().and_then(|(place, _)| self.parts.get_mut(place as usize)) {
+            (closed.end, closed.next) = (bracket as u32 + 1, next);
+        }
+        1
+    }
 }
 
-impl Brackets {
+impl Parts {
     /// Notes those of a JSON text.
     pub(super) fn of(json: &str) -> Self {
-        let bytes = json.as_bytes();
-        // Until it ends, a bracket's length is the place where it begins.
-        let mut brackets: Vec<Bracket> = Vec::with_capacity(bytes.len() / BYTES_TO_A_BRACKET);
-        let (mut open, mut at) = (Vec::with_capacity(USUAL_DEPTH), 0);
+        let (bytes, mut at) = (json.as_bytes(), 0);
+        let parts = Vec::with_capacity(bytes.len() / BYTES_TO_A_VALUE + 1);
+        let mut reading = Reading { parts, open: Vec::with_capacity(USUAL_DEPTH) };
         while let Some(byte) = bytes.get(at) {
-            match byte {
-                b'"' => {
-                    at += string_len(&bytes[at..]);
-                    continue;
-                }
-                b'{' | b'[' => {
-                    open.push(brackets.len());
-                    brackets.push(Bracket { len: at, next: 0 });
-                }
-                b'}' | b']' => {
-                    let next = brackets.len();
-                    if let Some(bracket) = open.pop().and_then(|place| brackets.get_mut(place)) {
-                        *bracket = Bracket { len: at + 1 - bracket.len, next };
-                    }
-                }
-                _ => {}
-            }
-            at += 1;
+            at += match byte {
+                b' ' if bytes[at..].starts_with(INDENT) => INDENT.len(),
+                b',' | b':' | b' ' | b'\n' | b'\r' | b'\t' => 1,
+                b'{' | b'[' => reading.opens(at),
+                b'}' | b']' => reading.closes(at),
+                b'"' => reading.begins(at, string_len(&bytes[at..])),
+                _ => reading.begins(at, scalar_len(&bytes[at..])),
+            };
         }
-        Self(brackets)
+        Self(reading.parts)
     }
 
-    /// The value that is all of the text that these brackets are of.
-    pub(super) fn whole<'t>(&'t self, json: &'t str) -> Part<'t> {
-        Part { brackets: self, json, bracket: 0 }
-    }
-}
-
-impl<'t> Part<'t> {
-    /// The names and values of an object, in the order in which they stand in it; nothing where it is none. A name is as it
-    /// is written: [`text_of`] reads it.
-    pub(super) fn members(self) -> Option<impl Iterator<Item = (&'t str, Self)>> {
-        let mut values = self.json.starts_with('{').then(|| self.values())?;
-        Some(std::iter::from_fn(move || Some((values.next()?.json, values.next()?))))
+    /// Where the value at this place lies in the text: from its first byte to behind its last.
+    pub(super) fn range(&self, place: usize) -> Range<usize> {
+        self.0.get(place).map_or(0..0, |part| part.start as usize..part.end as usize)
     }
 
-    /// The values of an array; nothing where it is none.
-    pub(super) fn elements(self) -> Option<impl Iterator<Item = Self>> {
-        self.json.starts_with('[').then(|| self.values())
+    /// The places of the values that an object or an array holds.
+    pub(super) fn inside(&self, place: usize) -> impl Iterator<Item = usize> {
+        let end = self.0.get(place).map_or(0, |part| part.next as usize);
+        let mut next = place + 1;
+        std::iter::from_fn(move || {
+            let place = next;
+            next = self.0.get(place).filter(|_| place < end)?.next as usize;
+            Some(place)
+        })
     }
 
-    /// What stands between its brackets. In an object, a name is a value as well.
-    fn values(self) -> Values<'t> {
-        Values { brackets: self.brackets, rest: &self.json[1..], bracket: self.bracket + 1 }
+    /// The place of what a value lies in, and how many lie before it there. Nothing for the whole.
+    pub(super) fn above(&self, place: usize) -> Option<(usize, usize)> {
+        let Part { above, nth, .. } = *self.0.get(place)?;
+        (above as usize != place).then_some((above as usize, nth as usize))
     }
 }
 
-impl<'t> Iterator for Values<'t> {
-    type Item = Part<'t>;
-
-    fn next(&mut self) -> Option<Part<'t>> {
-        let start = self.rest.bytes().position(|byte| !is_between_values(byte))?;
-        let (rest, bracket) = (&self.rest[start..], self.bracket);
-        let len = match rest.as_bytes()[0] {
-            b']' | b'}' => return None,
-            b'"' => string_len(rest.as_bytes()),
-            b'[' | b'{' => {
-                let Bracket { len, next } = *self.brackets.0.get(bracket)?;
-                self.bracket = next;
-                len
-            }
-            _ => rest.bytes().position(ends_scalar).unwrap_or(rest.len()),
-        };
-        let (json, rest) = rest.split_at_checked(len)?;
-        self.rest = rest;
-        Some(Part { brackets: self.brackets, json, bracket })
-    }
-}
-
-fn is_between_values(byte: u8) -> bool {
-    matches!(byte, b',' | b':' | b' ' | b'\n' | b'\r' | b'\t')
-}
-
-fn ends_scalar(byte: u8) -> bool {
-    is_between_values(byte) || matches!(byte, b']' | b'}')
+/// The length of the number, or of the word, with which a text begins.
+fn scalar_len(text: &[u8]) -> usize {
+    let is_end = |byte: &u8| matches!(byte, b',' | b':' | b']' | b'}' | b' ' | b'\n' | b'\r' | b'\t');
+    text.iter().position(is_end).unwrap_or(text.len())
 }
 
 /// The length of the string with which a text begins, quotes included.
@@ -153,34 +140,50 @@ pub(super) fn text_of(json: &str) -> Cow<'_, str> {
 mod tests {
     use super::*;
 
-    /// What `members` and `elements` find, all the way down, in Rust's notation.
-    fn walked(part: Part<'_>) -> String {
-        if let Some(members) = part.members() {
-            return format!(
-                "{{{}}}",
-                members.map(|(name, part)| format!("{:?}={} ", text_of(name), walked(part))).collect::<String>()
-            );
-        }
-        match part.elements() {
-            Some(elements) => format!("[{}]", elements.map(|part| walked(part) + " ").collect::<String>()),
-            None => part.json.to_owned(),
+    /// What `inside` finds, all the way down; a name and its value are two.
+    fn walked(json: &str, parts: &Parts, place: usize) -> String {
+        let text = &json[parts.range(place)];
+        let inside = |place| parts.inside(place).map(|place| walked(json, parts, place) + " ").collect::<String>();
+        match text.as_bytes()[0] {
+            b'{' => format!("{{{}}}", inside(place)),
+            b'[' => format!("[{}]", inside(place)),
+            _ => text.to_owned(),
         }
     }
 
     fn walk(json: &str) -> String {
-        walked(Brackets::of(json).whole(json))
+        walked(json, &Parts::of(json), 0)
     }
 
     #[test]
     fn every_part_is_found_whatever_is_written_between_or_inside_them() {
         assert_eq!(walk("{}"), "{}");
         assert_eq!(walk("[ [ ] , [[]],{ } ]"), "[[] [[] ] {} ]");
-        assert_eq!(walk("{\"a\" :\t1 ,\r\n \"b\":[true,null, -0.5e+3]}"), r#"{"a"=1 "b"=[true null -0.5e+3 ] }"#);
-        assert_eq!(walk(r#"[{"é":"]}"},"[\"{\\", "\\\\"]"#), r#"[{"é"="]}" } "[\"{\\" "\\\\" ]"#);
+        assert_eq!(walk("{\"a\" :\t1 ,\r\n \"b\":[true,null, -0.5e+3]}"), r#"{"a" 1 "b" [true null -0.5e+3 ] }"#);
+        assert_eq!(walk(r#"[{"é":"]}"},"[\"{\\", "\\\\"]"#), r#"[{"é" "]}" } "[\"{\\" "\\\\" ]"#);
+        assert_eq!(walk(" [1 ]\n"), "[1 ]");
+    }
+
+    #[test]
+    fn each_part_knows_what_it_lies_in_and_how_many_lie_before_it() {
+        let json = r#"[0, {"a": [1, 2], "b": 3}]"#;
+        let parts = Parts::of(json);
+        let above = |text: &str| {
+            let place = (0..).find(|place| &json[parts.range(*place)] == text).unwrap();
+            parts.above(place).map(|(above, nth)| (&json[parts.range(above)], nth))
+        };
+
+        let of_three = above("3");
+
+        assert_eq!(of_three, Some((r#"{"a": [1, 2], "b": 3}"#, 3)));
+        assert_eq!([above("2"), above(r#""b""#)], [Some(("[1, 2]", 1)), Some((r#"{"a": [1, 2], "b": 3}"#, 2))]);
+        assert_eq!([above("0"), above(json)], [Some((json, 0)), None]);
     }
 
     #[test]
     fn a_name_is_what_it_says_however_it_is_written() {
-        assert_eq!(walk(r#"{"\u0061\"":1,"a\\":2,"":3}"#), r#"{"a\""=1 "a\\"=2 ""=3 }"#);
+        let names = [r#""\u0061\"""#, r#""a\\""#, r#""""#].map(text_of);
+
+        assert_eq!(names, ["a\"", "a\\", ""]);
     }
 }

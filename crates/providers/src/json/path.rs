@@ -2,61 +2,56 @@
 
 use std::{borrow::Cow, fmt, rc::Rc};
 
+use super::Node;
+
 /// Characters of a name that a path shows.
 const MAX_NAME: usize = 64;
 
-/// What a part is called: `entry[0].changes[1]`. Only a fault is ever told its path, so it becomes a text only there.
+/// What a part is called: `entry[0].changes[1]`. Only a fault is ever told its path, so the way is looked up, and becomes a
+/// text, only there.
 #[derive(Clone, Default)]
-pub(crate) struct Path<'t> {
-    above: Option<Rc<Self>>,
-    step: Step<'t>,
-}
-
-#[derive(Clone, Default)]
-enum Step<'t> {
+pub(crate) enum Path<'t> {
     #[default]
     Body,
+    Part(Node<'t>),
+    Member(Rc<Self>, &'t str),
+}
+
+/// What a part is called in what it lies in.
+pub(super) enum Step<'t> {
     Member(Cow<'t, str>),
     Element(usize),
 }
 
 impl<'t> Path<'t> {
-    /// A member of the object at `above`.
-    pub(super) fn member(above: &Rc<Self>, name: impl Into<Cow<'t, str>>) -> Self {
-        Self { above: Some(Rc::clone(above)), step: Step::Member(name.into()) }
-    }
-
-    /// An element of the array at `above`.
-    pub(super) fn element(above: &Rc<Self>, index: usize) -> Self {
-        Self { above: Some(Rc::clone(above)), step: Step::Element(index) }
-    }
-
     /// A member of the object that this is the path of.
     pub(crate) fn join<'n>(&self, name: &'n str) -> Path<'n>
     where
         't: 'n,
     {
-        Path::member(&Rc::new(self.clone()), name)
+        Path::Member(Rc::new(self.clone()), name)
     }
 
-    fn is_body(&self) -> bool {
-        matches!(self.step, Step::Body)
+    /// The path of what it lies in, and the last step; nothing for the body.
+    fn split(&self) -> Option<(Self, Step<'t>)> {
+        match self {
+            Self::Body => None,
+            Self::Part(node) => node.above().map(|(above, step)| (Self::Part(above), step)),
+            Self::Member(above, name) => Some((Self::clone(above), Step::Member((*name).into()))),
+        }
     }
 }
 
 impl fmt::Display for Path<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let above = self.above.as_deref().filter(|above| !above.is_body());
-        if let Some(above) = above {
+        let Some((above, step)) = self.split() else { return f.write_str("the body") };
+        let is_below = above.split().is_some();
+        if is_below {
             above.fmt(f)?;
         }
-        match &self.step {
-            Step::Body => f.write_str("the body"),
+        match step {
             Step::Element(index) => write!(f, "[{index}]"),
-            Step::Member(name) => {
-                let dot = if above.is_some() { "." } else { "" };
-                write!(f, "{dot}{}", shown(name))
-            }
+            Step::Member(name) => write!(f, "{}{}", if is_below { "." } else { "" }, shown(&name)),
         }
     }
 }

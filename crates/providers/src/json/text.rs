@@ -7,13 +7,14 @@
 use std::{
     borrow::Cow,
     cell::{Cell, OnceCell},
+    ops::Range,
 };
 
 use bytes::Bytes;
 use memchr::memchr;
 use serde_json::value::RawValue;
 
-use super::{Fault, Node, Path, parts::Brackets};
+use super::{Fault, Node, Path, parts::Parts};
 use crate::reason;
 
 /// How many elements all lists of a body may have together. Meta documents 1,000 items in a request, and 3 MB of the
@@ -25,7 +26,7 @@ pub(crate) struct Text<'b> {
     body: &'b Bytes,
     view: Cow<'b, str>,
     is_utf8: bool,
-    brackets: OnceCell<Brackets>,
+    parts: OnceCell<Parts>,
     elements_left: Cell<usize>,
 }
 
@@ -35,7 +36,7 @@ impl<'b> Text<'b> {
         let utf8 = std::str::from_utf8(body).map(Cow::Borrowed);
         let is_utf8 = utf8.is_ok();
         let view = mend_surrogates(utf8.unwrap_or_else(|_| Cow::Owned(mend_utf8(body))));
-        Self { body, view, is_utf8, brackets: OnceCell::new(), elements_left: Cell::new(MAX_ELEMENTS) }
+        Self { body, view, is_utf8, parts: OnceCell::new(), elements_left: Cell::new(MAX_ELEMENTS) }
     }
 
     /// The whole body as one part.
@@ -45,8 +46,8 @@ impl<'b> Text<'b> {
     pub(crate) fn root(&self) -> Result<Node<'_>, Fault> {
         // Skips over the values without looking into them, so no depth is too deep.
         let parsed = serde_json::from_str::<&RawValue>(&self.view);
-        let json = parsed.map_err(|error| Fault::at(Path::default(), reason::NOT_JSON, error))?.get();
-        Ok(Node::root(self, self.brackets.get_or_init(|| Brackets::of(json)).whole(json)))
+        parsed.map_err(|error| Fault::at(Path::default(), reason::NOT_JSON, error))?;
+        Ok(Node::root(self, self.parts.get_or_init(|| Parts::of(&self.view))))
     }
 
     /// Whether so many more elements are still few enough.
@@ -55,23 +56,26 @@ impl<'b> Text<'b> {
         left.inspect(|left| self.elements_left.set(*left)).is_some()
     }
 
-    /// The bytes of the body that `part`, a slice of the view, stands for.
-    pub(super) fn bytes_of(&self, part: &str) -> Bytes {
-        let start = part.as_ptr() as usize - self.view.as_ptr() as usize;
-        self.body.slice(start..start + part.len())
+    /// What a part reads.
+    pub(super) fn view(&self, part: Range<usize>) -> &str {
+        &self.view[part]
     }
 
-    /// How `part` is written, if something of it is mended, and it is UTF-8.
-    pub(super) fn mended_from(&self, part: &str) -> Option<&str> {
+    /// The bytes of the body that a part stands for.
+    pub(super) fn bytes_of(&self, part: Range<usize>) -> Bytes {
+        self.body.slice(part)
+    }
+
+    /// How a part is written, if something of it is mended, and it is UTF-8.
+    pub(super) fn mended_from(&self, part: Range<usize>) -> Option<&str> {
         let Cow::Owned(view) = &self.view else { return None };
-        let start = part.as_ptr() as usize - view.as_ptr() as usize;
-        let written = std::str::from_utf8(&self.body[start..start + part.len()]).ok()?;
-        (written != part).then_some(written)
+        let written = std::str::from_utf8(&self.body[part.clone()]).ok()?;
+        (written != &view[part]).then_some(written)
     }
 
-    /// Whether the bytes of `part` are UTF-8 as they were sent.
-    pub(super) fn is_utf8(&self, part: &str) -> bool {
-        self.is_utf8 || std::str::from_utf8(&self.bytes_of(part)).is_ok()
+    /// Whether the bytes of a part are UTF-8 as they were sent.
+    pub(super) fn is_utf8(&self, part: Range<usize>) -> bool {
+        self.is_utf8 || std::str::from_utf8(&self.body[part]).is_ok()
     }
 }
 

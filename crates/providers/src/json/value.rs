@@ -53,6 +53,16 @@ impl<'t> Json<'t> {
         }
     }
 
+    /// A string as it is, a number as it is written; nothing else is a text.
+    pub(crate) fn loose_text(&self) -> Option<Cow<'t, str>> {
+        match self {
+            Self::Number(digits) => Some(Cow::Borrowed(digits)),
+            Self::Text(text) => Some(text.clone()),
+            Self::Mended(text, _) => Some(Cow::Owned(text.clone())),
+            _ => None,
+        }
+    }
+
     pub(crate) fn as_array(&self) -> Option<&[Self]> {
         if let Self::Array(elements) = self { Some(elements) } else { None }
     }

@@ -24,14 +24,14 @@ const PLACED: [&str; 6] = ["mid", "text", "attachments", "reply_to", "referral",
 /// # Errors
 /// When it is no object, or is a message, or about one, and does not say which, or what its content is taken from has another
 /// JSON type.
-pub(super) fn read(account: &str, value: &Json<'_>, path: &Path<'_>, raw: Bytes) -> Result<Event, Fault> {
-    let said = Fields::of(value, path)?;
+pub(super) fn read(account: &str, value: &Json<'_>, path: Path<'_>, raw: Bytes) -> Result<Event, Fault> {
+    let said = Fields::of(value, path.clone())?;
     let known = KNOWN.into_iter().find(|name| said.get(name).is_some()).map(str::to_owned);
     let kind = known.or_else(|| lone_member(&said, &CIRCUMSTANCES)).unwrap_or_default();
     let (key, effect) = match kind.as_str() {
         "message" => message(&said)?,
         "message_edit" => edit(&said)?,
-        "reaction" => (hashed(account, &kind, value, path)?, reaction(&said)?),
+        "reaction" => (hashed(account, &kind, value, &path)?, reaction(&said)?),
         "read" if said.required_fields("read")?.get("mid").is_some() => seen(&said)?,
         _ => return notice(account, &kind, value, path, raw),
     };
@@ -42,9 +42,9 @@ pub(super) fn read(account: &str, value: &Json<'_>, path: &Path<'_>, raw: Bytes)
 ///
 /// # Errors
 /// Never: a hash can be a key.
-pub(super) fn notice(account: &str, kind: &str, value: &Json<'_>, path: &Path<'_>, raw: Bytes) -> Result<Event, Fault> {
+pub(super) fn notice(account: &str, kind: &str, value: &Json<'_>, path: Path<'_>, raw: Bytes) -> Result<Event, Fault> {
     let kind = clean_kind(kind);
-    let key = hashed(account, &kind, value, path)?;
+    let key = hashed(account, &kind, value, &path)?;
     let occurred_at = value.get("timestamp").and_then(time);
     Ok(Event { key, kind, occurred_at, raw, effect: Effect::Notice, quiet: false })
 }

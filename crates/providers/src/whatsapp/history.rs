@@ -14,38 +14,37 @@ use super::{
 use crate::json::{Fault, Node};
 
 /// The items of one chunk: each message, quietly, and one notice that the chunk has come.
-pub(super) fn items(change: &Change<'_>, chunk: &Node<'_>) -> Vec<Item> {
-    let mut items = match member(chunk, "threads") {
-        Ok(Some(threads)) => each(&threads, |thread| of_thread(change, thread)),
-        Ok(None) => Vec::new(),
-        Err(fault) => return vec![Err(chunk.reject(fault))],
-    };
-    items.push(arrival(change, chunk));
-    items
-}
-
-fn of_thread(change: &Change<'_>, thread: &Node<'_>) -> Vec<Item> {
-    match member(thread, "messages") {
-        Ok(messages) => {
-            let about = about(thread);
-            let read = |node: &Node<'_>| {
-                vec![item(node, message::read(change, node, &Manner::Recalled { thread: about.as_ref() }))]
-            };
-            messages.map_or_else(Vec::new, |messages| each(&messages, read))
+pub(super) fn read(change: &Change<'_>, chunk: Node<'_>, items: &mut Vec<Item>) {
+    match member(chunk, "threads") {
+        Ok(threads) => {
+            each(threads, items, |thread, items| of_thread(change, thread, items));
+            items.push(arrival(change, chunk));
         }
-        Err(fault) => vec![Err(thread.reject(fault))],
+        Err(fault) => items.push(Err(chunk.reject(fault))),
     }
 }
 
-fn each(list: &Node<'_>, items: impl Fn(&Node<'_>) -> Vec<Item>) -> Vec<Item> {
+fn of_thread(change: &Change<'_>, thread: Node<'_>, items: &mut Vec<Item>) {
+    match member(thread, "messages") {
+        Ok(messages) => {
+            let about = about(thread);
+            let manner = Manner::Recalled { thread: about.as_ref() };
+            each(messages, items, |node, items| items.push(item(node, message::read(change, node, &manner))));
+        }
+        Err(fault) => items.push(Err(thread.reject(fault))),
+    }
+}
+
+fn each(list: Option<Node<'_>>, items: &mut Vec<Item>, read: impl Fn(Node<'_>, &mut Vec<Item>)) {
+    let Some(list) = list else { return };
     match list.elements() {
-        Ok(nodes) => nodes.iter().flat_map(items).collect(),
-        Err(fault) => vec![Err(list.reject(fault))],
+        Ok(nodes) => nodes.for_each(|node| read(node, items)),
+        Err(fault) => items.push(Err(list.reject(fault))),
     }
 }
 
 /// With whom the thread was. What is too long to be said with each of its messages is left out.
-fn about(thread: &Node<'_>) -> Option<Value> {
+fn about(thread: Node<'_>) -> Option<Value> {
     let thread = thread.object().ok()?;
     let part =
         |name: &str| Some((name.to_owned(), Value::from(&thread.get(name)?.value().ok().filter(is_short_json)?)));
@@ -54,7 +53,7 @@ fn about(thread: &Node<'_>) -> Option<Value> {
 }
 
 /// Known by all of the chunk.
-fn arrival(change: &Change<'_>, chunk: &Node<'_>) -> Item {
+fn arrival(change: &Change<'_>, chunk: Node<'_>) -> Item {
     match notice::notice(change, "history", chunk) {
         Ok(event) => Ok(Event { raw: besides(chunk), ..event }),
         Err(fault) => Err(fault.rejects_item(besides(chunk))),
@@ -62,13 +61,13 @@ fn arrival(change: &Change<'_>, chunk: &Node<'_>) -> Item {
 }
 
 /// What a chunk says beside its messages, which are items of their own, and may be megabytes.
-fn besides(chunk: &Node<'_>) -> Bytes {
+fn besides(chunk: Node<'_>) -> Bytes {
     match member(chunk, "threads") {
         Ok(Some(_)) => member(chunk, "metadata").ok().flatten().map_or_else(Bytes::new, |metadata| metadata.raw()),
         _ => chunk.raw(),
     }
 }
 
-fn member<'t>(node: &Node<'t>, name: &str) -> Result<Option<Node<'t>>, Fault> {
+fn member<'t>(node: Node<'t>, name: &str) -> Result<Option<Node<'t>>, Fault> {
     Ok(node.object()?.get(name))
 }

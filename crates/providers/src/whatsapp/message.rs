@@ -62,7 +62,7 @@ fn is_business(change: &Change<'_>, message: &Fields<'_>) -> bool {
 ///
 /// # Errors
 /// When it has no id, its type is no string, or what its content is taken from has another JSON type.
-pub(super) fn read(change: &Change<'_>, node: &Node<'_>, manner: &Manner<'_>) -> Result<Event, Fault> {
+pub(super) fn read(change: &Change<'_>, node: Node<'_>, manner: &Manner<'_>) -> Result<Event, Fault> {
     let value = node.value()?;
     let message = Fields::of(&value, node.path())?;
     let kind = clean_kind(message.word("type")?.unwrap_or_default());

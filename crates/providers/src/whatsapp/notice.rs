@@ -18,34 +18,34 @@ use crate::{
 /// changes, a key with it tells an event twice. A key without it loses one: a template that is paused, approved and paused
 /// once more says the same the second time, and nothing but this time is different. Messenger's and Instagram's items have
 /// times or ids of their own, so that there no key is made of it.
-pub(super) fn notice(change: &Change<'_>, kind: &str, node: &Node<'_>) -> Result<Event, Fault> {
+pub(super) fn notice(change: &Change<'_>, kind: &str, node: Node<'_>) -> Result<Event, Fault> {
     let value = node.value()?;
     let number = change.metadata(PHONE_NUMBER_ID).map_or(Json::Null, |number| Json::Text(number.into()));
     let inside = value.get("value").and_then(|inside| inside.get("timestamp"));
     let own_time = [value.get("timestamp"), inside].into_iter().flatten().find_map(unix_time);
     let triggered_at = if own_time.is_some() { Json::Null } else { change.entry_time.clone() };
     let said = Json::Array(vec![value, change.entry_id.clone(), triggered_at, number]);
-    let key = key(node.path(), format!("{kind}:{}", sha256(canonical(&said))))?;
+    let key = key(&node.path(), format!("{kind}:{}", sha256(canonical(&said))))?;
     let occurred_at = own_time.or_else(|| unix_time(change.entry_time));
     Ok(Event { key, kind: kind.to_owned(), occurred_at, raw: node.raw(), effect: Effect::Notice, quiet: false })
 }
 
 /// A call, once for each thing that happens to it.
-pub(super) fn call(node: &Node<'_>) -> Result<Event, Fault> {
+pub(super) fn call(node: Node<'_>) -> Result<Event, Fault> {
     named(node, "calls", "call", "event")
 }
 
 /// What became of a call that the business made.
-pub(super) fn call_status(node: &Node<'_>) -> Result<Event, Fault> {
+pub(super) fn call_status(node: Node<'_>) -> Result<Event, Fault> {
     named(node, "calls", "call", "status")
 }
 
 /// A purchase or a lead that Meta saw in a thread; its id is the message's.
-pub(super) fn automatic_event(node: &Node<'_>) -> Result<Event, Fault> {
+pub(super) fn automatic_event(node: Node<'_>) -> Result<Event, Fault> {
     named(node, "automatic_events", "auto", "event_name")
 }
 
-fn named(node: &Node<'_>, kind: &str, prefix: &str, word: &str) -> Result<Event, Fault> {
+fn named(node: Node<'_>, kind: &str, prefix: &str, word: &str) -> Result<Event, Fault> {
     let value = node.value()?;
     let said = Fields::of(&value, node.path())?;
     let (id, word) = (said.id("id")?, said.required_text(word)?);

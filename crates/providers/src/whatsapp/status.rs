@@ -7,7 +7,7 @@ use super::{envelope::Change, notice};
 use crate::json::{Fault, Fields, Node, unix_time};
 
 /// Reads a status. A word that we do not know is recorded, and moves nothing.
-pub(super) fn read(change: &Change<'_>, node: &Node<'_>) -> Result<Event, Fault> {
+pub(super) fn read(change: &Change<'_>, node: Node<'_>) -> Result<Event, Fault> {
     let value = node.value()?;
     let status = Fields::of(&value, node.path())?;
     if change.field == "calls" || status.loose_text("type").as_deref() == Some("call") {
