@@ -25,7 +25,7 @@ fn claims(redis: &TestRedis, settings: ClaimSettings) -> Claims {
 
 /// A run of a raw event that wants a key of source `wa`.
 fn wanted(key: &str, raw_event: &str) -> Wanted {
-    let owner = Owner { stamp: raw_event.into(), run: Run::random() };
+    let owner = Owner::of(raw_event, Run::random());
     Wanted { source: "wa".parse().unwrap(), key: Key::new(key).unwrap(), owner }
 }
 

@@ -119,7 +119,7 @@ impl Bench {
         let (mut leaders, mut wanted) = (Vec::new(), Vec::new());
         for piece in pieces.iter() {
             if let Piece::Key { places, .. } = piece
-                && let Some(one) = want(works, places[0], &run)
+                && let Some(one) = want(works, places[0], run)
             {
                 leaders.push(places[0]);
                 wanted.push(one);
@@ -289,11 +289,11 @@ fn pause(work: &Work, met_trouble: bool) -> Duration {
     pause.mul_f64(rand::random_range(1.0..2.0))
 }
 
-fn want(works: &[Work], leader: At, run: &Run) -> Option<Wanted> {
+fn want(works: &[Work], leader: At, run: Run) -> Option<Wanted> {
     let raw = &works[leader.job].raw_events[leader.raw];
     let event = raw.items[leader.place].item.as_ref().ok()?;
     fail_point!(&format!("worker-claims-{}", raw.raw_event.source_id));
-    let owner = Owner { stamp: raw.stamp.to_string(), run: *run };
+    let owner = Owner::of(&raw.stamp, run);
     Some(Wanted { source: raw.raw_event.source_id.clone(), key: event.key.clone(), owner })
 }
 

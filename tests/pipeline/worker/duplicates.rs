@@ -284,6 +284,6 @@ async fn the_same_id_from_two_sources_is_two_events() {
 
 /// A claim of `wamid.1`, wanted for a raw event.
 pub(super) fn wanted(stamp: &str) -> Wanted {
-    let owner = Owner { stamp: stamp.to_owned(), run: Run::random() };
+    let owner = Owner::of(stamp, Run::random());
     Wanted { source: "wa".parse().unwrap(), key: Key::new("wamid.1").unwrap(), owner }
 }

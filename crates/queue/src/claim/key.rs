@@ -31,26 +31,29 @@ impl fmt::Display for Run {
     }
 }
 
-/// Who takes a claim: one execution of one raw event's work.
+/// Who takes a claim: one execution of one raw event's work. Written once, as it stands in the claim.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Owner {
-    /// The raw event's name.
-    pub stamp: String,
-    /// Which execution.
-    pub run: Run,
-}
+pub struct Owner(String);
 
 impl Owner {
-    pub(crate) fn token(&self) -> String {
-        format!("{}:{}", self.stamp, self.run)
+    /// That execution of the work on the raw event of this name.
+    pub fn of(raw_event: impl fmt::Display, run: Run) -> Self {
+        Self(format!("{raw_event}:{run}"))
+    }
+
+    pub(crate) fn token(&self) -> &str {
+        &self.0
     }
 
     /// Whether a token was put there by an execution of the same raw event.
     pub(crate) fn is_same_raw_event(&self, token: &[u8]) -> bool {
-        let mut from_behind = token.rsplitn(2, |b| *b == b':');
-        let (_run, stamp) = (from_behind.next(), from_behind.next());
-        stamp == Some(self.stamp.as_bytes())
+        raw_event(token).is_some_and(|name| Some(name) == raw_event(self.0.as_bytes()))
     }
+}
+
+/// Whose execution a token is of: all before the last colon.
+fn raw_event(token: &[u8]) -> Option<&[u8]> {
+    token.rsplitn(2, |byte| *byte == b':').nth(1)
 }
 
 /// The name of the claim of one key within its source. Injective: an id holds no colon, and what is hashed has a
@@ -87,9 +90,9 @@ mod tests {
 
     #[test]
     fn a_token_tells_the_raw_event_from_the_run_whatever_the_raw_event_is_called() {
-        let owner = Owner { stamp: "a:b-1".into(), run: Run::random() };
-        let other_run = Owner { run: Run::random(), ..owner.clone() };
-        let other = Owner { stamp: "a".into(), run: owner.run };
+        let run = Run::random();
+        let (owner, other_run, other) =
+            (Owner::of("a:b-1", run), Owner::of("a:b-1", Run::random()), Owner::of("a", run));
 
         assert!(owner.is_same_raw_event(other_run.token().as_bytes()));
         assert!(!owner.is_same_raw_event(other.token().as_bytes()));
