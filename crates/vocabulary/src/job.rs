@@ -12,9 +12,9 @@ use std::io::ErrorKind;
 use bytes::Bytes;
 use chrono::DateTime;
 use rmp_serde::decode::Error as DecodeError;
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, de::Error as _};
 
-use crate::{Incarnation, RawEvent, Stamp, Unkeepable};
+use crate::{Incarnation, RawEvent, SourceId, Stamp, Unkeepable};
 
 const VERSION: u8 = 1;
 /// About what an entry takes beside its body; more is no harm.
@@ -71,12 +71,17 @@ struct Wire<'a>(u8, #[serde(borrow)] Vec<WireEntry<'a>>);
 
 #[derive(Deserialize)]
 struct WireEntry<'a>(
-    crate::SourceId,
+    #[serde(deserialize_with = "source_id")] SourceId,
     i64,
     Vec<(String, String)>,
     #[serde(borrow, with = "serde_bytes")] &'a [u8],
     Option<(String, u64, Option<u32>)>,
 );
+
+/// Parsed where it stands, and copied once.
+fn source_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SourceId, D::Error> {
+    <&str>::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+}
 
 impl Job {
     /// A job of new raw events.
