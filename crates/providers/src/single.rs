@@ -23,9 +23,9 @@ pub(crate) struct Single {
 }
 
 impl Single {
-    fn event(self, raw: Bytes) -> Event {
+    fn event(self, raw: Bytes, raw_is_json: bool) -> Event {
         let Self { key, kind, occurred_at } = self;
-        Event { key, kind: clean_kind(&kind), occurred_at, raw, effect: Effect::Notice, quiet: false }
+        Event { key, kind: clean_kind(&kind), occurred_at, raw, raw_is_json, effect: Effect::Notice, quiet: false }
     }
 }
 
@@ -67,7 +67,7 @@ pub(crate) fn object(json: &Bytes, read: impl FnOnce(&Fields<'_>) -> Result<Sing
 /// A raw event that is one item, however it was read.
 pub(crate) fn one(raw_event: &RawEvent, read: Result<Single, Fault>) -> Vec<Item> {
     let body = &raw_event.body;
-    vec![read.map(|single| single.event(body.clone())).map_err(|fault| fault.rejects_body(body.clone()))]
+    vec![read.map(|single| single.event(body.clone(), false)).map_err(|fault| fault.rejects_body(body.clone()))]
 }
 
 /// The items of a raw event whose body is a list of JSON objects.
@@ -75,7 +75,7 @@ pub(crate) fn each(raw_event: &RawEvent, read: impl Fn(&Fields<'_>) -> Result<Si
     let text = Text::of(&raw_event.body);
     let event = |node: Node<'_>| {
         let value = node.value()?;
-        Ok(read(&Fields::of(&value, node.path())?)?.event(node.raw()))
+        Ok(read(&Fields::of(&value, node.path())?)?.event(node.raw(), true))
     };
     match text.root().and_then(|node| node.elements()) {
         Ok(nodes) => nodes.map(|node| event(node).map_err(|fault| node.reject(fault))).collect(),

@@ -79,6 +79,8 @@ pub struct Event {
     pub occurred_at: Option<DateTime<Utc>>,
     /// The item exactly as it was sent.
     pub raw: Bytes,
+    /// Whether `raw` has been read, and is JSON in UTF-8 as it stands. What has not been may be as well.
+    pub raw_is_json: bool,
     /// What it does.
     pub effect: Effect,
     /// Recorded, and owes nobody anything (the messages of a history that was synchronised afterwards).

@@ -7,11 +7,8 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use serde::{Deserialize, Serialize};
-use serde_json::{
-    Value, json,
-    value::{RawValue, to_raw_value},
-};
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::{Value, json};
 
 use crate::{Change, Event, Key, StatusUpdate};
 
@@ -175,7 +172,7 @@ pub struct Message {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
     /// When it was written, by the provider's clock.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "in_one_piece")]
     pub provider_timestamp: Option<DateTime<Utc>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     sender: Option<Sender>,
@@ -264,17 +261,18 @@ impl Message {
         if self.is_seen() {
             return;
         }
-        let new = new.clone();
-        self.direction = new.direction;
+        let NewMessage { external_id: _, direction, sender, content, attachments, context, referral, errors, details } =
+            new;
+        self.direction = *direction;
         self.kind = Some(event.kind.clone());
         self.provider_timestamp = event.occurred_at;
-        self.sender = new.sender;
-        self.content = new.content;
-        self.attachments = new.attachments;
-        self.context = new.context;
-        self.referral = new.referral;
-        self.errors = new.errors;
-        self.details = new.details;
+        self.sender.clone_from(sender);
+        self.content.clone_from(content);
+        self.attachments.clone_from(attachments);
+        self.context.clone_from(context);
+        self.referral.clone_from(referral);
+        self.errors.clone_from(errors);
+        self.details.clone_from(details);
     }
 
     /// Joins a status in. Says what it changed: nothing, if the message had already got further.
@@ -363,9 +361,9 @@ impl Message {
     ///
     /// # Errors
     /// Never: everything in it came out of JSON.
-    pub fn snapshot(&self, id: &str) -> serde_json::Result<Box<RawValue>> {
+    pub fn snapshot(&self, id: &str) -> serde_json::Result<String> {
         let errors = self.failure.as_ref().filter(|errors| says_why(errors)).or(self.errors.as_ref());
-        to_raw_value(&Snapshot {
+        serde_json::to_string(&Snapshot {
             id,
             external_id: &self.external_id,
             direction: self.direction,
@@ -381,7 +379,7 @@ impl Message {
             reactions: self.standing_reactions().collect(),
             edited: self.edit.is_some(),
             revoked: self.revoked.is_some(),
-            provider_timestamp: self.provider_timestamp.map(|at| at.to_rfc3339_opts(SecondsFormat::AutoSi, true)),
+            provider_timestamp: self.provider_timestamp,
         })
     }
 }
@@ -408,7 +406,13 @@ struct Snapshot<'a> {
     reactions: Vec<&'a Reaction>,
     edited: bool,
     revoked: bool,
-    provider_timestamp: Option<String>,
+    #[serde(serialize_with = "in_one_piece")]
+    provider_timestamp: Option<DateTime<Utc>>,
+}
+
+/// A time as chrono writes it, which does so letter by letter: serde_json would look at each for what must be escaped.
+fn in_one_piece<S: Serializer>(time: &Option<DateTime<Utc>>, serializer: S) -> Result<S::Ok, S::Error> {
+    time.map(|time| time.to_rfc3339_opts(SecondsFormat::AutoSi, true)).serialize(serializer)
 }
 
 #[cfg(test)]
@@ -421,7 +425,7 @@ mod tests {
     }
 
     fn shown(message: &Message) -> Value {
-        serde_json::from_str(message.snapshot("m").unwrap().get()).unwrap()
+        serde_json::from_str(&message.snapshot("m").unwrap()).unwrap()
     }
 
     fn permutations<T: Clone>(items: &[T]) -> Vec<Vec<T>> {

@@ -8,7 +8,6 @@ use database::{
     messages::{self, MessageRow},
 };
 use futures::try_join;
-use serde_json::value::RawValue;
 use uuid::Uuid;
 use vocabulary::{Change, Changed, Effect, Event, Message, NewMessage, StatusUpdate};
 
@@ -41,8 +40,8 @@ pub(crate) struct Folded {
     pub event_type: Cow<'static, str>,
     /// Whether anybody is to be told.
     pub owed: bool,
-    /// The message as it stands after it.
-    pub message: Option<Box<RawValue>>,
+    /// The message as it stands after it, in JSON.
+    pub message: Option<String>,
     /// What it changed.
     pub changed: Changed,
     /// Who wrote the message.
@@ -196,7 +195,7 @@ impl<'a> Fold<'a> {
     }
 }
 
-fn shown(row: &MessageRow<'_>) -> serde_json::Result<Box<RawValue>> {
+fn shown(row: &MessageRow<'_>) -> serde_json::Result<String> {
     let mut buffer = Uuid::encode_buffer();
     row.message.snapshot(row.id.hyphenated().encode_lower(&mut buffer))
 }

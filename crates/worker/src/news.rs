@@ -16,7 +16,6 @@ use database::{
     sequences,
 };
 use futures::{join, try_join};
-use serde_json::value::RawValue;
 use uuid::Uuid;
 use vocabulary::{Event, Format, KeyHash, OrderedBy, WebhookId, lane_name};
 
@@ -251,7 +250,7 @@ impl New<'_> {
             sequence: self.sequence,
             occurred_at: event.occurred_at,
             received_at: raw_event.received_at,
-            message: self.folded.message.as_deref().map(RawValue::get),
+            message: self.folded.message.as_deref(),
             body: &self.body,
             raw: &event.raw,
         }

@@ -1,8 +1,13 @@
 //! What customers are told: the body of a webhook, built once, in the transaction that makes it true.
+//!
+//! Most of it is JSON already: the item as the provider sent it, the message as it is shown. So it is put together, not read
+//! and written anew.
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use std::borrow::Cow;
+
+use chrono::SecondsFormat;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, value::RawValue};
+use serde_json::value::RawValue;
 use uuid::Uuid;
 use vocabulary::{Changed, Event};
 
@@ -16,44 +21,26 @@ pub(crate) struct Told<'a> {
     pub event_id: Uuid,
     pub event_type: &'a str,
     pub sequence: i64,
-    pub message: Option<&'a RawValue>,
+    /// In JSON.
+    pub message: Option<&'a str>,
     pub changed: &'a Changed,
 }
 
 #[derive(Serialize)]
-struct Body<'a, D> {
+struct Body<'a> {
     r#type: &'a str,
-    timestamp: String,
-    data: D,
+    timestamp: &'a str,
+    data: Ids<'a>,
 }
 
 /// What an event is found by.
 #[derive(Serialize)]
 struct Ids<'a> {
-    event_id: String,
+    event_id: Uuid,
     source_id: &'a str,
     account_id: &'a str,
     key: &'a str,
     sequence: i64,
-}
-
-#[derive(Serialize)]
-struct Full<'a> {
-    #[serde(flatten)]
-    ids: Ids<'a>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    message: Option<&'a RawValue>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    changed: Option<Value>,
-    raw: Raw<'a>,
-}
-
-#[derive(Serialize)]
-struct Thin<'a> {
-    #[serde(flatten)]
-    ids: Ids<'a>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    message: Option<MessageIds<'a>>,
 }
 
 /// What a message is found by.
@@ -65,64 +52,67 @@ struct MessageIds<'a> {
     external_id: &'a RawValue,
 }
 
-/// The item as the provider sent it: spliced in verbatim where it is JSON, as text where it is not.
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Raw<'a> {
-    Json(&'a RawValue),
-    Text(String),
-}
-
-impl<'a> Raw<'a> {
-    fn of(bytes: &'a [u8]) -> Self {
-        match serde_json::from_slice(bytes) {
-            Ok(json) => Self::Json(json),
-            Err(_) => Self::Text(String::from_utf8_lossy(bytes).into_owned()),
-        }
-    }
-}
+/// What a body ends with: `data`, and itself.
+const END: &[u8] = b"}}";
 
 /// The bodies of the webhook about an event: Standard Webhooks' `{type, timestamp, data}`.
 impl Told<'_> {
     /// Everything that is known of it.
     pub(crate) fn full(&self, raw_work: &RawWork, event: &Event) -> serde_json::Result<Vec<u8>> {
-        let changed = (!self.changed.is_empty()).then(|| self.changed.to_json());
-        let ids = self.ids(raw_work, event);
-        let parts = self.message.map_or(0, |message| message.get().len()) + event.raw.len();
-        self.body(raw_work, event, parts, Full { ids, message: self.message, changed, raw: Raw::of(&event.raw) })
+        let parts = self.message.map_or(0, str::len) + event.raw.len();
+        let mut body = self.ids(raw_work, event, parts)?;
+        if let Some(message) = self.message {
+            add(&mut body, "message", message.as_bytes());
+        }
+        if !self.changed.is_empty() {
+            add(&mut body, "changed", &serde_json::to_vec(&self.changed.to_json())?);
+        }
+        add(&mut body, "raw", &raw(event)?);
+        Ok(body)
     }
 
     /// Its ids, and those of its message.
     pub(crate) fn thin(&self, raw_work: &RawWork, event: &Event) -> serde_json::Result<Vec<u8>> {
-        let message = self.message.map(|message| serde_json::from_str(message.get())).transpose()?;
-        self.body(raw_work, event, 0, Thin { ids: self.ids(raw_work, event), message })
+        let mut body = self.ids(raw_work, event, 0)?;
+        if let Some(message) = self.message {
+            let ids: MessageIds<'_> = serde_json::from_str(message)?;
+            add(&mut body, "message", &serde_json::to_vec(&ids)?);
+        }
+        Ok(body)
     }
 
-    fn ids<'a>(&self, raw_work: &'a RawWork, event: &'a Event) -> Ids<'a> {
-        Ids {
-            event_id: self.event_id.to_string(),
+    /// A body with nothing but the ids, and room for so many bytes more: as many as are kept, for as long as it waits.
+    fn ids(&self, raw_work: &RawWork, event: &Event, room: usize) -> serde_json::Result<Vec<u8>> {
+        let data = Ids {
+            event_id: self.event_id,
             source_id: raw_work.raw_event.source_id.as_str(),
             account_id: raw_work.account_id(),
             key: event.key.as_str(),
             sequence: self.sequence,
-        }
-    }
-
-    /// `parts` is how many bytes of what is there already go into it: as many as are kept, for as long as it waits.
-    fn body(
-        &self,
-        raw_work: &RawWork,
-        event: &Event,
-        parts: usize,
-        data: impl Serialize,
-    ) -> serde_json::Result<Vec<u8>> {
-        let timestamp = time(event.occurred_at.unwrap_or(raw_work.raw_event.received_at));
-        let mut body = Vec::with_capacity(BESIDE_ITS_PARTS + parts);
+        };
+        let time = event.occurred_at.unwrap_or(raw_work.raw_event.received_at);
+        let timestamp = &time.to_rfc3339_opts(SecondsFormat::AutoSi, true);
+        let mut body = Vec::with_capacity(BESIDE_ITS_PARTS + room);
         serde_json::to_writer(&mut body, &Body { r#type: self.event_type, timestamp, data })?;
         Ok(body)
     }
 }
 
-fn time(at: DateTime<Utc>) -> String {
-    at.to_rfc3339_opts(SecondsFormat::AutoSi, true)
+/// The item as the provider sent it: verbatim where it is JSON, as a text where it is not.
+fn raw(event: &Event) -> serde_json::Result<Cow<'_, [u8]>> {
+    if event.raw_is_json {
+        return Ok(Cow::Borrowed(&event.raw));
+    }
+    match serde_json::from_slice::<&RawValue>(&event.raw) {
+        Ok(json) => Ok(Cow::Borrowed(json.get().as_bytes())),
+        Err(_) => serde_json::to_vec(&String::from_utf8_lossy(&event.raw)).map(Cow::Owned),
+    }
+}
+
+/// Gives `data` one more member, of this JSON.
+fn add(body: &mut Vec<u8>, name: &str, json: &[u8]) {
+    body.truncate(body.len() - END.len());
+    for part in [b",\"", name.as_bytes(), b"\":", json, END] {
+        body.extend_from_slice(part);
+    }
 }

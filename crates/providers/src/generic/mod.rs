@@ -142,6 +142,7 @@ fn read(recipe: &Recipe<'_>, raw_event: &RawEvent) -> Result<Event, Fault> {
         kind: clean_kind(kind.as_deref().unwrap_or(KIND)),
         occurred_at: None,
         raw: raw_event.body.clone(),
+        raw_is_json: false,
         effect: Effect::Notice,
         quiet: false,
     })

@@ -19,7 +19,7 @@ const CIRCUMSTANCES: [&str; 4] = ["sender", "recipient", "timestamp", "hop_conte
 /// What has a place of its own in a [`NewMessage`], of a message.
 const PLACED: [&str; 6] = ["mid", "text", "attachments", "reply_to", "referral", "is_echo"];
 
-/// Reads an item, which is called what its member beside the circumstances is called.
+/// Reads an item, which is called what its member beside the circumstances is called. `raw` is its JSON, or JSON around it.
 ///
 /// # Errors
 /// When it is no object, or is a message, or about one, and does not say which, or what its content is taken from has another
@@ -35,7 +35,15 @@ pub(super) fn read(account: &str, value: &Json<'_>, path: Path<'_>, raw: Bytes) 
         "read" if said.required_fields("read")?.get("mid").is_some() => seen(&said)?,
         _ => return notice(account, &kind, value, path, raw),
     };
-    Ok(Event { key, kind, occurred_at: said.get("timestamp").and_then(time), raw, effect, quiet: false })
+    Ok(Event {
+        key,
+        kind,
+        occurred_at: said.get("timestamp").and_then(time),
+        raw,
+        raw_is_json: true,
+        effect,
+        quiet: false,
+    })
 }
 
 /// What has no id of its own, and is known by what it says.
@@ -46,7 +54,7 @@ pub(super) fn notice(account: &str, kind: &str, value: &Json<'_>, path: Path<'_>
     let kind = clean_kind(kind);
     let key = hashed(account, &kind, value, &path)?;
     let occurred_at = value.get("timestamp").and_then(time);
-    Ok(Event { key, kind, occurred_at, raw, effect: Effect::Notice, quiet: false })
+    Ok(Event { key, kind, occurred_at, raw, raw_is_json: true, effect: Effect::Notice, quiet: false })
 }
 
 fn hashed(account: &str, kind: &str, value: &Json<'_>, path: &Path<'_>) -> Result<Key, Fault> {

@@ -3,7 +3,7 @@
 use std::fmt::{self, Write};
 
 use bytes::Bytes;
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 use vocabulary::{Effect, Event, Item, Key, Rejection};
 
 use crate::reason;
@@ -52,7 +52,8 @@ pub(super) fn is_sound(item: &Item) {
 }
 
 fn is_storable(event: &Event) {
-    let Event { key, kind, effect, .. } = event;
+    let Event { key, kind, effect, raw, raw_is_json, .. } = event;
+    assert!(!raw_is_json || serde_json::from_slice::<&RawValue>(raw).is_ok(), "JSON where it is said to be: {raw:?}");
     assert_eq!(Key::new(key.as_str()).as_ref(), Ok(key));
     assert!((1..=128).contains(&kind.chars().count()) && !kind.contains('\0'), "a kind that a column takes: {kind:?}");
     if let Effect::Message(message) = effect {

@@ -55,7 +55,7 @@ fn about(thread: Node<'_>) -> Option<Value> {
 /// Known by all of the chunk.
 fn arrival(change: &Change<'_>, chunk: Node<'_>) -> Item {
     match notice::notice(change, "history", chunk) {
-        Ok(event) => Ok(Event { raw: besides(chunk), ..event }),
+        Ok(event) => Ok(Event { raw: besides(chunk), raw_is_json: false, ..event }),
         Err(fault) => Err(fault.rejects_item(besides(chunk))),
     }
 }

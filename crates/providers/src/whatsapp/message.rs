@@ -74,7 +74,7 @@ pub(super) fn read(change: &Change<'_>, node: Node<'_>, manner: &Manner<'_>) -> 
         _ => Effect::Message(Box::new(new_message(change, id, &kind, &message, manner)?)),
     };
     let occurred_at = message.get("timestamp").and_then(unix_time);
-    Ok(Event { key, kind, occurred_at, raw: node.raw(), effect, quiet: manner.is_recalled() })
+    Ok(Event { key, kind, occurred_at, raw: node.raw(), raw_is_json: true, effect, quiet: manner.is_recalled() })
 }
 
 fn new_message(

@@ -27,7 +27,15 @@ pub(super) fn notice(change: &Change<'_>, kind: &str, node: Node<'_>) -> Result<
     let said = Json::Array(vec![value, change.entry_id.clone(), triggered_at, number]);
     let key = key(&node.path(), format!("{kind}:{}", sha256(canonical(&said))))?;
     let occurred_at = own_time.or_else(|| unix_time(change.entry_time));
-    Ok(Event { key, kind: kind.to_owned(), occurred_at, raw: node.raw(), effect: Effect::Notice, quiet: false })
+    Ok(Event {
+        key,
+        kind: kind.to_owned(),
+        occurred_at,
+        raw: node.raw(),
+        raw_is_json: true,
+        effect: Effect::Notice,
+        quiet: false,
+    })
 }
 
 /// A call, once for each thing that happens to it.
@@ -54,6 +62,7 @@ fn named(node: Node<'_>, kind: &str, prefix: &str, word: &str) -> Result<Event, 
         kind: kind.to_owned(),
         occurred_at: said.get("timestamp").and_then(unix_time),
         raw: node.raw(),
+        raw_is_json: true,
         effect: Effect::Notice,
         quiet: false,
     })

@@ -21,6 +21,7 @@ pub(super) fn read(change: &Change<'_>, node: Node<'_>) -> Result<Event, Fault> 
         kind: "status".into(),
         occurred_at: status.get("timestamp").and_then(unix_time),
         raw: node.raw(),
+        raw_is_json: true,
         effect: Effect::Status(StatusUpdate { target: id.to_owned(), progress, errors }),
         quiet: false,
     })
