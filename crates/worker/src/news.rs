@@ -159,7 +159,7 @@ impl<'a> News<'a> {
         }
         let (numbered, entered, folded, kept, owed) = join!(
             sequences::advance(conn, &self.last),
-            self.enter_ledger(conn, owed),
+            self.enter_ledger(conn),
             self.fold.write(conn),
             self.keep_bodies(conn),
             self.write_owed(conn, owed, lease),
@@ -167,13 +167,8 @@ impl<'a> News<'a> {
         root_cause([numbered, entered, folded, kept, owed])
     }
 
-    async fn enter_ledger(&self, conn: &AsyncPgConnection, owed: &[Owed<'_>]) -> QueryResult<()> {
-        let mut counts: HashMap<Uuid, i32> = HashMap::with_capacity(self.events.len());
-        for owed in owed {
-            *counts.entry(owed.new.id).or_default() += 1;
-        }
-        let owed = |new: &New<'_>| counts.get(&new.id).copied().unwrap_or_default();
-        let mut rows: Vec<_> = self.events.iter().map(|new| new.row(owed(new))).collect();
+    async fn enter_ledger(&self, conn: &AsyncPgConnection) -> QueryResult<()> {
+        let mut rows: Vec<_> = self.events.iter().map(New::row).collect();
         events::insert(conn, &mut rows).await
     }
 
@@ -256,7 +251,7 @@ impl New<'_> {
         }
     }
 
-    fn row(&self, deliveries_owed: i32) -> NewEvent<'_> {
+    fn row(&self) -> NewEvent<'_> {
         let RawWork { stamp, raw_event, .. } = self.fresh.raw;
         NewEvent {
             id: self.id,
@@ -269,7 +264,7 @@ impl New<'_> {
             received_at: raw_event.received_at,
             sequence: self.sequence,
             event_type: self.folded.owed.then_some(&*self.folded.event_type),
-            deliveries_owed,
+            deliveries_owed: i32::try_from(self.wanted_by.len()).unwrap_or(i32::MAX),
         }
     }
 }

@@ -70,8 +70,9 @@ impl Piece {
 
 /// What the group consists of: items folded by their key, rejections, and raw events without items.
 pub(crate) fn pieces(works: &[Work]) -> Vec<Piece> {
-    let mut pieces: Vec<Piece> = Vec::new();
-    let mut by_key: HashMap<KeyHash, usize> = HashMap::new();
+    let weight = works.iter().map(Work::weight).sum();
+    let mut pieces: Vec<Piece> = Vec::with_capacity(weight);
+    let mut by_key: HashMap<KeyHash, usize> = HashMap::with_capacity(weight);
     for (job, work) in works.iter().enumerate() {
         for (raw, raw_work) in work.raw_events.iter().enumerate() {
             if raw_work.items.is_empty() {
