@@ -29,6 +29,24 @@ fn wanted(key: &str, raw_event: &str) -> Wanted {
     Wanted { source: "wa".parse().unwrap(), key: Key::new(key).unwrap(), owner }
 }
 
+fn of_run(wanted: Wanted, run: Run) -> Wanted {
+    Wanted { owner: Owner { run, ..wanted.owner }, ..wanted }
+}
+
+/// With a lease of so many milliseconds.
+fn short(lease: u64) -> ClaimSettings {
+    ClaimSettings { lease: Duration::from_millis(lease), ..patient() }
+}
+
+/// How long it took until nobody held it.
+async fn is_won_in_time(claims: &Claims, wanted: &Wanted) -> Duration {
+    let taking = Instant::now();
+    while take(claims, wanted).await == Claim::Held {
+        assert!(taking.elapsed() < Duration::from_secs(20));
+    }
+    taking.elapsed()
+}
+
 async fn take(claims: &Claims, wanted: &Wanted) -> Claim {
     claims.take(std::slice::from_ref(wanted)).await[0]
 }
@@ -57,7 +75,7 @@ async fn one_of_so_many_wins(tasks: usize) {
     }
 
     assert_eq!((winners.len(), losers), (1, vec![Claim::Held; tasks - 1]));
-    assert_eq!(connections[0].finish(&winners).await, 0, "and it still has it");
+    assert_eq!(connections[0].release(&winners).await, Some(0), "and it still has it");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -76,7 +94,7 @@ async fn of_200_that_want_a_key_at_once_one_wins() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_many_runs_of_one_raw_event_that_come_at_once_only_the_last_can_finish() {
+async fn of_many_runs_of_one_raw_event_that_come_at_once_only_the_last_can_let_go() {
     let redis = tests::redis().await;
     let claims = claims(&redis, patient());
     let barrier = Arc::new(Barrier::new(50));
@@ -91,13 +109,19 @@ async fn of_many_runs_of_one_raw_event_that_come_at_once_only_the_last_can_finis
             })
         })
         .collect();
-    let mut holders = Vec::new();
+    let (mut first, mut heirs) = (Vec::new(), Vec::new());
     for run in runs {
-        let (claim, mine) = run.await.unwrap();
-        holders.extend(matches!(claim, Claim::Won | Claim::TakenOver).then_some(mine));
+        match run.await.unwrap() {
+            (Claim::Won, mine) => first.push(mine),
+            (claim, mine) => {
+                assert_eq!(claim, Claim::TakenOver);
+                heirs.push(mine);
+            }
+        }
     }
 
-    assert_eq!(claims.finish(&holders).await, holders.len() - 1);
+    assert_eq!((first.len(), claims.release(&first).await), (1, Some(1)));
+    assert_eq!(claims.release(&heirs).await, Some(heirs.len() - 1));
 }
 
 #[tokio::test]
@@ -122,7 +146,7 @@ async fn a_key_that_another_raw_event_works_on_is_held_until_it_lets_go() {
     assert_eq!(take(&claims, &one).await, Claim::Won);
     assert_eq!(take(&claims, &other).await, Claim::Held);
 
-    assert_eq!(claims.release(&[one]).await, 0);
+    assert_eq!(claims.release(&[one]).await, Some(0));
 
     assert_eq!(take(&claims, &other).await, Claim::Won);
 }
@@ -130,16 +154,12 @@ async fn a_key_that_another_raw_event_works_on_is_held_until_it_lets_go() {
 #[tokio::test]
 async fn a_key_whose_holder_died_is_won_when_its_lease_has_ended() {
     let redis = tests::redis().await;
-    let claims = claims(&redis, ClaimSettings { lease: Duration::from_millis(100), ..patient() });
+    let claims = claims(&redis, short(100));
     assert_eq!(take(&claims, &wanted("wamid.1", "inc-1")).await, Claim::Won);
-    let other = wanted("wamid.1", "inc-2");
 
-    let taking = Instant::now();
-    while take(&claims, &other).await == Claim::Held {
-        assert!(taking.elapsed() < Duration::from_secs(20));
-    }
+    let took = is_won_in_time(&claims, &wanted("wamid.1", "inc-2")).await;
 
-    assert!(taking.elapsed() > Duration::from_millis(50));
+    assert!(took > Duration::from_millis(50));
 }
 
 #[tokio::test]
@@ -151,13 +171,60 @@ async fn a_later_run_takes_over_and_the_earlier_one_can_do_nothing_more() {
 
     assert_eq!(take(&claims, &later).await, Claim::TakenOver);
 
-    let earlier = [earlier];
-    assert_eq!(
-        [claims.renew(&earlier).await, claims.release(&earlier).await, claims.finish(&earlier).await],
-        [1, 1, 1]
-    );
-    assert_eq!(take(&claims, &wanted("wamid.1", "inc-2")).await, Claim::Held, "the later run still has it");
-    assert_eq!(claims.finish(&[later]).await, 0);
+    let (earlier, other) = ([earlier], wanted("wamid.1", "inc-2"));
+    claims.renew(&earlier).await;
+    assert_eq!(claims.release(&earlier).await, Some(1));
+    claims.finish(&earlier).await;
+    assert_eq!(take(&claims, &other).await, Claim::Held, "the later run still has it");
+    claims.finish(&[later]).await;
+    assert_eq!(take(&claims, &other).await, Claim::Done);
+}
+
+/// The later one's lease was shorter, and the earlier one says that it lives.
+#[tokio::test]
+async fn what_was_taken_over_ends_with_the_later_runs_lease() {
+    let redis = tests::redis().await;
+    let (long, short) = (claims(&redis, patient()), claims(&redis, short(100)));
+    let (earlier, later) = (wanted("wamid.1", "inc-1"), wanted("wamid.1", "inc-1"));
+    take(&long, &earlier).await;
+    assert_eq!(take(&short, &later).await, Claim::TakenOver);
+
+    long.renew(&[earlier]).await;
+
+    is_won_in_time(&long, &wanted("wamid.1", "inc-2")).await;
+}
+
+/// One word says both of all that a run holds.
+#[tokio::test]
+async fn a_run_that_has_let_go_of_what_failed_is_done_with_the_rest() {
+    let redis = tests::redis().await;
+    let claims = claims(&redis, patient());
+    let run = Run::random();
+    let [committed, failed] = ["committed", "failed"].map(|key| of_run(wanted(key, "inc-1"), run));
+    claims.take(&[committed.clone(), failed.clone()]).await;
+
+    assert_eq!(claims.release(&[failed]).await, Some(0));
+    claims.finish(&[committed]).await;
+
+    let others = ["committed", "failed"].map(|key| wanted(key, "inc-2"));
+    assert_eq!(claims.take(&others).await, [Claim::Done, Claim::Won]);
+}
+
+#[tokio::test]
+async fn a_key_is_done_for_as_long_as_is_said_and_then_nobodys() {
+    let redis = tests::redis().await;
+    let claims = claims(&redis, ClaimSettings { remember_done: Duration::from_millis(100), ..patient() });
+    let (mine, other) = (wanted("wamid.1", "inc-1"), wanted("wamid.1", "inc-2"));
+    take(&claims, &mine).await;
+    claims.finish(&[mine]).await;
+
+    let taking = Instant::now();
+    while take(&claims, &other).await == Claim::Done {
+        assert!(taking.elapsed() < Duration::from_secs(20));
+    }
+
+    assert!(taking.elapsed() > Duration::from_millis(50));
+    assert_eq!(take(&claims, &wanted("wamid.1", "inc-3")).await, Claim::Held);
 }
 
 #[tokio::test]
@@ -176,14 +243,15 @@ async fn a_committed_key_is_done_for_everybody_and_stays_so_whatever_anybody_doe
     let (mine, later, other) = (wanted("wamid.1", "inc-1"), wanted("wamid.1", "inc-1"), wanted("wamid.1", "inc-2"));
     take(&claims, &mine).await;
 
-    assert_eq!(claims.finish(std::slice::from_ref(&mine)).await, 0);
+    claims.finish(std::slice::from_ref(&mine)).await;
 
     for wanted in [&mine, &later, &other] {
         assert_eq!(take(&claims, wanted).await, Claim::Done);
     }
-    let all = [mine, later, other];
-    assert_eq!([claims.renew(&all).await, claims.release(&all).await, claims.finish(&all).await], [3, 3, 3]);
-    assert_eq!(take(&claims, &all[2]).await, Claim::Done);
+    claims.renew(&[mine, later.clone(), other.clone()]).await;
+    assert_eq!(claims.release(&[later.clone(), other.clone()]).await, Some(2));
+    claims.finish(&[later, other.clone()]).await;
+    assert_eq!(take(&claims, &other).await, Claim::Done);
 }
 
 #[tokio::test]
@@ -193,21 +261,22 @@ async fn only_the_owner_renews_releases_and_finishes() {
     let (owner, stranger) = (wanted("wamid.1", "inc-1"), [wanted("wamid.1", "inc-2")]);
     take(&claims, &owner).await;
 
-    let refused = [claims.renew(&stranger).await, claims.release(&stranger).await, claims.finish(&stranger).await];
+    claims.renew(&stranger).await;
+    assert_eq!(claims.release(&stranger).await, Some(1));
+    claims.finish(&stranger).await;
 
-    assert_eq!(refused, [1, 1, 1]);
-    assert_eq!(claims.renew(&[owner.clone(), wanted("never taken", "inc-1")]).await, 1);
-    assert_eq!(claims.release(&[owner]).await, 0);
+    assert_eq!(take(&claims, &wanted("wamid.1", "inc-3")).await, Claim::Held);
+    assert_eq!(claims.release(&[owner, wanted("never taken", "inc-1")]).await, Some(1));
 }
 
 #[tokio::test]
 async fn a_renewed_claim_outlives_the_lease_it_was_taken_with() {
     let redis = tests::redis().await;
-    let short = claims(&redis, ClaimSettings { lease: Duration::from_millis(50), ..patient() });
+    let short = claims(&redis, short(50));
     let long = claims(&redis, patient());
     let mine = wanted("wamid.1", "inc-1");
     take(&short, &mine).await;
-    assert_eq!(long.renew(&[mine]).await, 0);
+    long.renew(&[mine]).await;
 
     let watching = Instant::now();
     while watching.elapsed() < Duration::from_millis(200) {
@@ -243,12 +312,12 @@ async fn a_redis_that_is_silent_is_gone_around_within_the_deadline_and_used_agai
     let asking = Instant::now();
     let unanswered = claims.take(&mine).await;
     let took = asking.elapsed();
-    let refused = claims.finish(&mine).await;
+    let refused = claims.release(&mine).await;
     signal("-CONT", server.pid());
 
     assert_eq!(unanswered, [Claim::Unanswered, Claim::Unanswered]);
     assert!(took < Duration::from_secs(2), "{took:?}");
-    assert_eq!(refused, 0, "what was not answered was not refused");
+    assert_eq!(refused, None, "what was not answered was not refused");
     let asking = Instant::now();
     while take(&claims, &wanted("wamid.3", "inc-1")).await == Claim::Unanswered {
         assert!(asking.elapsed() < Duration::from_secs(20));
@@ -285,8 +354,10 @@ async fn claims_are_in_memory_alone_and_a_redis_that_was_restarted_knows_none() 
 
     assert_eq!(claims.take(&mine).await, [Claim::Won; 4]);
     assert_eq!(take(&claims, &later).await, Claim::TakenOver);
-    let refused = [claims.renew(&mine[..1]).await, claims.finish(&mine[1..2]).await, claims.release(&mine[2..3]).await];
-    assert_eq!((refused, append_only_bytes(&redis).await), ([0; 3], written));
+    claims.renew(&mine[..1]).await;
+    claims.finish(&mine[1..2]).await;
+    assert_eq!(claims.release(&mine[2..3]).await, Some(0));
+    assert_eq!(append_only_bytes(&redis).await, written);
     server.kill();
     server.restart().unwrap();
 

@@ -1,11 +1,6 @@
 #!lua flags=allow-oom
--- Committed: the claims say so for a while, to whoever comes with a duplicate.
+-- Committed: the runs say so for a while, to whoever comes with a duplicate of what they still hold.
 --
--- KEYS: claims    ARGV: own token of each, how long to remember in ms
--- Returns: how many are not ours
+-- KEYS: runs    ARGV: how long to remember in ms
 redis.set_repl(redis.REPL_NONE)
-local refused = 0
-for i, found in ipairs(redis.call('MGET', unpack(KEYS))) do
-  if found == ARGV[i] then redis.call('SET', KEYS[i], 'done', 'PX', ARGV[#ARGV]) else refused = refused + 1 end
-end
-return refused
+for _, run in ipairs(KEYS) do redis.call('SET', run, 'done', 'PX', ARGV[1]) end

@@ -1,10 +1,7 @@
--- Makes leases full again.
+-- Makes runs' leases full again.
 --
--- KEYS: claims    ARGV: own token of each, lease in ms
--- Returns: how many are not ours
+-- KEYS: runs    ARGV: lease in ms
 redis.set_repl(redis.REPL_NONE)
-local refused = 0
-for i, claim in ipairs(KEYS) do
-  if redis.call('GET', claim) == ARGV[i] then redis.call('PEXPIRE', claim, ARGV[#ARGV]) else refused = refused + 1 end
+for _, run in ipairs(KEYS) do
+  if redis.call('GET', run) ~= 'done' then redis.call('SET', run, 'held', 'PX', ARGV[1]) end
 end
-return refused

@@ -30,7 +30,6 @@ scripts! {
     REMIND = "remind.lua";
     PUBLISH_SOURCES = "publish_sources.lua";
     TAKE = "take.lua";
-    TAKE_OVER = "take_over.lua";
     RENEW = "renew.lua";
     RELEASE = "release.lua";
     FINISH = "finish.lua";

@@ -40,7 +40,7 @@ counters! {
     claims_unanswered,
     /// `done` in Redis for a key that the ledger does not have: Postgres lost a commit, and the item was worked again.
     claims_false_done,
-    /// Releases and `done`s that were refused because another run had taken over.
+    /// Releases that were refused because another run had taken over.
     claims_refused,
     /// Groups, each one transaction if nothing goes wrong.
     groups,

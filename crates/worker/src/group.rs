@@ -245,7 +245,7 @@ impl Bench {
         std::future::pending().await
     }
 
-    /// Marks what is committed as done, and releases the rest for others, or for this job's next run.
+    /// Releases what is not committed for others, or for this job's next run, and then marks the rest as done.
     async fn let_go(&self, works: &[Work], wanted: &[(At, Wanted)]) {
         let is_done = |at: &At| {
             let outcome = works[at.job].raw_events[at.raw].items[at.place].outcome;
@@ -254,8 +254,11 @@ impl Bench {
         let (done, not): (Vec<_>, Vec<_>) = wanted.iter().partition(|(at, _)| is_done(at));
         let done: Vec<_> = done.into_iter().map(|(_, wanted)| wanted).collect();
         let not: Vec<_> = not.into_iter().map(|(_, wanted)| wanted).collect();
-        let (finished, released) = tokio::join!(self.claims.finish(&done), self.claims.release(&not));
-        self.counters.claims_refused.add(finished + released);
+        // What could not be released would be called done with the rest. It ends with the lease, as the rest does then.
+        if let Some(refused) = self.claims.release(&not).await {
+            self.counters.claims_refused.add(refused);
+            self.claims.finish(&done).await;
+        }
     }
 
     /// Settles the jobs that are done with, and defers the others; of a job of several raw events, what is left of it. What

@@ -29,7 +29,8 @@ const LOOK: &str = "
       end
     end
     for _, claim in ipairs(redis.call('KEYS', ARGV[1] .. ':claim:*')) do
-      if redis.call('GET', claim) ~= 'done' then held = held + 1 end
+      local run = string.sub(redis.call('GET', claim), -16)
+      if redis.call('GET', ARGV[1] .. ':run:' .. run) == 'held' then held = held + 1 end
     end
     return { attempts, held }";
 

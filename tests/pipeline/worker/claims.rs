@@ -81,9 +81,9 @@ async fn a_claim_is_renewed_while_its_work_goes_on() {
 
     let working = tokio::spawn(async move { worker.work(vec![held]).await });
 
-    let watching = Instant::now();
-    let mut left_before = i64::MAX;
-    while let left = claim_ends_in_ms(&pipeline).await
+    let (watching, claims) = (Instant::now(), Claims::new(&pipeline.redis, ClaimSettings::default()));
+    let mut left_before = Duration::MAX;
+    while let left = claim_ends_in(&claims).await
         && left.is_none_or(|left| left <= left_before)
     {
         left_before = left.unwrap_or(left_before);
@@ -94,10 +94,6 @@ async fn a_claim_is_renewed_while_its_work_goes_on() {
 }
 
 /// Of the only claim there is.
-async fn claim_ends_in_ms(pipeline: &Pipeline) -> Option<i64> {
-    let key = pipeline.claim_keys().await.pop()?;
-    let client = redis::Client::open(pipeline.test_redis.url.as_str()).unwrap();
-    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
-    let left: i64 = redis::cmd("PTTL").arg(key).query_async(&mut connection).await.unwrap();
-    Some(left).filter(|left| *left >= 0)
+async fn claim_ends_in(claims: &Claims) -> Option<Duration> {
+    claims.held(Duration::ZERO).await.unwrap().pop()?.left
 }

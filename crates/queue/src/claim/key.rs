@@ -8,7 +8,7 @@ use vocabulary::{Key, KeyHash, SourceId};
 /// The longest key that stands in its claim's name as it is. Ids of providers are shorter, and readable names help.
 const MAX_PLAIN: usize = 128;
 
-/// The value of a claim whose key is committed. No token is like it: a token holds a colon.
+/// What is said of a run that has committed, and so of its claims. No token is like it: a token holds a colon.
 pub(crate) const DONE: &[u8] = b"done";
 
 /// What the names of claims begin with, after the prefix of all keys.
@@ -64,6 +64,12 @@ pub(crate) fn name(prefix: &str, source: &SourceId, key: &Key) -> String {
     }
     let hash: String = KeyHash::of(source, key).as_slice().iter().map(|byte| format!("{byte:02x}")).collect();
     format!("{prefix}:{KIND}-of-hash:{hash}")
+}
+
+/// Where it stands whether a run holds what its tokens are in, and for how long, or has committed it. `take.lua` puts such names
+/// together too, from the 16 digits that a token ends with.
+pub(super) fn name_of_run(prefix: &str, run: impl fmt::Display) -> String {
+    format!("{prefix}:run:{run}")
 }
 
 #[cfg(test)]

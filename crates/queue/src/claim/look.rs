@@ -14,7 +14,7 @@ pub struct HeldClaim {
     pub key: String,
     /// Who holds it: `RAW EVENT:RUN`.
     pub owner: String,
-    /// How long it holds if nobody renews it; `None` for ever, which nothing of ours sets.
+    /// How long it holds if nobody renews its run; `None` for ever, which nothing of ours sets.
     pub left: Option<Duration>,
 }
 
@@ -26,7 +26,7 @@ impl HeldClaim {
 }
 
 impl Claims {
-    /// The claims that hold for longer than this if nobody renews them; those that say `done` are held by nobody.
+    /// The claims that hold for longer than this if nobody renews them; those of a run that is over or done are held by nobody.
     ///
     /// Walks all keys, page by page, and keeps no more than what is being worked on.
     ///
@@ -40,7 +40,7 @@ impl Claims {
             let mut page = redis::cmd("SCAN");
             page.arg(&cursor).arg("MATCH").arg(format!("{}*", literally(&prefix))).arg("COUNT").arg(CHUNK);
             let (next, names): (String, Vec<String>) = page.query_async(&mut connection).await?;
-            let claims = of_names(&mut connection, &names).await?;
+            let claims = self.of_names(&mut connection, &names).await?;
             held.extend(claims.into_iter().filter(|claim| claim.left.is_none_or(|left| left > longer_than)));
             if next == "0" {
                 break;
@@ -56,29 +56,51 @@ impl Claims {
         held.dedup_by(|again, first| again.key == first.key);
         Ok(held)
     }
+
+    /// Of these claims those that their runs hold.
+    async fn of_names(
+        &self,
+        connection: &mut MultiplexedConnection,
+        names: &[String],
+    ) -> Result<Vec<HeldClaim>, RedisError> {
+        let tokens = values(connection, names).await?;
+        let claims: Vec<HeldClaim> =
+            names.iter().zip(tokens).filter_map(|(name, token)| Some(claim(name, &token?))).collect();
+        let runs: Vec<String> = claims.iter().map(|claim| self.name_of_run(claim)).collect();
+        let said = values(connection, &runs).await?;
+        let held = claims.into_iter().zip(runs).zip(said);
+        let held = held.filter(|(_, said)| said.as_ref().is_some_and(|said| said != key::DONE));
+        let (mut held, runs): (Vec<HeldClaim>, Vec<String>) = held.map(|(claim, _)| claim).unzip();
+        if held.is_empty() {
+            return Ok(held);
+        }
+        let mut ask = redis::pipe();
+        for run in runs {
+            ask.cmd("PTTL").arg(run);
+        }
+        let left: Vec<i64> = ask.query_async(connection).await?;
+        for (claim, left) in held.iter_mut().zip(&left) {
+            claim.left = u64::try_from(*left).ok().map(Duration::from_millis);
+        }
+        let mut left = left.into_iter();
+        held.retain(|_| left.next() != Some(GONE));
+        Ok(held)
+    }
+
+    fn name_of_run(&self, claim: &HeldClaim) -> String {
+        key::name_of_run(self.redis.prefix(), claim.owner.rsplit(':').next().unwrap_or_default())
+    }
 }
 
-async fn of_names(connection: &mut MultiplexedConnection, names: &[String]) -> Result<Vec<HeldClaim>, RedisError> {
+async fn values(connection: &mut MultiplexedConnection, names: &[String]) -> Result<Vec<Option<Vec<u8>>>, RedisError> {
     if names.is_empty() {
         return Ok(Vec::new());
     }
-    let owners: Vec<Option<Vec<u8>>> = redis::cmd("MGET").arg(names).query_async(connection).await?;
-    let held = names.iter().zip(owners).filter_map(|(name, owner)| Some((name, owner.filter(|it| it != key::DONE)?)));
-    let held: Vec<(&String, Vec<u8>)> = held.collect();
-    let mut ask = redis::pipe();
-    for (name, _) in &held {
-        ask.cmd("PTTL").arg(name);
-    }
-    let left: Vec<i64> = if held.is_empty() { Vec::new() } else { ask.query_async(connection).await? };
-    let claim = |((name, owner), left): ((&String, Vec<u8>), i64)| match left {
-        GONE => None,
-        left => Some(HeldClaim {
-            key: name.clone(),
-            owner: String::from_utf8_lossy(&owner).into_owned(),
-            left: u64::try_from(left).ok().map(Duration::from_millis),
-        }),
-    };
-    Ok(held.into_iter().zip(left).filter_map(claim).collect())
+    Ok(redis::cmd("MGET").arg(names).query_async(connection).await?)
+}
+
+fn claim(name: &str, token: &[u8]) -> HeldClaim {
+    HeldClaim { key: name.to_owned(), owner: String::from_utf8_lossy(token).into_owned(), left: None }
 }
 
 /// What PTTL says of a key that is not there (any more).

@@ -5,25 +5,29 @@
 //! claim is wrong.
 //!
 //! ```text
-//!                 take                     finish (committed)
-//! (absent) ──────────────▶ STAMP:RUN ────────────────────────▶ done ──10 min──▶ (absent)
-//!     ▲                    │  │   ▲ └─ take by another run of STAMP: its token, a full lease
-//!     └── release, lease ──┘  └───┘ renew
+//!                 take                  the run is finished (committed)
+//! (absent) ──────────────▶ STAMP:RUN ─────────────────────────────────▶ done ──10 min──▶ (absent)
+//!     ▲                    │  │   ▲ └─ take by another run of STAMP: its token, its run's lease
+//!     └── release, lease ──┘  └───┘ renew the run
 //! ```
 //!
 //! | found | means | [`Claims::take`] says |
 //! |---|---|---|
-//! | nothing | nobody works on it | [`Claim::Won`] |
+//! | nothing, or a token of a run that is over | nobody works on it | [`Claim::Won`] |
 //! | another raw event's token | it does, and may die | [`Claim::Held`]: defer, never drop |
 //! | an earlier run's token of this raw event | that run is over, or believes it is not | [`Claim::TakenOver`] |
-//! | `done` | committed, says Redis | [`Claim::Done`]: ask the ledger |
+//! | a token of a run that is done | committed, says Redis | [`Claim::Done`]: ask the ledger |
 //! | no answer in time | unknown | [`Claim::Unanswered`]: go on, the ledger decides |
+//!
+//! The lease is the run's, and so is `done`: what a run still holds is renewed and finished by one word for all of it. So a run
+//! lets go of what has failed *before* it says that it is done, and takes nothing after.
 //!
 //! Claims have a connection of their own and a short deadline, so that a slow Redis costs a little and a silent one
 //! no more.
 //!
 //! A script is called once for all claims of a group: a call of its own for each was three quarters of all that Redis did
-//! for an event. So their keys must be on one server, as the queue's are.
+//! for an event. So their keys must be on one server, as the queue's are. A word for each claim that it is done was half of what
+//! claims cost after that; now it is none.
 //!
 //! Claims are in Redis's memory alone: not in its append-only file, and not on its replicas. Writing them there was a third of what
 //! they cost, and each answer waited for the disk. So a Redis that was restarted, or a replica that took over, knows no claims, and
@@ -53,9 +57,10 @@ const CHUNK: usize = 500;
 /// Times of a claim.
 #[derive(Debug, Clone, Copy)]
 pub struct ClaimSettings {
-    /// How long a claim holds that nobody renews.
+    /// How long a run's claims hold if nobody renews them.
     pub lease: Duration,
-    /// How long a committed key is remembered: for the burst of simultaneous duplicates. Older ones are the ledger's.
+    /// How long a committed key is remembered, from when it was claimed: for the burst of simultaneous duplicates. Older ones
+    /// are the ledger's.
     pub remember_done: Duration,
     /// How long Redis may take to answer, connecting included.
     pub deadline: Duration,
@@ -113,13 +118,14 @@ impl Claims {
         Self { redis: redis.clone(), settings, connection: Arc::default() }
     }
 
-    /// Takes the claims of a group, one round trip for all of up to 500 (two where an earlier run is taken over). Answers in
-    /// order. Once Redis has not answered, it is not asked for the rest.
+    /// Takes the claims of a group, one round trip for all of up to 500 of one run. Answers in order. Once Redis has not
+    /// answered, it is not asked for the rest.
     ///
     /// Equal keys of one group are the caller's to fold: the second would find the first.
     pub async fn take(&self, wanted: &[Wanted]) -> Vec<Claim> {
         let mut claims = Vec::with_capacity(wanted.len());
-        for wanted in wanted.chunks(CHUNK) {
+        let of_one_run = wanted.chunk_by(|one, next| one.owner.run == next.owner.run);
+        for wanted in of_one_run.flat_map(|wanted| wanted.chunks(CHUNK)) {
             match claims.last() {
                 Some(Claim::Unanswered) => claims.resize(claims.len() + wanted.len(), Claim::Unanswered),
                 _ => claims.extend(self.take_together(wanted).await),
@@ -129,77 +135,63 @@ impl Claims {
     }
 
     async fn take_together(&self, wanted: &[Wanted]) -> Vec<Claim> {
-        let mut call = script::TAKE.prepare_invoke();
+        let mut call = script::TAKE.key(key::name_of_run(self.redis.prefix(), wanted[0].owner.run));
         for wanted in wanted {
             call.key(self.name(wanted)).arg(wanted.owner.token());
         }
-        call.arg(millis(self.settings.lease));
-        let Some(found) = self.ask(async |mut redis| call.invoke_async::<Vec<Value>>(&mut redis).await).await else {
-            return vec![Claim::Unanswered; wanted.len()];
-        };
-        let mut claims: Vec<Claim> = wanted.iter().zip(&found).map(|(wanted, found)| judge(wanted, found)).collect();
-        self.take_over(wanted, &found, &mut claims).await;
-        claims
+        call.arg(millis(self.settings.lease)).arg(millis(self.stands_for()));
+        match self.ask(async |mut redis| call.invoke_async::<Vec<Value>>(&mut redis).await).await {
+            Some(found) => wanted.iter().zip(&found).map(|(wanted, found)| judge(wanted, found)).collect(),
+            None => vec![Claim::Unanswered; wanted.len()],
+        }
     }
 
-    /// Makes the leases full again. Returns how many were refused, because the claim is no longer the owner's. What
-    /// Redis did not answer is not counted: it ends by itself, and the ledger decides.
-    pub async fn renew(&self, claimed: &[impl Borrow<Wanted>]) -> usize {
-        self.refused(&script::RENEW, claimed, Some(self.settings.lease)).await
+    /// A claim stands for longer than any run is renewed (two leases), so that it is the run's lease that ends.
+    fn stands_for(&self) -> Duration {
+        self.settings.remember_done.max(3 * self.settings.lease)
+    }
+
+    /// Makes the leases of their runs full again. What Redis does not answer ends by itself, and the ledger decides.
+    pub async fn renew(&self, claimed: &[impl Borrow<Wanted>]) {
+        self.say_of_runs(&script::RENEW, claimed, self.settings.lease).await;
     }
 
     /// Lets go of claims whose work failed, so that whoever waits need not wait for the lease. Returns how many were
-    /// refused, as [`Claims::renew`] does.
-    pub async fn release(&self, claimed: &[impl Borrow<Wanted>]) -> usize {
-        self.refused(&script::RELEASE, claimed, None).await
+    /// refused, because they are no longer the owner's; `None` when Redis did not answer for all. Then their run must not be
+    /// called done.
+    pub async fn release(&self, claimed: &[impl Borrow<Wanted>]) -> Option<usize> {
+        let mut refused = 0;
+        for claimed in claimed.chunks(CHUNK) {
+            let mut call = script::RELEASE.prepare_invoke();
+            for wanted in claimed.iter().map(Borrow::borrow) {
+                call.key(self.name(wanted)).arg(wanted.owner.token());
+            }
+            refused += self.ask(async |mut redis| call.invoke_async::<usize>(&mut redis).await).await?;
+        }
+        Some(refused)
     }
 
-    /// Marks keys as committed for a while. Only after Postgres has answered COMMIT. Returns how many were refused, as
-    /// [`Claims::renew`] does; a refusal changes nothing, because the commit has decided.
-    pub async fn finish(&self, claimed: &[impl Borrow<Wanted>]) -> usize {
-        self.refused(&script::FINISH, claimed, Some(self.settings.remember_done)).await
+    /// Marks as committed for a while what their runs hold: these keys, and whatever else was not released. Only after
+    /// Postgres has answered COMMIT. What others have taken over meanwhile stays theirs; the commit has decided.
+    pub async fn finish(&self, claimed: &[impl Borrow<Wanted>]) {
+        self.say_of_runs(&script::FINISH, claimed, self.settings.remember_done).await;
+    }
+
+    async fn say_of_runs(&self, script: &Script, claimed: &[impl Borrow<Wanted>], time: Duration) {
+        let mut runs: Vec<Run> = claimed.iter().map(|wanted| wanted.borrow().owner.run).collect();
+        runs.dedup();
+        for runs in runs.chunks(CHUNK) {
+            let mut call = script.prepare_invoke();
+            for run in runs {
+                call.key(key::name_of_run(self.redis.prefix(), *run));
+            }
+            call.arg(millis(time));
+            self.ask(async |mut redis| call.invoke_async::<()>(&mut redis).await).await;
+        }
     }
 
     fn name(&self, wanted: &Wanted) -> String {
         key::name(self.redis.prefix(), &wanted.source, &wanted.key)
-    }
-
-    /// The second round trip, for what an execution of the same raw event was found to hold.
-    async fn take_over(&self, wanted: &[Wanted], found: &[Value], claims: &mut [Claim]) {
-        let own: Vec<usize> = (0..claims.len()).filter(|&i| claims[i] == Claim::TakenOver).collect();
-        if own.is_empty() {
-            return;
-        }
-        let mut call = script::TAKE_OVER.prepare_invoke();
-        for &i in &own {
-            call.key(self.name(&wanted[i])).arg(token_in(&found[i])).arg(wanted[i].owner.token());
-        }
-        call.arg(millis(self.settings.lease));
-        let answers: Option<Vec<Value>> = self.ask(async |mut redis| call.invoke_async(&mut redis).await).await;
-        for (nth, &i) in own.iter().enumerate() {
-            claims[i] = match answers.as_ref().map(|answers| &answers[nth]) {
-                None => Claim::Unanswered,
-                Some(Value::Int(1)) if token_in(&found[i]) == wanted[i].owner.token().as_bytes() => Claim::Won,
-                Some(Value::Int(1)) => Claim::TakenOver,
-                Some(Value::BulkString(now)) if now == key::DONE => Claim::Done,
-                // It was let go, or taken, between the two round trips. Deferring costs a moment, and is always right.
-                Some(_) => Claim::Held,
-            };
-        }
-    }
-
-    async fn refused(&self, script: &Script, claimed: &[impl Borrow<Wanted>], time: Option<Duration>) -> usize {
-        let mut refused = 0;
-        for claimed in claimed.chunks(CHUNK) {
-            let mut call = script.prepare_invoke();
-            for wanted in claimed.iter().map(Borrow::borrow) {
-                call.key(self.name(wanted)).arg(wanted.owner.token());
-            }
-            call.arg(time.map(millis));
-            refused +=
-                self.ask(async |mut redis| call.invoke_async::<usize>(&mut redis).await).await.unwrap_or_default();
-        }
-        refused
     }
 
     /// What Redis says within the deadline. `None` when it was not answered whole.
@@ -238,20 +230,14 @@ impl std::fmt::Debug for Claims {
     }
 }
 
-/// What `take.lua` found, before any take-over is tried.
+/// What `take.lua` found. A run that asks twice finds its own token.
 fn judge(wanted: &Wanted, found: &Value) -> Claim {
     match found {
         Value::Nil => Claim::Won,
         Value::BulkString(found) if found == key::DONE => Claim::Done,
+        Value::BulkString(found) if found == wanted.owner.token().as_bytes() => Claim::Won,
         Value::BulkString(found) if wanted.owner.is_same_raw_event(found) => Claim::TakenOver,
         _ => Claim::Held,
-    }
-}
-
-fn token_in(found: &Value) -> &[u8] {
-    match found {
-        Value::BulkString(token) => token,
-        _ => b"",
     }
 }
 
