@@ -32,6 +32,14 @@ local function history(place, id)
   return { place, { tonumber(known[1]) or 0, tonumber(known[2]) or 0, deferred_for } }
 end
 
+-- Of the jobs from that place on, which are asked together whether there is anything: mostly there is not.
+local function add_histories(ids, from, histories)
+  local metas = {}
+  for place = from, #ids do metas[#metas + 1] = meta .. ':' .. ids[place] end
+  if redis.call('EXISTS', unpack(metas)) == 0 then return end
+  for place = from, #ids do histories[#histories + 1] = history(place, ids[place]) end
+end
+
 local ids, histories, dropped, bytes = {}, {}, {}, 0
 while #ids < most_jobs and bytes < most_bytes and #dropped < 1000 do
   local next_ids = redis.call('LRANGE', KEYS[2], 0, math.min(most_jobs - #ids, 1000) - 1)
@@ -48,11 +56,13 @@ while #ids < most_jobs and bytes < most_bytes and #dropped < 1000 do
       dropped[#dropped + 1] = id
     else
       seen[id], ids[#ids + 1], bytes = true, id, bytes + length
-      histories[#histories + 1] = history(#ids, id)
     end
   end
   redis.call('LTRIM', KEYS[2], done, -1)
-  if #ids > before then redis.call('SADD', KEYS[5], unpack(ids, before + 1)) end
+  if #ids > before then
+    redis.call('SADD', KEYS[5], unpack(ids, before + 1))
+    add_histories(ids, before + 1, histories)
+  end
 end
 
 local next_due = redis.call('ZRANGE', KEYS[3], 0, 0, 'WITHSCORES')

@@ -1,7 +1,8 @@
 //! The names of the inbound queue's keys.
 //!
-//! Where apalis-redis has a name for a thing, its name is used (from its own `Config`), so that its tools can read
-//! the queue.
+//! Where apalis-redis has a name for a thing, its name is used (from its own `Config`), so that what it pushes is ours to work
+//! on, and a person who knows it finds his way. It cannot read our jobs by itself: a numbered one has no hash of metadata
+//! before something is known of it.
 
 use apalis_redis::Config;
 
@@ -25,7 +26,7 @@ pub(crate) struct Keys {
     pub(crate) inflight_prefix: String,
     /// Before a worker's name: its lease, a hash.
     pub(crate) metadata_prefix: String,
-    /// Before an id: what is known of the job beside its bytes, a hash.
+    /// Before an id: what is known of the job beside its bytes, a hash, if anything is.
     pub(crate) meta_prefix: String,
     /// The incarnation that gives numbers now, and its last number: a hash.
     pub(crate) incarnation: String,

@@ -132,6 +132,7 @@ async fn of_jobs_that_are_settled_together_one_that_was_taken_away_meanwhile_sta
     let (q, mut connection) = (format!("{}:inbound", redis.prefix), connection(&redis.url).await);
     let () = run(&mut connection, &format!("SREM {q}:inflight:{} {}", held[1].worker(), held[1])).await;
     let () = run(&mut connection, &format!("LPUSH {q}:active {}", held[1])).await;
+    let () = run(&mut connection, &format!("HSET {q}:meta:{} unclean 1", held[1])).await;
     let settled = inbound.settle(&held).await.unwrap();
 
     assert_eq!((settled.settled, settled.taken_away), (2, 1));

@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use redis::aio::MultiplexedConnection;
 use vocabulary::{Incarnation, Job, Stamp};
 
@@ -24,7 +25,8 @@ pub struct Depth {
     pub dead: u64,
     /// In Redis, but in none of these places, so that nothing will ever work on them. Never seen; a breach if it is.
     pub unreachable: u64,
-    /// How long ago the job at the head was enqueued, by Redis's clock.
+    /// How long ago the job at the head was enqueued, by Redis's clock; one of our own producer's, when it was received by its
+    /// clock.
     pub oldest: Option<Duration>,
 }
 
@@ -33,6 +35,15 @@ impl Depth {
     pub fn all(&self) -> u64 {
         self.ready + self.scheduled + self.inflight + self.dead + self.unreachable
     }
+}
+
+/// What `depth.lua` returns.
+type DepthAnswer = (u64, u64, u64, u64, u64, i64, i64, Option<Vec<u8>>);
+
+/// When the first raw event of a job was received, in unix ms; `None` for what is no job.
+fn received_at(bytes: Bytes) -> Option<i64> {
+    let entries = Job::decode_each(&bytes).ok()?;
+    entries.first().map(|(entry, _)| entry.raw_event.received_at.timestamp_millis())
 }
 
 /// What a job that is not settled yet is called.
@@ -67,9 +78,14 @@ impl Inbound {
         let mut call = script::DEPTH.key(&self.keys.active);
         call.key(&self.keys.scheduled).key(&self.keys.dead).key(&self.keys.data).key(&self.keys.workers);
         call.arg(&self.keys.inflight_prefix).arg(&self.keys.meta_prefix);
-        let answer = call.invoke_async(&mut self.redis.connection().await?).await?;
-        let (ready, scheduled, inflight, dead, all, age): (u64, u64, u64, u64, u64, i64) = answer;
-        let oldest = u64::try_from(age).ok().map(Duration::from_millis);
+        let mut connection = self.redis.connection().await?;
+        let answer: DepthAnswer = call.invoke_async(&mut connection).await?;
+        let (ready, scheduled, inflight, dead, all, now, enqueued_at, oldest) = answer;
+        let since = match oldest {
+            Some(id) if enqueued_at == 0 => received_at(self.bytes(&id, &mut connection).await?),
+            _ => Some(enqueued_at).filter(|at| *at > 0),
+        };
+        let oldest = since.map(|since| Duration::from_millis(u64::try_from(now - since).unwrap_or(0)));
         let unreachable = all.saturating_sub(ready + scheduled + inflight + dead);
         Ok(Depth { ready, scheduled, inflight, dead, unreachable, oldest })
     }
@@ -124,9 +140,7 @@ impl Inbound {
         self.each_name(&mut connection, |id| ids.extend(Some(id).filter(|id| parse_job_id(id).is_none()))).await?;
         let mut stamps = Vec::new();
         for id in ids {
-            let bytes: Option<Vec<u8>> =
-                redis::cmd("HGET").arg(&self.keys.data).arg(&id).query_async(&mut connection).await?;
-            let entries = Job::decode_each(&bytes.unwrap_or_default().into()).unwrap_or_default();
+            let entries = Job::decode_each(&self.bytes(&id, &mut connection).await?).unwrap_or_default();
             let foreign = Incarnation::foreign(&id);
             stamps.extend(entries.into_iter().zip(1..).map(|((entry, _), number)| match entry.replay {
                 Some(replay) => replay.stamp,
@@ -165,6 +179,12 @@ impl Inbound {
         names.sort_unstable();
         names.dedup();
         Ok(names.iter().take(limit).map(|id| String::from_utf8_lossy(id).into_owned()).collect())
+    }
+
+    /// A job's bytes, none if it is settled.
+    async fn bytes(&self, id: &[u8], connection: &mut MultiplexedConnection) -> Result<Bytes, RedisError> {
+        let bytes: Option<Vec<u8>> = redis::cmd("HGET").arg(&self.keys.data).arg(id).query_async(connection).await?;
+        Ok(bytes.unwrap_or_default().into())
     }
 
     /// Every job's name, a page at a time; some of them twice.
