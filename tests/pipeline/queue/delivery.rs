@@ -248,6 +248,29 @@ async fn a_panic_in_a_handler_defers_its_own_job_and_no_other() {
     task.await.unwrap();
 }
 
+/// Neither the bytes nor what came to be known beside them, whether that is much or nothing.
+#[tokio::test]
+async fn of_a_job_that_is_settled_nothing_is_left() {
+    let redis = tests::redis().await;
+    let inbound = inbound(&redis);
+    let (q, mut connection) = (format!("{}:inbound", redis.prefix), connection(&redis.url).await);
+    let replay = Replay { stamp: "lost-1".parse().unwrap(), item: None };
+    inbound.replay(JobEntry { raw_event: raw_event("a replay"), replay: Some(replay) }).await.unwrap();
+    enqueue(&inbound, 3).await;
+    let mut consumer = Consumer::start_holding(&inbound, ConsumerSettings::default());
+    let first = [consumer.next().await, consumer.next().await, consumer.next().await, consumer.next().await];
+    inbound.defer(&[(first[1].id.clone(), Duration::ZERO)]).await.unwrap();
+    let again = consumer.next().await;
+    assert!((again.id == first[1].id, inbound.start_alone(&first[2].id).await.unwrap()) == (true, true));
+
+    inbound.settle(&first.map(|held| held.id)).await.unwrap();
+
+    let left: Vec<String> = run(&mut connection, &format!("KEYS {q}:meta:*")).await;
+    assert_eq!((left, inbound.depth().await.unwrap().all()), (vec![], 0));
+    consumer.let_go();
+    consumer.stop().await;
+}
+
 #[tokio::test]
 async fn a_handler_that_settles_nothing_has_its_job_back_in_the_queue() {
     let redis = tests::redis().await;

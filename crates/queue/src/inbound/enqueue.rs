@@ -99,7 +99,9 @@ impl Inbound {
         let (key, request) = once.map_or_else(Default::default, |once| (once.key(), once.request()));
         call.arg("jobs").arg(key).arg(request).arg(DAY_SECONDS).arg(MOST_KEYS);
         for job in jobs {
-            call.arg(count_new(job)).arg(job_id::for_replay()).arg(job.encode());
+            let count = count_new(job);
+            // The script names what it numbers.
+            call.arg(count).arg((count == 0).then(job_id::for_replay).unwrap_or_default()).arg(job.encode());
         }
         Ok(call.invoke_async(&mut self.redis.connection().await?).await?)
     }
