@@ -3,7 +3,7 @@
 //! | here | in the code |
 //! |---|---|
 //! | `Fetch`, `GiveBack`, `TakeAway`, `Recover` | `fetch.lua`, `settle.lua`, `defer.lua`, `recover.lua` of `queue` |
-//! | `Take`, `TakeOver`, `LetGo`, `Expire` | `queue::Claims`: `take.lua`, `take_over.lua`, `finish.lua`, `release.lua` |
+//! | `Take`, `TakeOver`, `LetGo`, `Expire` | `queue::Claims`: `take.lua`, `finish.lua`, `release.lua` |
 //! | `Enter`, `Commit`, `RollBack` | `worker::transaction`, with `worker::group` around it |
 
 mod action;

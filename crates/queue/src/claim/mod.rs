@@ -148,7 +148,7 @@ impl Claims {
 
     /// A claim stands for longer than any run is renewed (two leases), so that it is the run's lease that ends.
     fn stands_for(&self) -> Duration {
-        self.settings.remember_done.max(3 * self.settings.lease)
+        self.settings.remember_done.max(self.settings.lease.saturating_mul(3))
     }
 
     /// Makes the leases of their runs full again. What Redis does not answer ends by itself, and the ledger decides.
