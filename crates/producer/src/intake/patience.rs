@@ -1,9 +1,9 @@
 //! How long a connection may keep us waiting, told apart by what it is doing.
 //!
-//! hyper has one deadline for all the time between two requests, so it is the idle one, which must be longer than a load
-//! balancer's (60 s is common: with a shorter one it sends requests into connections that we are about to close). A client
-//! that has *begun* a request gets much less, and so does one that does not read its responses. Both are kept here, below
-//! hyper, where bytes come and go.
+//! hyper has one deadline for all the time between two requests. But a connection that idles must be given longer than a load
+//! balancer gives it (60 s is common: else it sends requests into connections that we are about to close), and a client that has
+//! *begun* a request gets much less, as does one that does not read its responses. So all are kept here, below hyper, where bytes
+//! come and go, and hyper is given none.
 //!
 //! While the server is full, a connection that has said nothing for a second may be asked to leave for one that waits: the
 //! one that has been silent longest, which is the one that has stood in the queue of [`Notify`] longest.
@@ -21,8 +21,8 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    sync::Notify,
-    time::{Instant, Sleep, sleep},
+    sync::{Notify, futures::OwnedNotified},
+    time::{Instant, Sleep, sleep, sleep_until},
 };
 
 use super::server::ConnectionLimits;
@@ -69,49 +69,62 @@ impl Phase {
 pub(super) struct Patient<T> {
     stream: T,
     phase: Phase,
-    header_deadline: Duration,
-    header: Pin<Box<Sleep>>,
-    write_deadline: Duration,
+    limits: ConnectionLimits,
+    /// What it is waited for, and from when on.
+    waits: Option<(u8, Instant)>,
+    alarm: Alarm,
     stalled: Option<Pin<Box<Sleep>>>,
     make_room: Arc<Notify>,
-    /// Ends when this connection is to leave. There from the first moment of silence to its end.
-    silent: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    /// Ends when this connection is to leave. There from a second of silence to its end.
+    leaving: Option<Pin<Box<OwnedNotified>>>,
 }
 
 impl<T> Patient<T> {
     /// `make_room` is notified once for each connection that is to leave.
-    pub(super) fn new(stream: T, phase: Phase, limits: &ConnectionLimits, make_room: Arc<Notify>) -> Self {
-        let ConnectionLimits { header_deadline, write_deadline, .. } = *limits;
-        let header = Box::pin(sleep(header_deadline));
-        Self { stream, phase, header_deadline, header, write_deadline, stalled: None, make_room, silent: None }
+    pub(super) fn new(stream: T, phase: Phase, limits: ConnectionLimits, make_room: Arc<Notify>) -> Self {
+        let alarm = Alarm::at(Instant::now() + SILENT_FOR);
+        Self { stream, phase, limits, waits: None, alarm, stalled: None, make_room, leaving: None }
     }
 
     /// Bytes have come, or the peer has closed.
     fn heard(&mut self) {
-        self.silent = None;
+        self.leaving = None;
         match self.phase.now() {
             FRESH => self.phase.begin_header(),
             IDLE => {
-                self.header.as_mut().reset(Instant::now() + self.header_deadline);
+                self.waits = None;
                 self.phase.begin_header();
             }
             _ => {}
         }
     }
 
-    /// However steadily its bytes drip.
-    fn header_is_late(&mut self, context: &mut Context<'_>) -> bool {
-        matches!(self.phase.now(), FRESH | HEADER) && self.header.as_mut().poll(context).is_ready()
+    /// Whether the peer has taken longer than it may for what it is doing, however steadily its bytes drip, or is to leave.
+    fn is_over(&mut self, context: &mut Context<'_>) -> bool {
+        let phase = self.phase.now();
+        let (deadline, is_silent) = match phase {
+            FRESH => (self.limits.header_deadline, true),
+            HEADER => (self.limits.header_deadline, false),
+            IDLE => (self.limits.idle_deadline, true),
+            _ => return false,
+        };
+        let since = self.since(phase);
+        if is_silent && self.leaving.is_none() {
+            if !self.alarm.is_over(since + SILENT_FOR.min(deadline), context) {
+                return false;
+            }
+            self.leaving = Some(Box::pin(self.make_room.clone().notified_owned()));
+        }
+        let is_to_leave = self.leaving.as_mut().is_some_and(|leaving| leaving.as_mut().poll(context).is_ready());
+        is_to_leave || self.alarm.is_over(since + deadline, context)
     }
 
-    fn is_to_leave(&mut self, context: &mut Context<'_>) -> bool {
-        if !matches!(self.phase.now(), FRESH | IDLE) {
-            self.silent = None;
-            return false;
+    /// From when on it is in this phase. The first header is owed from the beginning.
+    fn since(&mut self, phase: u8) -> Instant {
+        match self.waits {
+            Some((before, since)) if before == phase || (before, phase) == (FRESH, HEADER) => since,
+            _ => self.waits.insert((phase, Instant::now())).1,
         }
-        let make_room = &self.make_room;
-        let silent = self.silent.get_or_insert_with(|| Box::pin(asked_to_leave(make_room.clone())));
-        silent.as_mut().poll(context).is_ready()
     }
 
     fn written<R>(&mut self, context: &mut Context<'_>, written: Poll<io::Result<R>>) -> Poll<io::Result<R>> {
@@ -119,10 +132,34 @@ impl<T> Patient<T> {
             self.stalled = None;
             return written;
         }
-        let deadline = self.write_deadline;
+        let deadline = self.limits.write_deadline;
         let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(deadline)));
         ready!(stalled.as_mut().poll(context));
         Poll::Ready(Err(ErrorKind::TimedOut.into()))
+    }
+}
+
+/// A timer that costs nothing to put off: it goes off as it was set, and is only then set to the later time. So a busy
+/// connection sets one once a second, and not with each request.
+struct Alarm(Pin<Box<Sleep>>);
+
+impl Alarm {
+    fn at(at: Instant) -> Self {
+        Self(Box::pin(sleep_until(at)))
+    }
+
+    /// Whether it is later than this. If not, the task is woken then, or before.
+    fn is_over(&mut self, at: Instant, context: &mut Context<'_>) -> bool {
+        if at < self.0.deadline() {
+            self.0.as_mut().reset(at);
+        }
+        while self.0.as_mut().poll(context).is_ready() {
+            if self.0.deadline() >= at {
+                return true;
+            }
+            self.0.as_mut().reset(at);
+        }
+        false
     }
 }
 
@@ -132,16 +169,8 @@ impl<T: AsyncRead + Unpin> AsyncRead for Patient<T> {
         if read.is_ready() {
             self.heard();
         }
-        if self.header_is_late(context) || read.is_pending() && self.is_to_leave(context) {
-            return Poll::Ready(Err(ErrorKind::TimedOut.into()));
-        }
         read
     }
-}
-
-async fn asked_to_leave(make_room: Arc<Notify>) {
-    sleep(SILENT_FOR).await;
-    make_room.notified().await;
 }
 
 impl<T: AsyncWrite + Unpin> AsyncWrite for Patient<T> {
@@ -163,8 +192,10 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Patient<T> {
         self.stream.is_write_vectored()
     }
 
+    /// hyper asks for this last, whenever it has done what it could and waits.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        ready!(Pin::new(&mut self.stream).poll_flush(context))?;
+        if self.is_over(context) { Poll::Ready(Err(ErrorKind::TimedOut.into())) } else { Poll::Ready(Ok(())) }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

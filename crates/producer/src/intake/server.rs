@@ -2,7 +2,7 @@
 //!
 //! `axum::serve` sets no timer, so that hyper's own header deadline does nothing and one client can hold a connection for
 //! ever. hyper-util's `auto` builder waits without a deadline for the first bytes, to tell HTTP/1 from HTTP/2. So this is
-//! hyper's HTTP/1 connection itself.
+//! hyper's HTTP/1 connection itself, over a stream that keeps the deadlines (`patience.rs`).
 //!
 //! Connections above the cap wait, the first of them accepted and the others in the kernel's backlog, rather than being
 //! answered with 503: an answer needs a file descriptor, a task and the reading of a header, which is what has run out.
@@ -14,7 +14,7 @@ use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
 
 use axum::{http::Request, response::Response};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::{net::TcpListener, sync::Notify, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tower::Service;
@@ -93,10 +93,7 @@ where
 
 fn http(limits: &ConnectionLimits) -> http1::Builder {
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new())
-        .header_read_timeout(limits.idle_deadline.max(limits.header_deadline))
-        .max_headers(limits.headers)
-        .max_buf_size(limits.header_bytes);
+    http.header_read_timeout(None).max_headers(limits.headers).max_buf_size(limits.header_bytes);
     http
 }
 
@@ -124,7 +121,7 @@ where
         // Responses are a packet each: waiting for more to send would only delay them.
         let _ = stream.set_nodelay(true);
         let phase = Phase::fresh();
-        let io = Patient::new(stream, phase.clone(), &self.limits, self.make_room.clone());
+        let io = Patient::new(stream, phase.clone(), self.limits, self.make_room.clone());
         let service = service_fn(|request: Request<Incoming>| {
             phase.busy();
             // All that is served is always ready.
