@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use axum::{body::Body, http::HeaderMap};
+use axum::{body::HttpBody, http::HeaderMap};
 use bytes::{Bytes, BytesMut};
 use http::header::CONTENT_LENGTH;
 use http_body_util::BodyExt;
@@ -17,7 +17,7 @@ const FIRST_CAPACITY: usize = 16 << 10;
 #[derive(Debug)]
 pub(super) struct Whole<'a> {
     pub(super) bytes: Bytes,
-    _share: Share<'a>,
+    pub(super) share: Share<'a>,
 }
 
 /// The bounds of a body.
@@ -38,12 +38,18 @@ pub(super) fn check_announced(headers: &HeaderMap, limit: usize) -> Result<usize
 }
 
 /// Reads `body` to its end. The deadline is for all of it: a client that drips gains nothing.
-pub(super) async fn read(body: Body, announced: usize, bounds: Bounds<'_>) -> Result<Whole<'_>, Refused> {
+pub(super) async fn read<B>(body: B, announced: usize, bounds: Bounds<'_>) -> Result<Whole<'_>, Refused>
+where
+    B: HttpBody<Data = Bytes> + Unpin,
+{
     let deadline = bounds.deadline;
     timeout(deadline, gather(body, announced, bounds)).await.map_err(|_| Refusal::TooSlow)?
 }
 
-async fn gather(mut body: Body, announced: usize, mut bounds: Bounds<'_>) -> Result<Whole<'_>, Refused> {
+async fn gather<B>(mut body: B, announced: usize, mut bounds: Bounds<'_>) -> Result<Whole<'_>, Refused>
+where
+    B: HttpBody<Data = Bytes> + Unpin,
+{
     let mut bytes = BytesMut::with_capacity(announced.min(FIRST_CAPACITY));
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(|_| Refusal::Broken)?.into_data() else { continue };
@@ -53,5 +59,5 @@ async fn gather(mut body: Body, announced: usize, mut bounds: Bounds<'_>) -> Res
         bounds.share.take(data.len())?;
         bytes.extend_from_slice(&data);
     }
-    Ok(Whole { bytes: bytes.freeze(), _share: bounds.share })
+    Ok(Whole { bytes: bytes.freeze(), share: bounds.share })
 }

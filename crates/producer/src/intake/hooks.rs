@@ -1,17 +1,20 @@
 //! One request from a provider, step by step: who is meant, may it come in, the whole body, whose signature, enqueue.
 
-use std::{error::Error, sync::Arc};
+use std::{convert::Infallible, error::Error, sync::Arc};
 
 use axum::{
-    body::Body,
-    extract::{Path, Query, Request, State, rejection::PathRejection},
+    body::{Body, HttpBody},
+    extract::{Path, Query, State, rejection::PathRejection},
     http::{
-        HeaderMap, HeaderValue, StatusCode,
+        HeaderMap, HeaderValue, Request, StatusCode,
         header::{CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS},
+        request::Parts,
     },
     response::{IntoResponse, Response},
 };
+use bytes::Bytes;
 use chrono::Utc;
+use hyper::body::Incoming;
 use providers::{Answer, Door, Handshake, Provider, Verdict};
 use tracing::{debug, warn};
 use vocabulary::{RawEvent, Source, SourceId};
@@ -28,16 +31,20 @@ use crate::EnqueueError;
 pub(super) type Id = Result<Path<String>, PathRejection>;
 
 /// `POST`: 200, or what else the provider takes for success, once Redis has the raw event.
-pub(super) async fn receive(State(intake): State<Intake>, id: Id, request: Request) -> Response {
+pub(super) async fn receive(State(intake): State<Intake>, id: Id, request: Request<Body>) -> Response {
     intake.counters().receive();
     let taken = async { intake.take(&name(id)?, request).await };
     intake.answer_provider(taken.await)
 }
 
 /// Likewise, of a source whose id was read already.
-pub(super) async fn receive_for(intake: Intake, id: SourceId, request: Request) -> Response {
+pub(super) async fn receive_for(
+    intake: Intake,
+    id: SourceId,
+    request: Request<Incoming>,
+) -> Result<Response, Infallible> {
     intake.counters().receive();
-    intake.answer_provider(intake.take(&id, request).await)
+    Ok(intake.answer_provider(intake.take(&id, request).await))
 }
 
 /// `GET`: the provider's handshake, answered with the raw challenge.
@@ -61,31 +68,44 @@ pub(super) async fn other_method(State(intake): State<Intake>) -> Response {
 }
 
 impl Intake {
-    async fn take(&self, id: &SourceId, request: Request) -> Result<Answer, Refused> {
+    async fn take<B>(&self, id: &SourceId, request: Request<B>) -> Result<Answer, Refused>
+    where
+        B: HttpBody<Data = Bytes> + Unpin,
+    {
         let (source, provider) = self.open_source(id).await?;
         self.0.pressure.check()?;
         let door = provider.door(source.body_limit, &source.settings);
-        let (parts, body) = request.into_parts();
-        let whole = self.read(&parts.headers, body, door.most, (Sender::Provider, &source)).await?;
-        let query = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri).map_err(|_| Refusal::Signature)?.0;
-        let now = Utc::now();
-        let asked = providers::Request { headers: &parts.headers, query: &query, body: &whole.bytes, now };
-        if let Verdict::Forged(reason) = self.verify(provider, &source, &asked)? {
-            debug!(source.id = %source.id, "source {}: {reason}", source.id);
-            return Err(Refusal::Signature.into());
-        }
-        if let Some(answer) = provider.greeting(&source, &asked) {
-            return Ok(answer);
-        }
-        let raw_event = RawEvent {
-            source_id: source.id.clone(),
-            received_at: now,
-            headers: kept(&parts.headers, &door),
-            body: whole.bytes.clone(),
-        };
+        let (head, body) = request.into_parts();
+        let whole = self.read(&head.headers, body, door.most, (Sender::Provider, &source)).await?;
+        let body::Whole { bytes, share: _until_answered } = whole;
+        let (raw_event, answer) = self.examine(head, bytes, (provider, &source, &door))?;
+        let Some(raw_event) = raw_event else { return Ok(answer) };
+        let bytes = raw_event.body.len();
         self.0.producer.hand_in(vec![raw_event], None).await.map_err(|error| refusal_for(&error))?;
-        self.counters().accept(1, whole.bytes.len());
-        Ok(provider.thanks(&asked))
+        self.counters().accept(1, bytes);
+        Ok(answer)
+    }
+
+    /// What a genuine request brings, if it brings anything, and what to answer once that is enqueued. The head ends here: what
+    /// hyper has read it into is not to wait for Redis.
+    fn examine(
+        &self,
+        head: Parts,
+        body: Bytes,
+        (provider, source, door): (Provider, &Source, &Door<'_>),
+    ) -> Result<(Option<RawEvent>, Answer), Refusal> {
+        let query = Query::<Vec<(String, String)>>::try_from_uri(&head.uri).map_err(|_| Refusal::Signature)?.0;
+        let now = Utc::now();
+        let asked = providers::Request { headers: &head.headers, query: &query, body: &body, now };
+        if let Verdict::Forged(reason) = self.verify(provider, source, &asked)? {
+            debug!(source.id = %source.id, "source {}: {reason}", source.id);
+            return Err(Refusal::Signature);
+        }
+        if let Some(greeting) = provider.greeting(source, &asked) {
+            return Ok((None, greeting));
+        }
+        let (thanks, headers) = (provider.thanks(&asked), kept(&head.headers, door));
+        Ok((Some(RawEvent { source_id: source.id.clone(), received_at: now, headers, body }), thanks))
     }
 
     fn verify(&self, provider: Provider, source: &Source, asked: &providers::Request<'_>) -> Result<Verdict, Refusal> {
@@ -126,13 +146,16 @@ impl Intake {
         Ok((source, provider))
     }
 
-    pub(super) async fn read(
+    pub(super) async fn read<B>(
         &self,
         headers: &HeaderMap,
-        body: Body,
+        body: B,
         limit: usize,
         (sender, source): (Sender, &Source),
-    ) -> Result<body::Whole<'_>, Refused> {
+    ) -> Result<body::Whole<'_>, Refused>
+    where
+        B: HttpBody<Data = Bytes> + Unpin,
+    {
         let announced = body::check_announced(headers, limit)?;
         let share = self.0.memory.share(sender, &source.id);
         let bounds = Bounds { bytes: limit, deadline: self.0.settings.body_deadline, share };

@@ -58,19 +58,15 @@ impl Service<Request<Incoming>> for Routes {
     }
 
     fn call(&mut self, request: Request<Incoming>) -> Self::Future {
-        let request = request.map(Body::new);
         match source_of(&request) {
-            Some(id) => {
-                let intake = self.intake.clone();
-                Box::pin(async move { Ok(hooks::receive_for(intake, id, request).await) })
-            }
-            None => Box::pin(self.all.call(request)),
+            Some(id) => Box::pin(hooks::receive_for(self.intake.clone(), id, request)),
+            None => Box::pin(self.all.call(request.map(Body::new))),
         }
     }
 }
 
 /// Whose provider this is plainly from.
-fn source_of(request: &Request<Body>) -> Option<SourceId> {
+fn source_of(request: &Request<Incoming>) -> Option<SourceId> {
     let id = request.uri().path().strip_prefix(HOOKS).filter(|_| request.method() == Method::POST)?;
     id.parse().ok()
 }
