@@ -231,7 +231,8 @@ pub(crate) fn weight(raw_event: &RawEvent) -> usize {
 fn group(raw_events: Vec<RawEvent>, per_job: usize) -> Vec<Job> {
     let mut jobs: Vec<Job> = Vec::new();
     let mut bytes = 0;
-    for raw_event in raw_events {
+    let mut raw_events = raw_events.into_iter();
+    while let Some(raw_event) = raw_events.next() {
         let added = weight(&raw_event);
         match jobs.last_mut() {
             Some(job) if job.entries.len() < per_job && bytes + added <= BYTES_PER_JOB => {
@@ -239,7 +240,9 @@ fn group(raw_events: Vec<RawEvent>, per_job: usize) -> Vec<Job> {
                 bytes += added;
             }
             _ => {
-                jobs.push(Job::of([raw_event]));
+                let mut entries = Vec::with_capacity(per_job.min(1 + raw_events.len()));
+                entries.push(JobEntry { raw_event, replay: None });
+                jobs.push(Job { entries });
                 bytes = added;
             }
         }
