@@ -1,6 +1,6 @@
 //! One attempt: sign, send, judge.
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{borrow::Cow, time::Duration};
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -8,7 +8,6 @@ use database::{attempts::Recorded, due::Leased, endpoints::Target};
 use http::{HeaderName, HeaderValue, Method, Request, header};
 use http_body_util::Full;
 use ring::digest::{SHA256, digest};
-use tokio::time::Instant;
 
 use crate::{
     asker::Asker,
@@ -43,14 +42,12 @@ impl Attempter {
     /// # Errors
     /// When there was no place for the look-up of the endpoint's host: that is no attempt.
     pub(crate) async fn send(&self, leased: &Leased, now: DateTime<Utc>) -> Result<Answer, NoPlace> {
-        let deadline = Instant::now() + self.deadline;
-        match self.request(leased, now) {
-            Ok((opened, request)) => {
-                let asker = Asker { account: leased.target.account_id.clone(), patience: self.deadline };
-                asker.asks(opened.client(&self.client).send(request, deadline, now)).await
-            }
-            Err((cause, detail)) => Ok(Answer::without_request(cause, detail)),
-        }
+        let opened = match self.targets.open(&leased.endpoint_id, &leased.target, now) {
+            Ok(opened) => opened,
+            Err((cause, detail)) => return Ok(Answer::without_request(cause, detail)),
+        };
+        let asker = Asker { account: &leased.target.account_id, patience: self.deadline };
+        opened.client(&self.client).send(&opened.place, asker, || request(&opened, leased, now), now).await
     }
 
     /// What is to be recorded of an attempt that began at `now` and took so long, and what it came to.
@@ -89,25 +86,27 @@ impl Attempter {
             None => Cow::Borrowed(&self.schedule),
         }
     }
+}
 
-    fn request(&self, leased: &Leased, now: DateTime<Utc>) -> Result<(Arc<Opened>, Request<Full<Bytes>>), Unsent> {
-        let opened = self.targets.open(&leased.endpoint_id, &leased.target, now)?;
-        let (secrets, timestamp) = (opened.secrets(now)?, now.timestamp());
-        let mut request = Request::builder()
-            .method(Method::POST)
-            .uri(opened.uri.clone())
-            .header(header::CONTENT_TYPE, JSON)
-            .header(header::USER_AGENT, USER_AGENT)
-            .header(WEBHOOK_ID, &leased.webhook_id)
-            .header(WEBHOOK_TIMESTAMP, timestamp)
-            .header(WEBHOOK_SIGNATURE, signature(secrets, &leased.webhook_id, timestamp, &leased.body))
-            .body(Full::new(leased.body.clone()))
-            .map_err(|error| (Cause::Guard, detail(&error)))?;
-        if !opened.headers.is_empty() {
-            request.headers_mut().extend(opened.headers.clone());
-        }
-        Ok((opened, request))
-    }
+/// The same, however often it is made: time and signature are the attempt's.
+fn request(opened: &Opened, leased: &Leased, now: DateTime<Utc>) -> Result<Request<Full<Bytes>>, Unsent> {
+    let (secrets, timestamp) = (opened.secrets(now)?, now.timestamp());
+    let signature = signature(secrets, &leased.webhook_id, timestamp, &leased.body);
+    let value = |text: &str| HeaderValue::from_str(text).map_err(|error| (Cause::Guard, detail(&error)));
+    let mut request = Request::new(Full::new(leased.body.clone()));
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = opened.place.path.clone();
+    let headers = request.headers_mut();
+    // Room for its length too, which hyper adds.
+    headers.reserve(7 + opened.headers.len());
+    headers.insert(header::HOST, opened.place.host.clone());
+    headers.insert(header::CONTENT_TYPE, JSON);
+    headers.insert(header::USER_AGENT, USER_AGENT);
+    headers.insert(WEBHOOK_ID, value(&leased.webhook_id)?);
+    headers.insert(WEBHOOK_TIMESTAMP, timestamp.into());
+    headers.insert(WEBHOOK_SIGNATURE, value(&signature)?);
+    headers.extend(opened.headers.clone());
+    Ok(request)
 }
 
 fn sha256(bytes: &[u8]) -> [u8; 32] {

@@ -10,7 +10,6 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use hyper_util::client::legacy::connect::{Connected, Connection};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::kept::Kept;
@@ -37,6 +36,13 @@ impl<S> From<S> for Bounded<S> {
     }
 }
 
+impl<S> Bounded<S> {
+    /// Whether it has said anything.
+    pub(crate) fn kept(&self) -> &Kept {
+        &self.kept
+    }
+}
+
 impl<S: AsyncRead + Unpin> AsyncRead for Bounded<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.read > MOST_BYTES {
@@ -55,7 +61,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Bounded<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Bounded<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.writes();
+        self.read = 0;
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 
@@ -64,7 +70,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Bounded<S> {
         cx: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.writes();
+        self.read = 0;
         Pin::new(&mut self.stream).poll_write_vectored(cx, parts)
     }
 
@@ -78,18 +84,5 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Bounded<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
-
-impl<S> Bounded<S> {
-    fn writes(&mut self) {
-        self.read = 0;
-        self.kept.writes();
-    }
-}
-
-impl<S> Connection for Bounded<S> {
-    fn connected(&self) -> Connected {
-        Connected::new().extra(self.kept.clone())
     }
 }

@@ -4,15 +4,12 @@
 //! answer is bounded: its head by hyper, its body here. Both must come whole inside the deadline, even for a 2xx: an answer
 //! that never ends was given by something in front of the customer, not by the customer. Nothing is decompressed.
 //!
-//! A kept connection leads to an address that the guard has let through when it was made, and under the certificate that
+//! A kept connection (`pool.rs`) leads to an address that the guard has let through when it was made, and under the certificate that
 //! was checked then. It may outlive a change of the name's addresses by a minute at most: then a new one is made, and the name
 //! looked up and checked again; a server that closes it, or four idle seconds, end it sooner. A name that has moved into our
 //! own network since is not followed there by a connection that was made before, and refused by the next one.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -23,25 +20,22 @@ use http::{
 };
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body as _, Incoming};
-use hyper_util::{
-    client::legacy,
-    rt::{TokioExecutor, TokioTimer},
-};
 use rustls::{
     RootCertStore,
     sign::{CertifiedKey, SingleCertAndKey},
 };
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout};
 
 use crate::{
+    asker::Asker,
     connector::Connector,
     failure::{Failure, clipped, failure},
     granted::Granted,
     guard::Guard,
-    kept::{self, Kept},
     outcome::{Cause, Outcome},
+    pool::{Connection, Place, Pool},
     resolver::NoPlace,
-    split::{head_came, measured},
+    targets::Unsent,
 };
 
 /// Bytes of an answer's body that are read; a larger one is a failure.
@@ -50,30 +44,10 @@ pub(crate) const MOST_BODY: usize = 64 * 1024;
 const KEPT_BODY: usize = 1024;
 /// Most come in one packet with the head, or in the next.
 const BEGINS_WITHIN: Duration = Duration::from_secs(1);
-/// About the most bytes of an answer's head that are read: hyper reads in steps that double, so up to twice as much may pass.
-const MOST_HEAD: usize = 32 * 1024;
-/// Shorter than the five seconds after which the commonest servers close an idle connection, so that we seldom write into
-/// one that is just being closed.
-const IDLE: Duration = Duration::from_secs(4);
-
-/// A connection is used for so long at most: where an endpoint is, and whether it may be sent to there, is asked anew each
-/// minute, however busy it is.
-const OLDEST: Duration = Duration::from_secs(60);
 
 /// Sends deliveries. Cheap to clone; clones share their connections.
 #[derive(Clone)]
-pub struct Client {
-    pool: Arc<Mutex<Pool>>,
-    connector: Connector,
-}
-
-type Http = legacy::Client<Connector, Full<Bytes>>;
-
-/// Connections, and since when there are any.
-struct Pool {
-    http: Http,
-    since: Instant,
-}
+pub struct Client(pub(crate) Pool);
 
 /// What came back, and what it is taken for.
 #[derive(Debug)]
@@ -99,6 +73,7 @@ struct Seen {
     status: Option<StatusCode>,
     headers: HeaderMap,
     head: Vec<u8>,
+    split: Split,
 }
 
 impl Client {
@@ -115,50 +90,39 @@ impl Client {
             .expect("ring has every suite of TLS 1.2 and 1.3")
             .with_root_certificates(roots)
             .with_no_client_auth();
-        Self::with(Connector { guard, tls: Arc::new(tls) })
-    }
-
-    fn with(connector: Connector) -> Self {
-        let pool = Pool { http: connections(&connector), since: Instant::now() };
-        Self { pool: Arc::new(Mutex::new(pool)), connector }
-    }
-
-    /// The connections to be used at `now`. Those of an old pool end with what is still sent over them.
-    pub(crate) fn http_at(&self, now: Instant) -> Http {
-        let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
-        if now.saturating_duration_since(pool.since) >= OLDEST {
-            *pool = Pool { http: connections(&self.connector), since: now };
-        }
-        pool.http.clone()
+        Self(Pool::new(Connector { guard, tls: Arc::new(tls) }))
     }
 
     /// A client that shows a certificate where it is asked for one. Its connections are its own, so that nobody else's request
     /// comes under that name; of TLS sessions rustls takes up none that was agreed on under another certificate.
     pub(crate) fn showing(&self, identity: Arc<CertifiedKey>) -> Self {
-        let mut tls = (*self.connector.tls).clone();
+        let Connector { guard, tls } = &self.0.connector;
+        let mut tls = (**tls).clone();
         tls.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(identity));
-        Self::with(Connector { guard: self.connector.guard.clone(), tls: Arc::new(tls) })
+        Self(Pool::new(Connector { guard: guard.clone(), tls: Arc::new(tls) }))
     }
 
     /// A client for the endpoints of an account that is granted something. Its connections are its own: one that was made
     /// because this account may go somewhere is used for nobody who may not.
     pub(crate) fn granting(&self, granted: Granted) -> Self {
-        Self::with(Connector { guard: self.connector.guard.granting(granted), tls: self.connector.tls.clone() })
+        let Connector { guard, tls } = &self.0.connector;
+        Self(Pool::new(Connector { guard: guard.granting(granted), tls: tls.clone() }))
     }
 
-    /// Sends one request and reads what comes back, until `deadline` at the latest. `now` is what a date in Retry-After is
-    /// compared with.
+    /// Sends the request that `make` makes, and reads what comes back, for as long as the asker has patience. `now` is what a date
+    /// in Retry-After is compared with.
     ///
     /// # Errors
     /// When there was no place for the look-up of the host: then nothing was sent, and nobody asked.
     pub(crate) async fn send(
         &self,
-        request: Request<Full<Bytes>>,
-        deadline: Instant,
+        to: &Place,
+        asker: Asker<'_>,
+        make: impl Fn() -> Result<Request<Full<Bytes>>, Unsent>,
         now: DateTime<Utc>,
     ) -> Result<Answer, NoPlace> {
         let mut seen = Seen::default();
-        let (ended, split) = measured(timeout_at(deadline, self.exchange(request, &mut seen))).await;
+        let ended = timeout(asker.patience, self.exchange(to, asker, make, &mut seen)).await;
         let (answered, cut) = match ended.unwrap_or(Err(Failure::Of(Cause::Timeout, None))) {
             Ok(status) => (Ok(status), None),
             Err(Failure::NoPlace(no_place)) => return Err(no_place),
@@ -175,51 +139,68 @@ impl Client {
         };
         let details: Vec<_> = cut.into_iter().chain(explanation(&outcome, &seen.headers)).collect();
         let detail = (!details.is_empty()).then(|| clipped(&details.join("; ")));
-        Ok(Answer { outcome, status: seen.status, head: seen.head, detail, split })
+        Ok(Answer { outcome, status: seen.status, head: seen.head, detail, split: seen.split })
     }
 
-    async fn exchange(&self, request: Request<Full<Bytes>>, seen: &mut Seen) -> Result<StatusCode, Failure> {
+    async fn exchange(
+        &self,
+        to: &Place,
+        asker: Asker<'_>,
+        make: impl Fn() -> Result<Request<Full<Bytes>>, Unsent>,
+        seen: &mut Seen,
+    ) -> Result<StatusCode, Failure> {
         let began = Instant::now();
-        let response = self.answered(request, began).await.map_err(|error| failure(&error))?;
-        head_came(began.elapsed());
+        let (response, connection) = self.answered(to, asker, make, &mut seen.split).await?;
+        let Split { dns, connect, tls, .. } = seen.split;
+        let before = [dns, connect, tls].into_iter().flatten().sum();
+        seen.split.first_byte = Some(began.elapsed().saturating_sub(before));
         let (head, body) = response.into_parts();
         seen.status = Some(head.status);
         seen.headers = head.headers;
         read(body, head.status, &mut seen.head).await?;
+        self.0.put_back(to, connection);
         Ok(head.status)
     }
 
-    /// The head of an answer. Where a kept connection was closed and no byte of one came, the same bytes are sent once more
-    /// over a new connection: the server closed it for its age, most likely, and is not to be held to have failed. If it had
-    /// taken the request before, it gets it twice: a delivery under the same `webhook-id`.
+    /// The head of an answer, and what it came over. Where a kept connection was closed and no byte of one came, the same bytes are
+    /// sent once more over a new connection: the server closed it for its age, most likely, and is not to be held to have failed.
+    /// If it had taken the request before, it gets it twice: a delivery under the same `webhook-id`.
     pub(crate) async fn answered(
         &self,
-        request: Request<Full<Bytes>>,
-        now: Instant,
-    ) -> Result<Response<Incoming>, legacy::Error> {
-        let again = request.clone();
-        let response = match self.http_at(now).request(request).await {
-            Err(closed) if kept::was_silent(&closed) => {
-                // Whoever finds no place for the look-up has asked nobody; here somebody was asked.
-                connections(&self.connector).request(again).await.map_err(|error| match failure(&error) {
-                    Failure::NoPlace(_) => closed,
-                    Failure::Of(..) => error,
-                })?
-            }
-            first => first?,
+        to: &Place,
+        asker: Asker<'_>,
+        make: impl Fn() -> Result<Request<Full<Bytes>>, Unsent>,
+        split: &mut Split,
+    ) -> Result<(Response<Incoming>, Connection), Failure> {
+        let request = make()?;
+        let Some(mut kept) = self.0.kept(to, Instant::now()) else {
+            return Box::pin(self.answered_anew(to, asker, request, split)).await;
         };
-        response.extensions().get().inspect(|kept: &&Kept| kept.answered());
-        Ok(response)
+        match kept.requests.send_request(request).await {
+            Err(closed) if kept.kept.is_silent() => {
+                Box::pin(self.answered_anew(to, asker, make()?, split)).await.map_err(|failed| match failed {
+                    // Whoever finds no place for the look-up has asked nobody; here somebody was asked.
+                    Failure::NoPlace(_) => failure(&closed),
+                    failed => failed,
+                })
+            }
+            Err(error) => Err(failure(&error)),
+            Ok(response) => Ok((response, kept)),
+        }
     }
-}
 
-fn connections(connector: &Connector) -> Http {
-    legacy::Client::builder(TokioExecutor::new())
-        .timer(TokioTimer::new())
-        .pool_timer(TokioTimer::new())
-        .pool_idle_timeout(IDLE)
-        .http1_max_buf_size(MOST_HEAD)
-        .build(connector.clone())
+    /// Over a new connection. To be boxed: what connects takes more memory than all else that an attempt does.
+    async fn answered_anew(
+        &self,
+        to: &Place,
+        asker: Asker<'_>,
+        request: Request<Full<Bytes>>,
+        split: &mut Split,
+    ) -> Result<(Response<Incoming>, Connection), Failure> {
+        let mut connection = self.0.connect(to, asker, split).await.map_err(|error| failure(&*error))?;
+        let response = connection.requests.send_request(request).await.map_err(|error| failure(&error))?;
+        Ok((response, connection))
+    }
 }
 
 /// Every value of a header: it may have come more than once.

@@ -1,21 +1,16 @@
 //! Makes connections: what the guard lets through, then TLS if the URL says so.
 
-use std::{
-    future::Future,
-    io,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::{io, sync::Arc};
 
+use database::attempts::Split;
 use http::{Uri, uri::Scheme};
-use hyper_util::rt::TokioIo;
 use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tokio_util::either::Either;
 
 use crate::{
+    asker::Asker,
     bounded::Bounded,
     guard::{Guard, Refusal, host_of},
     split::Part,
@@ -39,32 +34,23 @@ pub(crate) enum ConnectError {
     Tls(#[source] io::Error),
 }
 
-type Stream = TokioIo<Bounded<Either<TcpStream, TlsStream<Bounded<TcpStream>>>>>;
+/// A connection, TLS or not.
+pub(crate) type Stream = Bounded<Either<TcpStream, TlsStream<Bounded<TcpStream>>>>;
 
 impl Connector {
-    async fn connect(self, uri: Uri) -> Result<Stream, ConnectError> {
-        let tcp = self.guard.connect(&uri).await?;
+    /// Connects to the host of a URL, and writes down what time went where.
+    ///
+    /// # Errors
+    /// When the guard refuses it, nobody answers there, or there is no TLS with whoever does.
+    pub(crate) async fn connect(&self, uri: &Uri, asker: Asker<'_>, split: &mut Split) -> Result<Stream, ConnectError> {
+        let tcp = self.guard.connect(uri, asker, split).await?;
         if uri.scheme() == Some(&Scheme::HTTP) {
-            return Ok(TokioIo::new(Either::Left(tcp).into()));
+            return Ok(Either::Left(tcp).into());
         }
-        let _part = Part::tls();
-        let name = ServerName::try_from(host_of(&uri).to_owned());
+        let _part = Part::of(&mut split.tls);
+        let name = ServerName::try_from(host_of(uri).to_owned());
         let name = name.map_err(|error| ConnectError::Tls(io::Error::other(error)))?;
-        let tls = TlsConnector::from(self.tls).connect(name, tcp.into()).await;
-        Ok(TokioIo::new(Either::Right(tls.map_err(ConnectError::Tls)?).into()))
-    }
-}
-
-impl tower::Service<Uri> for Connector {
-    type Response = Stream;
-    type Error = ConnectError;
-    type Future = Pin<Box<dyn Future<Output = Result<Stream, ConnectError>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        Box::pin(self.clone().connect(uri))
+        let tls = TlsConnector::from(self.tls.clone()).connect(name, tcp.into()).await;
+        Ok(Either::Right(tls.map_err(ConnectError::Tls)?).into())
     }
 }

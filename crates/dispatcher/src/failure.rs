@@ -1,6 +1,6 @@
 //! Why an answer did not come: what an error of hyper's, of rustls's or of the system's comes down to.
 
-use std::{error::Error, io};
+use std::{error::Error, fmt, io};
 
 use vocabulary::{chain, links};
 
@@ -14,6 +14,22 @@ pub(crate) enum Failure {
     /// Nothing was asked of anybody.
     NoPlace(NoPlace),
     Of(Cause, Option<String>),
+}
+
+impl From<(Cause, String)> for Failure {
+    fn from((cause, detail): (Cause, String)) -> Self {
+        Self::Of(cause, Some(detail))
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoPlace(no_place) => no_place.fmt(f),
+            Self::Of(_, Some(detail)) => f.write_str(detail),
+            Self::Of(cause, None) => cause.fmt(f),
+        }
+    }
 }
 
 /// What an error of hyper's is for the attempt.

@@ -6,15 +6,20 @@
 use std::{error::Error, time::Duration};
 
 use bytes::Bytes;
-use http::{Request, StatusCode, Uri, header::USER_AGENT};
+use database::attempts::Split;
+use http::{
+    Request, StatusCode,
+    header::{HOST, USER_AGENT},
+};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper_util::client::legacy;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use crate::{
+    asker::Asker,
     attempt,
     client::{Client, MOST_BODY},
-    guard::{Refusal, parse},
+    guard::Refusal,
+    pool::Place,
 };
 
 /// Why nothing was fetched.
@@ -24,8 +29,8 @@ pub enum FetchError {
     #[error("the URL cannot be fetched from")]
     Url(#[source] Refusal),
     /// The guard has refused it, nobody answers there, or what answers is no HTTP.
-    #[error("no answer")]
-    NoAnswer(#[source] legacy::Error),
+    #[error("no answer: {0}")]
+    NoAnswer(String),
     /// Anything but 200, a redirect too.
     #[error("the answer is {0}, not 200")]
     Status(StatusCode),
@@ -43,19 +48,25 @@ impl Client {
     /// # Errors
     /// When that is not to be had with 200 and in 64 KiB.
     pub async fn fetch(&self, url: &str, within: Duration) -> Result<Bytes, FetchError> {
-        let uri = parse(url).map_err(FetchError::Url)?;
-        timeout(within, self.get(uri)).await.map_err(|_| FetchError::Late(within))?
+        let place = Place::parse(url).map_err(FetchError::Url)?;
+        timeout(within, self.get(&place)).await.map_err(|_| FetchError::Late(within))?
     }
 
-    async fn get(&self, uri: Uri) -> Result<Bytes, FetchError> {
-        let mut request = Request::new(Full::default());
-        *request.uri_mut() = uri;
-        request.headers_mut().insert(USER_AGENT, attempt::USER_AGENT);
-        let answer = self.answered(request, Instant::now()).await.map_err(FetchError::NoAnswer)?;
+    async fn get(&self, from: &Place) -> Result<Bytes, FetchError> {
+        let make = || {
+            let mut request = Request::new(Full::default());
+            *request.uri_mut() = from.path.clone();
+            request.headers_mut().insert(HOST, from.host.clone());
+            request.headers_mut().insert(USER_AGENT, attempt::USER_AGENT);
+            Ok(request)
+        };
+        let answered = self.answered(from, Asker::default(), make, &mut Split::default()).await;
+        let (answer, connection) = answered.map_err(|failure| FetchError::NoAnswer(failure.to_string()))?;
         if answer.status() != StatusCode::OK {
             return Err(FetchError::Status(answer.status()));
         }
         let body = Limited::new(answer.into_body(), MOST_BODY).collect().await.map_err(FetchError::Body)?;
+        self.0.put_back(from, connection);
         Ok(body.to_bytes())
     }
 }

@@ -15,12 +15,14 @@ use std::{
     time::Duration,
 };
 
+use database::attempts::Split;
 use http::Uri;
 use tokio::net::TcpStream;
 use url::Url;
 
 use crate::{
     address::{AllowedPrivate, not_public},
+    asker::Asker,
     granted::Granted,
     outcome::Cause,
     resolver::{Addresses, Bounds, NoAddresses, NoPlace, Resolver},
@@ -153,26 +155,28 @@ impl Guard {
     pub async fn check_url(&self, url: &str) -> Result<(), UrlRefused> {
         let check = async {
             let uri = parse(url)?;
-            self.resolve(&uri).await
+            self.resolve(&uri, Asker::default(), &mut Split::default()).await
         };
         check.await.map(drop).map_err(UrlRefused)
     }
 
     /// The addresses of a URL's host, all of them admitted.
-    async fn resolve(&self, uri: &Uri) -> Result<Vec<SocketAddr>, Refusal> {
+    async fn resolve(&self, uri: &Uri, asker: Asker<'_>, split: &mut Split) -> Result<Vec<SocketAddr>, Refusal> {
         let https = uri.scheme() != Some(&http::uri::Scheme::HTTP);
         let (host, port) = (host_of(uri), uri.port_u16().unwrap_or(if https { 443 } else { 80 }));
         let addresses = match host.parse() {
             Ok(literal) => vec![SocketAddr::new(literal, port)],
-            Err(_) => self.look_up(host, port).await?,
+            Err(_) => {
+                let _part = Part::of(&mut split.dns);
+                self.look_up(host, port, asker).await?
+            }
         };
         addresses.iter().try_for_each(|address| self.admit(https, *address))?;
         Ok(addresses)
     }
 
-    async fn look_up(&self, name: &str, port: u16) -> Result<Vec<SocketAddr>, Refusal> {
-        let _part = Part::dns();
-        let addresses = self.resolver.ask(name, port).await?;
+    async fn look_up(&self, name: &str, port: u16, asker: Asker<'_>) -> Result<Vec<SocketAddr>, Refusal> {
+        let addresses = self.resolver.ask(name, port, asker).await?;
         if addresses.is_empty() {
             return Err(Refusal::Unresolved(Arc::new(io::ErrorKind::NotFound.into())));
         }
@@ -193,9 +197,9 @@ impl Guard {
     }
 
     /// Connects to an address that was just checked: the name is not asked for again in between.
-    pub(crate) async fn connect(&self, uri: &Uri) -> Result<TcpStream, Refusal> {
-        let addresses = self.resolve(uri).await?;
-        let _part = Part::connect();
+    pub(crate) async fn connect(&self, uri: &Uri, asker: Asker<'_>, split: &mut Split) -> Result<TcpStream, Refusal> {
+        let addresses = self.resolve(uri, asker, split).await?;
+        let _part = Part::of(&mut split.connect);
         let mut last = io::ErrorKind::AddrNotAvailable.into();
         for address in addresses {
             match tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await {

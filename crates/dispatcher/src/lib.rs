@@ -38,6 +38,7 @@ pub mod notice;
 mod outcome;
 mod pauses;
 mod ping;
+mod pool;
 #[cfg(any(test, fuzzing))]
 pub mod properties;
 mod put_off;

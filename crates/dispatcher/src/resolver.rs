@@ -49,7 +49,7 @@ impl Default for Bounds {
 
 impl Bounds {
     /// Well below the deadline: where nobody was asked, that is to be known before it.
-    fn waits(self, asker: &Asker) -> Duration {
+    fn waits(self, asker: Asker<'_>) -> Duration {
         self.place_within.min(asker.patience / 3)
     }
 
@@ -127,12 +127,12 @@ impl Resolver {
         Self(Arc::new(Shared { ask: Box::new(ask), bounds, under_way, place_given_back }))
     }
 
-    /// Asks on behalf of whoever makes the attempt, or waits for who has asked already. Each address comes with this port.
+    /// Asks on somebody's behalf, or waits for who has asked already. Each address comes with this port.
     ///
     /// # Errors
     /// When no place was found for it, the name has no address, or its last look-up does not end.
-    pub(crate) async fn ask(&self, name: &str, port: u16) -> Result<Vec<SocketAddr>, NoAddresses> {
-        let mut answer = self.answer_to(name, &Asker::of_this_task()).await?;
+    pub(crate) async fn ask(&self, name: &str, port: u16, asker: Asker<'_>) -> Result<Vec<SocketAddr>, NoAddresses> {
+        let mut answer = self.answer_to(name, asker).await?;
         let came = answer.wait_for(Option::is_some).await;
         let came = came.map_err(|_| NoAddresses::Failed(Arc::new(io::ErrorKind::Interrupted.into())))?;
         let mut addresses = came.clone().unwrap_or_else(|| Ok(Vec::new())).map_err(NoAddresses::Failed)?;
@@ -141,7 +141,7 @@ impl Resolver {
     }
 
     /// Waits for a place as long as there is none.
-    async fn answer_to(&self, name: &str, asker: &Asker) -> Result<Coming, NoAddresses> {
+    async fn answer_to(&self, name: &str, asker: Asker<'_>) -> Result<Coming, NoAddresses> {
         let until = Instant::now() + self.0.bounds.waits(asker);
         loop {
             // Before it looks, so that it hears of any place that is given back from then on.
@@ -155,7 +155,7 @@ impl Resolver {
     }
 
     /// Somebody is asked for the name, unless somebody is asked already.
-    fn join_or_begin(&self, name: &str, asker: &Asker) -> Result<Coming, NoAddresses> {
+    fn join_or_begin(&self, name: &str, asker: Asker<'_>) -> Result<Coming, NoAddresses> {
         let mut under_way = self.0.under_way();
         if let Some(there) = under_way.get(name) {
             let lasts = there.since.elapsed();
@@ -166,9 +166,9 @@ impl Resolver {
             }
             return Ok(there.answer.clone());
         }
-        self.0.bounds.admit(&under_way, &asker.account).map_err(NoAddresses::NoPlace)?;
+        self.0.bounds.admit(&under_way, asker.account).map_err(NoAddresses::NoPlace)?;
         let (told, answer) = watch::channel(None);
-        let begun = UnderWay { account: asker.account.clone(), since: Instant::now(), answer: answer.clone() };
+        let begun = UnderWay { account: asker.account.to_owned(), since: Instant::now(), answer: answer.clone() };
         under_way.insert(name.to_owned(), begun);
         // A runtime that has ended drops what it is given, and with it the place.
         drop(under_way);

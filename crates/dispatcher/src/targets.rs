@@ -17,8 +17,8 @@ use crate::{
     client::Client,
     failure::detail,
     granted::Granted,
-    guard,
     outcome::Cause,
+    pool::Place,
     signing::SigningSecret,
 };
 
@@ -34,7 +34,7 @@ pub(crate) type Unsent = (Cause, String);
 pub(crate) struct Opened {
     /// What it was opened from.
     target: Arc<Target>,
-    pub(crate) uri: Uri,
+    pub(crate) place: Place,
     /// In the order of the target's; none where one had ended when this was opened.
     secrets: Vec<Option<SigningSecret>>,
     /// What else its requests carry.
@@ -99,12 +99,12 @@ impl Targets {
         if let Some(opened) = kept.get(endpoint).filter(|kept| *kept.target == **target) {
             return Ok(opened.clone());
         }
-        let uri = guard::parse(&target.url).map_err(|refusal| (Cause::Guard, detail(&refusal)))?;
+        let place = Place::parse(&target.url).map_err(|refusal| (Cause::Guard, detail(&refusal)))?;
         let secrets = self.secrets(endpoint, target, now)?;
-        let Carried { headers, identity } = self.access(endpoint, target, &uri)?;
+        let Carried { headers, identity } = self.access(endpoint, target, &place.uri)?;
         let granted = Granted::of(&target.allowed_private).map_err(|error| (Cause::Guard, detail(&error)))?;
         let own = OnceLock::new();
-        let opened = Arc::new(Opened { target: target.clone(), uri, secrets, headers, identity, granted, own });
+        let opened = Arc::new(Opened { target: target.clone(), place, secrets, headers, identity, granted, own });
         if kept.len() >= MOST_KEPT {
             kept.clear();
         }

@@ -1,5 +1,6 @@
 //! Customers with TLS: whom a request is sent to, and as whom.
 
+use http::header::HOST;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, SanType, date_time_ymd};
 use rustls::{RootCertStore, ServerConfig, server::WebPkiClientVerifier};
 use tokio::{
@@ -104,9 +105,10 @@ async fn serve(acceptor: tokio_rustls::TlsAcceptor, stream: TcpStream) {
     }
 }
 
-async fn send(client: &Client, url: &str) -> Answer {
-    let request = Request::post(url).body(Full::default()).unwrap();
-    client.send(request, Instant::now() + Duration::from_secs(5), Utc::now()).await.unwrap()
+pub(crate) async fn send(client: &Client, url: &str) -> Answer {
+    let (to, asker) = (Place::parse(url).unwrap(), Asker { patience: Duration::from_secs(5), ..Asker::default() });
+    let make = || Ok(Request::post(to.path.clone()).header(HOST, to.host.clone()).body(Full::default()).unwrap());
+    client.send(&to, asker, make, Utc::now()).await.unwrap()
 }
 
 pub(crate) fn identity(client_certificate: ClientCertificate) -> Arc<CertifiedKey> {

@@ -241,8 +241,9 @@ async fn the_connector_itself_refuses_an_address_that_no_check_has_seen_before()
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let uri: Uri = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
 
-    let refused = Guard::default().connect(&uri).await;
-    let allowed = Guard::new("127.0.0.1".parse().unwrap()).connect(&uri).await;
+    let connect = async |guard: Guard| guard.connect(&uri, Asker::default(), &mut Split::default()).await;
+    let refused = connect(Guard::default()).await;
+    let allowed = connect(Guard::new("127.0.0.1".parse().unwrap())).await;
 
     assert!(matches!(refused, Err(Refusal::Address { .. })));
     assert!(allowed.is_ok());

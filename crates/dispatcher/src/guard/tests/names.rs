@@ -1,20 +1,15 @@
 //! Names, asked of a DNS server that changes its mind.
 
-use bytes::Bytes;
-use chrono::Utc;
-use http::Request;
-use http_body_util::Full;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
-    time::Instant,
 };
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{dns::Dns, *};
 use crate::{
     client::{
-        Client,
+        self, Client,
         tests::{Authority, identity},
     },
     outcome::Outcome,
@@ -32,8 +27,7 @@ async fn refusal(dns: &Dns) -> Option<Refusal> {
 }
 
 async fn send(client: &Client, url: &str) -> Outcome {
-    let request: Request<Full<Bytes>> = Request::post(url).body(Full::default()).unwrap();
-    client.send(request, Instant::now() + Duration::from_secs(5), Utc::now()).await.unwrap().outcome
+    client::tests::send(client, url).await.outcome
 }
 
 #[tokio::test]
@@ -166,7 +160,7 @@ async fn the_address_that_is_dialled_is_the_one_that_was_checked() {
     let uri: Uri = format!("http://shop.example:{}/", allowed.local_addr().unwrap().port()).parse().unwrap();
     dns.say("shop.example", &["127.0.0.1"]);
 
-    let stream = guard(&dns, "127.0.0.1").connect(&uri).await.unwrap();
+    let stream = guard(&dns, "127.0.0.1").connect(&uri, Asker::default(), &mut Split::default()).await.unwrap();
 
     assert_eq!(stream.peer_addr().unwrap(), allowed.local_addr().unwrap());
     assert_eq!(dns.asked(), 1, "whoever asks again may hear another answer");
@@ -186,11 +180,10 @@ async fn a_connection_that_is_never_idle_is_made_anew_and_checked_anew_once_it_i
     dns.say("shop.example", &["127.0.0.1"]);
     assert_eq!(send(&client, &url).await, Outcome::Delivered);
     dns.say("shop.example", &["127.0.0.2"]);
-    let began = Instant::now();
 
-    drop(client.http_at(began + Duration::from_secs(59)));
+    client.0.age(Duration::from_secs(59));
     let before = send(&client, &url).await;
-    drop(client.http_at(began + Duration::from_secs(60)));
+    client.0.age(Duration::from_secs(1));
     let after = send(&client, &url).await;
 
     assert_eq!((before, after), (Outcome::Delivered, Outcome::Failed(Cause::Guard)));

@@ -14,12 +14,12 @@ fn asking(dns: &Dns) -> Guard {
 
 /// Somebody asks for a name, and gives up at once.
 fn asks_in_vain(guard: &Guard, name: &str) {
-    assert!(guard.look_up(name, 443).now_or_never().is_none(), "{name} is answered");
+    assert!(guard.look_up(name, 443, Asker::default()).now_or_never().is_none(), "{name} is answered");
 }
 
 /// Whoever makes an attempt to one of this account's endpoints.
-fn of(account: &str) -> Asker {
-    Asker { account: account.to_owned(), ..Asker::default() }
+fn of(account: &str) -> Asker<'_> {
+    Asker { account, ..Asker::default() }
 }
 
 /// Names that are never answered.
@@ -56,7 +56,7 @@ async fn a_name_is_asked_for_once_however_many_wait_for_it_and_give_up() {
         asks_in_vain(&guard, "dead.example");
     }
     dns.has_been_asked(1).await;
-    let addresses = guard.look_up("shop.example", 8443).await.unwrap();
+    let addresses = guard.look_up("shop.example", 8443, Asker::default()).await.unwrap();
 
     assert_eq!(addresses, ["93.184.216.34:8443".parse().unwrap()]);
     assert_eq!(dns.asked(), 2);
@@ -72,7 +72,7 @@ async fn as_long_as_there_is_a_place_names_that_are_not_answered_hold_up_nobody(
     for (number, name) in dead.iter().enumerate() {
         // Half of them are of one account, half of the rest of another, and so on.
         let account = format!("account-{}", (dead.len() - number).ilog2());
-        assert!(of(&account).asks(guard.look_up(name, 443)).now_or_never().is_none());
+        assert!(guard.look_up(name, 443, of(&account)).now_or_never().is_none());
     }
     dns.has_been_asked(dead.len()).await;
 
@@ -86,7 +86,7 @@ async fn an_account_all_of_whose_names_are_silent_has_half_of_the_places_and_hol
     let dead = dead_names(&dns, bounds.places);
     dns.say("shop.example", &["93.184.216.34"]);
     let guard = Guard { allowed: Arc::default(), granted: Arc::default(), resolver: dns.resolver_within(bounds) };
-    let asks = async |name: &str| of("crowd").asks(guard.look_up(name, 443)).await;
+    let asks = async |name: &str| guard.look_up(name, 443, of("crowd")).await;
     let (first, others) = dead.split_at(32);
 
     assert!(first.iter().all(|name| Box::pin(asks(name)).now_or_never().is_none()), "they are asked for");
@@ -96,7 +96,7 @@ async fn an_account_all_of_whose_names_are_silent_has_half_of_the_places_and_hol
         assert!(matches!(refused, Refusal::NoPlace(NoPlace::ForTheAccount(32))), "{refused:?}");
     }
 
-    assert!(of("shop").asks(guard.look_up("shop.example", 443)).await.is_ok());
+    assert!(guard.look_up("shop.example", 443, of("shop")).await.is_ok());
 }
 
 /// Else whoever has the same name among his own, and no place for it, would have it wait.
@@ -105,12 +105,12 @@ async fn a_name_that_an_account_without_a_place_waits_for_is_asked_for_on_behalf
     let answering = Arc::new(Notify::new());
     let bounds = Bounds { places: 4, ..Bounds::default() };
     let (guard, mut asked) = guard_with(bounds, &answering);
-    assert!(of("crowd").asks(guard.look_up("dead.example", 443)).now_or_never().is_none());
+    assert!(guard.look_up("dead.example", 443, of("crowd")).now_or_never().is_none());
     assert_eq!(asked.recv().await.unwrap(), "dead.example");
-    let mut waits = Box::pin(of("crowd").asks(guard.look_up("shop.example", 443)));
+    let mut waits = Box::pin(guard.look_up("shop.example", 443, of("crowd")));
     assert!((&mut waits).now_or_never().is_none());
 
-    let addresses = of("shop").asks(guard.look_up("shop.example", 443)).await;
+    let addresses = guard.look_up("shop.example", 443, of("shop")).await;
 
     assert!(addresses.is_ok());
     answering.notify_one();
@@ -124,7 +124,7 @@ async fn whoever_finds_no_place_knows_so_before_his_deadline() {
     asks_in_vain(&guard, "dead.example");
     let hasty = Asker { patience: Duration::from_millis(30), ..of("shop") };
 
-    let refused = tokio::time::timeout(hasty.patience, hasty.clone().asks(guard.look_up("shop.example", 443))).await;
+    let refused = tokio::time::timeout(hasty.patience, guard.look_up("shop.example", 443, hasty)).await;
 
     assert!(matches!(refused, Ok(Err(Refusal::NoPlace(NoPlace::ForAnybody(1))))), "{refused:?}");
 }
@@ -137,10 +137,10 @@ async fn a_place_is_kept_until_its_look_up_has_really_ended_and_who_finds_none_i
     asks_in_vain(&guard, "dead.example");
     assert_eq!(asked.recv().await.unwrap(), "dead.example");
 
-    let refused = guard.look_up("shop.example", 443).await.unwrap_err();
+    let refused = guard.look_up("shop.example", 443, Asker::default()).await.unwrap_err();
     answering.notify_one();
-    let late = guard.look_up("dead.example", 443).await;
-    let afterwards = guard.look_up("shop.example", 443).await;
+    let late = guard.look_up("dead.example", 443, Asker::default()).await;
+    let afterwards = guard.look_up("shop.example", 443, Asker::default()).await;
 
     assert!(matches!(refused, Refusal::NoPlace(_)));
     assert!(detail(&refused).contains("are being asked for and none of them is answered"), "{}", detail(&refused));
@@ -155,9 +155,9 @@ async fn a_look_up_that_has_lasted_for_a_whole_deadline_fails_others_at_once_and
     asked.recv().await.unwrap();
     let with_deadline = |patience| Asker { patience, ..Asker::default() };
 
-    let hopes = with_deadline(Duration::from_secs(3600)).asks(guard.look_up("dead.example", 443)).now_or_never();
-    let refused = with_deadline(Duration::ZERO).asks(guard.look_up("dead.example", 443)).now_or_never();
-    let another = guard.look_up("shop.example", 443).await;
+    let hopes = guard.look_up("dead.example", 443, with_deadline(Duration::from_secs(3600))).now_or_never();
+    let refused = guard.look_up("dead.example", 443, with_deadline(Duration::ZERO)).now_or_never();
+    let another = guard.look_up("shop.example", 443, Asker::default()).await;
 
     let refused = refused.unwrap().unwrap_err();
     assert!(hopes.is_none(), "as long as an attempt may take it may come still");
@@ -174,9 +174,9 @@ async fn once_it_is_answered_a_name_is_asked_for_anew() {
     asks_in_vain(&guard, "slow.example");
     answering.notify_one();
 
-    let first = guard.look_up("slow.example", 443).await;
+    let first = guard.look_up("slow.example", 443, Asker::default()).await;
     answering.notify_one();
-    let second = guard.look_up("slow.example", 443).await;
+    let second = guard.look_up("slow.example", 443, Asker::default()).await;
 
     assert!(first.is_ok() && second.is_ok());
     assert_eq!([asked.recv().await.unwrap(), asked.recv().await.unwrap()], ["slow.example", "slow.example"]);
