@@ -63,7 +63,7 @@ struct Shared {
     /// What must be left of a lease when its delivery is sent.
     needed: Duration,
     in_flight: Arc<InFlight>,
-    sender: Sender,
+    sender: Arc<Sender>,
     database: Database,
     runtime: Handle,
     waiting: Mutex<Waiting>,
@@ -72,7 +72,7 @@ struct Shared {
 
 impl Desk {
     /// Must be made in the runtime that is to send.
-    pub(crate) fn new(settings: &Settings, in_flight: Arc<InFlight>, sender: Sender, database: Database) -> Self {
+    pub(crate) fn new(settings: &Settings, in_flight: Arc<InFlight>, sender: Arc<Sender>, database: Database) -> Self {
         let (lease, longest_wait) = (settings.lease(), settings.longest_wait());
         let (needed, places) = (lease - longest_wait, longest_wait.as_secs_f64() * PLACES_A_SECOND);
         let waiting = Mutex::new(Waiting::with_places(places as usize));
@@ -115,7 +115,7 @@ impl Desk {
             return self.release(deliveries);
         }
         fail_point!("dispatcher-after-lease");
-        let Sender { counters, foreign, left_alone, .. } = &self.0.sender;
+        let Sender { counters, foreign, left_alone, .. } = &*self.0.sender;
         counters.handed_over.add(deliveries.len());
         let now = Instant::now();
         foreign.note(&deliveries, now, Utc::now());

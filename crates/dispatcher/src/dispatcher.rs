@@ -50,7 +50,7 @@ use pause::{LOOK_AT_MOST_EVERY, LOOK_IN_VAIN_AT_MOST_EVERY, Pause};
 /// Leases deliveries, sends them, has the results recorded.
 pub struct Dispatcher {
     database: Database,
-    sender: Sender,
+    sender: Arc<Sender>,
     desk: Desk,
     lease: Duration,
     poll: Duration,
@@ -107,8 +107,9 @@ impl Dispatcher {
         let put_off = Arc::new(PutOff::new(left_alone.clone(), to_release));
         let attempter =
             Attempter { targets: Targets::new(master), client, deadline, schedule: settings.schedule.clone() };
-        let (attempter, counted) = (Arc::new(attempter), counters.clone());
-        let sender = Sender { attempter, ended, ended_in_lane, counters: counted, foreign, left_alone, put_off };
+        let counted = counters.clone();
+        let sender =
+            Arc::new(Sender { attempter, ended, ended_in_lane, counters: counted, foreign, left_alone, put_off });
         let desk = Desk::new(&settings, in_flight.clone(), sender.clone(), database.clone());
         let look = Arc::new(Notify::new());
         let recorder = |ended, linger| Recorder {
@@ -282,7 +283,7 @@ impl Dispatcher {
 
     /// Gives back what others have the key for, and hands out the rest.
     async fn leave_to_others(&self, leased: Vec<Leased<Body>>) -> Vec<Leased<Body>> {
-        let (Sender { foreign, left_alone, .. }, now) = (&self.sender, Instant::now());
+        let (Sender { foreign, left_alone, .. }, now) = (&*self.sender, Instant::now());
         foreign.note(&leased, now, Utc::now());
         let closed = left_alone.among(&leased, now);
         if closed.is_empty() {

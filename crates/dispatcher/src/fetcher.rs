@@ -3,7 +3,7 @@
 //! One task of its own, which reads one body at a time: so no more than one is in memory twice, and what is small waits for
 //! none of them.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use database::Database;
@@ -28,7 +28,7 @@ pub(crate) type Wanted = HashMap<Which, Vec<Taken<()>>>;
 pub(crate) struct Fetcher {
     bodies: LargeBodies,
     database: Database,
-    sender: Sender,
+    sender: Arc<Sender>,
     desk: Desk,
     /// What must be left of a lease when its body is read.
     needed: Duration,
@@ -40,7 +40,7 @@ impl Fetcher {
     pub(crate) fn start(
         settings: &Settings,
         database: Database,
-        sender: Sender,
+        sender: Arc<Sender>,
         desk: Desk,
     ) -> UnboundedSender<Wanted> {
         let (asking, wanted) = unbounded_channel();

@@ -13,7 +13,10 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use database::due::{Leased, Room};
+use database::{
+    due::{Leased, Room},
+    endpoints::Target,
+};
 use tokio::sync::Notify;
 use vocabulary::EndpointId;
 
@@ -64,7 +67,8 @@ struct Count {
 pub(crate) struct Permit {
     in_flight: Arc<InFlight>,
     endpoint_id: EndpointId,
-    account_id: String,
+    /// Whose account it is of.
+    target: Arc<Target>,
     retry: bool,
     is_answered: bool,
 }
@@ -139,7 +143,7 @@ impl InFlight {
         let permit = Permit {
             in_flight: self.clone(),
             endpoint_id: leased.endpoint_id.clone(),
-            account_id: leased.target.account_id.clone(),
+            target: leased.target.clone(),
             retry: leased.is_retry(),
             is_answered: false,
         };
@@ -241,16 +245,24 @@ impl Load {
         (account.copied().unwrap_or_default(), self.endpoints.get(&leased.endpoint_id).copied().unwrap_or_default())
     }
 
-    fn add(&mut self, Permit { endpoint_id, account_id, retry, .. }: &Permit) {
+    fn add(&mut self, Permit { endpoint_id, target, retry, .. }: &Permit) {
         self.all.add(*retry);
-        self.accounts.entry(account_id.clone()).or_default().add(*retry);
-        self.endpoints.entry(endpoint_id.clone()).or_default().add(*retry);
+        add(&mut self.accounts, &target.account_id, *retry);
+        add(&mut self.endpoints, endpoint_id, *retry);
     }
 
-    fn remove(&mut self, Permit { endpoint_id, account_id, retry, .. }: &Permit) {
+    fn remove(&mut self, Permit { endpoint_id, target, retry, .. }: &Permit) {
         self.all.remove(*retry);
-        remove(&mut self.accounts, account_id, *retry);
+        remove(&mut self.accounts, &target.account_id, *retry);
         remove(&mut self.endpoints, endpoint_id, *retry);
+    }
+}
+
+/// To ask for an entry would take a copy of the id each time.
+fn add<K: Clone + Eq + Hash>(counts: &mut HashMap<K, Count>, id: &K, retry: bool) {
+    match counts.get_mut(id) {
+        Some(count) => count.add(retry),
+        None => counts.entry(id.clone()).or_default().add(retry),
     }
 }
 

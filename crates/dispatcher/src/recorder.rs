@@ -83,28 +83,30 @@ enum RecordError {
 }
 
 impl Recorder {
-    /// Records until nobody can send any more. What is in a lane that somebody holds is recorded later than what came after it:
-    /// no lane waits for another.
+    /// Records until nobody can send any more. What is in a lane that somebody holds stays for the next round: no lane waits for
+    /// another.
     pub(crate) async fn run(mut self) {
-        let mut held = Vec::new();
-        while let Some(mut batch) = self.next_batch(!held.is_empty()).await {
+        let mut batch = Vec::new();
+        while self.gather(&mut batch).await {
             self.linger(&mut batch).await;
-            batch.append(&mut held);
-            let (recorded, left) = self.record(batch).await;
-            self.note(&recorded).await;
-            held = left;
+            let held = self.record(&mut batch).await;
+            self.note(&batch).await;
+            // The memory is kept: there is a batch each few milliseconds.
+            batch.clear();
+            batch.extend(held);
         }
     }
 
-    /// What has ended; nothing, after a moment, where something is held. `None` once that is all.
-    async fn next_batch(&mut self, is_held: bool) -> Option<Vec<Ended>> {
-        let mut batch = Vec::new();
-        let coming = self.ended.recv_many(&mut batch, self.batch);
+    /// Adds what has ended; nothing, after a moment, where something is held. Says whether there is anything to record: if not,
+    /// that was all.
+    async fn gather(&mut self, batch: &mut Vec<Ended>) -> bool {
+        let is_held = !batch.is_empty();
+        let coming = self.ended.recv_many(batch, self.batch);
         let came = if is_held { timeout(HELD, coming).await.unwrap_or(0) } else { coming.await };
         if came == 0 && is_held && self.ended.is_closed() {
             sleep(HELD).await;
         }
-        (came > 0 || is_held).then_some(batch)
+        !batch.is_empty()
     }
 
     /// What the attempts show of their endpoints.
@@ -146,14 +148,14 @@ impl Recorder {
         }
     }
 
-    /// Gives what is dealt with, and what is in lanes that somebody holds.
-    async fn record(&self, batch: Vec<Ended>) -> (Vec<Ended>, Vec<Ended>) {
-        let dealt_with = match self.insist(&batch).await {
+    /// Leaves what is dealt with, and hands out what is in lanes that somebody holds.
+    async fn record(&self, batch: &mut Vec<Ended>) -> Vec<Ended> {
+        let dealt_with = match self.insist(batch).await {
             Ok(recorded) => recorded,
-            Err(_) => self.one_by_one(&batch).await,
+            Err(_) => self.one_by_one(batch).await,
         };
         let mut dealt_with = dealt_with.into_iter();
-        batch.into_iter().partition(|_| dealt_with.next().unwrap_or(true))
+        batch.extract_if(.., |_| !dealt_with.next().unwrap_or(true)).collect()
     }
 
     /// Says of each whether it is dealt with: recorded, or refused for ever.

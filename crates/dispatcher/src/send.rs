@@ -21,10 +21,9 @@ use crate::{
     resolver::NoPlace,
 };
 
-/// Sends deliveries. Cheap to clone.
-#[derive(Clone)]
+/// Sends deliveries.
 pub(crate) struct Sender {
-    pub(crate) attempter: Arc<Attempter>,
+    pub(crate) attempter: Attempter,
     pub(crate) ended: UnboundedSender<Ended>,
     /// What has a lane has a recorder of its own: it waits for whoever else holds the lane.
     pub(crate) ended_in_lane: UnboundedSender<Ended>,
@@ -38,7 +37,7 @@ pub(crate) struct Sender {
 impl Sender {
     /// Sends one delivery, unless its lease may end before the answer: this process was stopped for a while, or it waited
     /// for long, and somebody else may be sending it already.
-    pub(crate) async fn send(self, leased: Leased, mut permit: Permit, ends: Instant, desk: Desk) {
+    pub(crate) async fn send(self: Arc<Self>, leased: Leased, mut permit: Permit, ends: Instant, desk: Desk) {
         if ends.saturating_duration_since(Instant::now()) < self.attempter.deadline {
             self.counters.late.add(1);
             warn!(webhook.id = leased.webhook_id, "the lease of {} is nearly over; not sent", leased.webhook_id);

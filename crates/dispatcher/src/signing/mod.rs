@@ -21,6 +21,7 @@ pub fn signature<'a>(
     timestamp: i64,
     body: &[u8],
 ) -> String {
-    let signatures: Vec<_> = secrets.into_iter().map(|secret| secret.sign(id, timestamp, body)).collect();
-    signatures.join(" ")
+    let mut signatures = secrets.into_iter().map(|secret| secret.sign(id, timestamp, body));
+    let first = signatures.next().unwrap_or_default();
+    signatures.fold(first, |all, next| all + " " + &next)
 }

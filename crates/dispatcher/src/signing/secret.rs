@@ -113,19 +113,20 @@ impl SigningSecret {
 
     pub(super) fn sign(&self, id: &str, timestamp: i64, body: &[u8]) -> String {
         let head = format!("{id}.{timestamp}.");
-        let scheme = self.scheme().as_str();
+        let mut signature = format!("{},", self.scheme().as_str());
         match &self.0 {
             Kind::V1(key) => {
                 let mut context = hmac::Context::with_key(key);
                 context.update(head.as_bytes());
                 context.update(body);
-                format!("{scheme},{}", BASE64.encode(context.sign()))
+                BASE64.encode_string(context.sign(), &mut signature);
             }
             // It is read twice, so it must be at hand in one piece.
             Kind::V1a(pair) => {
-                format!("{scheme},{}", BASE64.encode(pair.sign(&[head.as_bytes(), body].concat())))
+                BASE64.encode_string(pair.sign(&[head.as_bytes(), body].concat()), &mut signature);
             }
         }
+        signature
     }
 
     pub(super) fn verifies(&self, signed: &[u8], signature: &str) -> bool {
