@@ -80,6 +80,25 @@ async fn an_idle_connection_is_closed_in_the_end() {
 }
 
 #[tokio::test]
+async fn a_connection_that_is_used_now_and_then_may_grow_older_than_it_may_idle() {
+    let idle_deadline = 5 * SHORT;
+    let door = open(limits(ConnectionLimits { idle_deadline, ..ConnectionLimits::default() })).await;
+    let mut connection = Connection::open(door.address).await;
+    let began = Instant::now();
+
+    let mut answered = 0;
+    while began.elapsed() < idle_deadline + SHORT {
+        sleep_until(Instant::now() + SHORT).await;
+        connection.send(&signed(b"{}")).await;
+        answered += usize::from(connection.receive().await.is_some_and(|answer| answer.status == 200));
+    }
+
+    assert!(answered > 1 && began.elapsed() > idle_deadline);
+    connection.send(&signed(b"{}")).await;
+    assert_eq!(connection.receive().await.unwrap().status, 200);
+}
+
+#[tokio::test]
 async fn a_body_that_drips_is_cut_off_at_its_deadline() {
     let intake = IntakeSettings { body_deadline: SHORT, ..IntakeSettings::default() };
     let door = open(Plan { intake, ..Plan::default() }).await;
