@@ -25,12 +25,11 @@ fn claims(redis: &TestRedis, settings: ClaimSettings) -> Claims {
 
 /// A run of a raw event that wants a key of source `wa`.
 fn wanted(key: &str, raw_event: &str) -> Wanted {
-    let owner = Owner::of(raw_event, Run::random());
-    Wanted { source: "wa".parse().unwrap(), key: Key::new(key).unwrap(), owner }
+    wanted_by(key, raw_event, Run::random())
 }
 
-fn of_run(wanted: Wanted, run: Run) -> Wanted {
-    Wanted { owner: Owner { run, ..wanted.owner }, ..wanted }
+fn wanted_by(key: &str, raw_event: &str, run: Run) -> Wanted {
+    Wanted { source: "wa".parse().unwrap(), key: Key::new(key).unwrap(), owner: Owner::of(raw_event, run) }
 }
 
 /// With a lease of so many milliseconds.
@@ -200,7 +199,7 @@ async fn a_run_that_has_let_go_of_what_failed_is_done_with_the_rest() {
     let redis = tests::redis().await;
     let claims = claims(&redis, patient());
     let run = Run::random();
-    let [committed, failed] = ["committed", "failed"].map(|key| of_run(wanted(key, "inc-1"), run));
+    let [committed, failed] = ["committed", "failed"].map(|key| wanted_by(key, "inc-1", run));
     claims.take(&[committed.clone(), failed.clone()]).await;
 
     assert_eq!(claims.release(&[failed]).await, Some(0));

@@ -31,23 +31,27 @@ impl fmt::Display for Run {
     }
 }
 
-/// Who takes a claim: one execution of one raw event's work. Written once, as it stands in the claim.
+/// Who takes a claim: one execution of one raw event's work.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Owner(String);
+pub struct Owner {
+    /// As it stands in the claim; written once.
+    token: String,
+    pub(super) run: Run,
+}
 
 impl Owner {
     /// That execution of the work on the raw event of this name.
     pub fn of(raw_event: impl fmt::Display, run: Run) -> Self {
-        Self(format!("{raw_event}:{run}"))
+        Self { token: format!("{raw_event}:{run}"), run }
     }
 
     pub(crate) fn token(&self) -> &str {
-        &self.0
+        &self.token
     }
 
     /// Whether a token was put there by an execution of the same raw event.
     pub(crate) fn is_same_raw_event(&self, token: &[u8]) -> bool {
-        raw_event(token).is_some_and(|name| Some(name) == raw_event(self.0.as_bytes()))
+        raw_event(token).is_some_and(|name| Some(name) == raw_event(self.token.as_bytes()))
     }
 }
 
