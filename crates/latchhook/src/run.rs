@@ -5,7 +5,7 @@ mod console;
 mod forwarder;
 mod metrics;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, thread, time::Duration};
 
 use anyhow::Context;
 use axum::{Router, http::StatusCode, routing::get};
@@ -19,7 +19,7 @@ use secrecy::SecretString;
 use tokio::{
     net::TcpListener,
     runtime::{Builder, Handle, Runtime},
-    sync::Notify,
+    sync::{Notify, oneshot},
     time::Instant,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -110,10 +110,8 @@ impl Stages {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = if roles > 1 { cores.div_ceil(2) } else { cores };
         let name = role.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
-        let runtime = Builder::new_multi_thread().worker_threads(threads).thread_name(name).enable_all().build();
-        let runtime = runtime.context("no threads to run on")?;
-        let handle = runtime.handle().clone();
-        self.runtimes.push(Threads(Some(runtime)));
+        let (handle, threads) = Threads::start(threads, name).context("no threads to run on")?;
+        self.runtimes.push(threads);
         Ok(handle)
     }
 }
@@ -246,11 +244,36 @@ impl Stages {
 }
 
 /// A runtime that may be dropped anywhere: what still runs on it is left behind.
-struct Threads(Option<Runtime>);
+enum Threads {
+    /// A single thread needs no guard against others. It ends with this.
+    One {
+        _until: oneshot::Sender<Infallible>,
+    },
+    Several(Option<Runtime>),
+}
+
+impl Threads {
+    fn start(threads: usize, name: String) -> io::Result<(Handle, Self)> {
+        if threads > 1 {
+            let runtime = Builder::new_multi_thread().worker_threads(threads).thread_name(name).enable_all().build()?;
+            return Ok((runtime.handle().clone(), Self::Several(Some(runtime))));
+        }
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let (handle, (until, ended)) = (runtime.handle().clone(), oneshot::channel());
+        thread::Builder::new().name(name).spawn(move || {
+            // Nothing is ever said: it ends when whoever would say it is gone.
+            let _ = runtime.block_on(ended);
+            runtime.shutdown_background();
+        })?;
+        Ok((handle, Self::One { _until: until }))
+    }
+}
 
 impl Drop for Threads {
     fn drop(&mut self) {
-        self.0.take().map(Runtime::shutdown_background).unwrap_or_default();
+        if let Self::Several(runtime) = self {
+            runtime.take().map(Runtime::shutdown_background).unwrap_or_default();
+        }
     }
 }
 
