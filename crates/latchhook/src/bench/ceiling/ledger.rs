@@ -13,9 +13,8 @@ use super::{
     told::Told,
 };
 
-/// What latchhook inserts, into the same columns; but an event's row is written once. latchhook learns the number in its
-/// source only when the ledger has said that it is new, and writes the row again with it. Here the number is put into the
-/// body by Postgres, which alone knows it.
+/// What latchhook inserts, into the same columns. latchhook holds the counter of the source first, and numbers the events
+/// itself; here the number is put into the body by Postgres, which alone knows it.
 const INSERT: &str = "\
     WITH given AS MATERIALIZED ( \
         SELECT * FROM unnest($1::uuid[], $2::bytea[], $3::text[], $4::text[], $5::int8[], $6::int8[], $7::timestamptz[], \
@@ -29,13 +28,11 @@ const INSERT: &str = "\
             occurred_at, received_at) \
         SELECT g.id, g.key_hash, g.source_id, g.key, 'text', 'message_created', c.last - g.behind, $14::int4, 'ceiling', \
             g.number, g.occurred_at, g.received_at \
-        FROM given g JOIN counted c USING (source_id) \
-        ON CONFLICT (key_hash) DO NOTHING RETURNING id, sequence), \
+        FROM given g JOIN counted c USING (source_id) RETURNING id, sequence), \
     fresh AS (SELECT g.*, n.sequence FROM given g JOIN new n USING (id)), \
     shown AS ( \
         INSERT INTO messages (id, source_id, external_id, direction, kind, content, state, provider_timestamp) \
-        SELECT message_id, source_id, key, 'incoming', 'text', content, state, occurred_at FROM fresh \
-        ON CONFLICT (source_id, external_id) DO NOTHING), \
+        SELECT message_id, source_id, key, 'incoming', 'text', content, state, occurred_at FROM fresh), \
     told AS ( \
         INSERT INTO bodies (event_id, body) \
         SELECT id, head || convert_to(sequence::text, 'UTF8') || tail FROM fresh), \

@@ -15,8 +15,7 @@
 //! * What a worker holds when it dies is lost: popped is gone, and nobody has a receipt of it.
 //! * What Postgres has and was not delivered when it dies is never delivered: there is no row of what is due.
 //! * A claim has no owner, is not released, and says nothing of whether its event was committed.
-//! * An event's number in its source is taken before the ledger says whether it is new: a duplicate that Redis did not know
-//!   leaves a gap.
+//! * A duplicate that Redis did not know ends the run: the ledger refuses its statement, and nobody makes it again.
 //! * One kind of item is read, a text message, and as far as it is shown. Nothing is quarantined or tried again: what does
 //!   not go as planned is counted, and a run with any of that is no measurement.
 //! * Whatever a customer's address is, it is connected to.
