@@ -198,14 +198,19 @@ impl Bench {
             Err(Failed::Handlers(words)) => return Err(Failed::Handlers(words)),
             Err(Failed::Postgres(error)) => error,
         };
-        self.counters.transactions_failed.add(1);
         let trouble = self.database.trouble(&error);
-        tracing::warn!(
-            error = &error as &dyn std::error::Error,
-            ?trouble,
-            pieces = chunk.len(),
-            "a transaction failed"
-        );
+        let (error, pieces) = (&error as &dyn std::error::Error, chunk.len());
+        if trouble == Trouble::Stale {
+            self.counters.transactions_again.add(1);
+            tracing::debug!(
+                error,
+                pieces,
+                "the ledger has what was taken to be new: it is looked up, and the rest made again"
+            );
+        } else {
+            self.counters.transactions_failed.add(1);
+            tracing::warn!(error, ?trouble, pieces, "a transaction failed");
+        }
         Err(Failed::Postgres(trouble))
     }
 
