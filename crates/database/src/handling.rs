@@ -47,8 +47,9 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// Before the first call. From here on COMMIT is refused, no statement takes longer than `deadline`, and none waits for
-    /// a lock longer than half of it: who only waits for others has time to hear so.
+    /// Before the first call. From here on COMMIT is refused, no statement takes longer than `deadline`, none waits for a lock
+    /// longer than half of it (who only waits for others has time to hear so), and Postgres plans an app's statements as it
+    /// would elsewhere.
     ///
     /// # Errors
     /// As any query.
@@ -56,7 +57,10 @@ impl Guard {
         let (deadline, patience) = (deadline.as_millis().max(1), (deadline / 2).as_millis().max(1));
         let guard = Self {
             savepoint: format!("handler_{}", Uuid::now_v7().simple()),
-            limits: format!("SET LOCAL statement_timeout = {deadline}; SET LOCAL lock_timeout = {patience}"),
+            limits: format!(
+                "SET LOCAL statement_timeout = {deadline}; SET LOCAL lock_timeout = {patience}; \
+                 SET LOCAL plan_cache_mode = auto"
+            ),
         };
         let Self { savepoint, limits } = &guard;
         let begin = format!(
@@ -101,8 +105,8 @@ impl Guard {
         if allow.execute(&mut conn).await? != ROWS {
             return Ok(Undone::Gone);
         }
-        let check = "SET CONSTRAINTS ALL IMMEDIATE; UNLISTEN *; \
-                     SET LOCAL statement_timeout TO DEFAULT; SET LOCAL lock_timeout TO DEFAULT";
+        let check = "SET CONSTRAINTS ALL IMMEDIATE; UNLISTEN *; SET LOCAL statement_timeout TO DEFAULT; \
+                     SET LOCAL lock_timeout TO DEFAULT; SET LOCAL plan_cache_mode TO DEFAULT";
         conn.batch_execute(check).await.map(|()| Undone::Whole)
     }
 }
