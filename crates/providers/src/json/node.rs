@@ -8,8 +8,8 @@ use vocabulary::Rejection;
 
 use super::{
     Fault, Json, Path, Text,
-    parts::{Parts, text_of},
-    path::Step,
+    parts::{Parts, start_of_text, text_of},
+    path::{MAX_NAME, Step},
     text::MAX_ELEMENTS,
     value::number,
 };
@@ -44,13 +44,13 @@ impl<'t> Node<'t> {
         Path::Part(self)
     }
 
-    /// What it lies in, and what it is called there; nothing for the whole.
+    /// What it lies in, and what it is called there, which is looked up for each fault in it; nothing for the whole.
     pub(super) fn above(self) -> Option<(Self, Step<'t>)> {
         let (above, nth) = self.parts.above(self.place)?;
         let above = self.at(above);
         // A member's name stands right before it.
-        let step =
-            if above.is_array() { Step::Element(nth) } else { Step::Member(text_of(self.at(self.place - 1).json())) };
+        let name = || start_of_text(self.at(self.place - 1).json(), MAX_NAME);
+        let step = if above.is_array() { Step::Element(nth) } else { Step::Member(name().into()) };
         Some((above, step))
     }
 

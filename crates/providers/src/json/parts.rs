@@ -10,6 +10,8 @@ use std::{borrow::Cow, ops::Range};
 
 use memchr::memchr2;
 
+use super::text::{ESCAPE_LEN, code_unit};
+
 /// What providers send has fewer values, and is not nested as deep. What has more takes a little longer.
 const BYTES_TO_A_VALUE: usize = 16;
 const USUAL_DEPTH: usize = 16;
@@ -136,6 +138,23 @@ pub(super) fn text_of(json: &str) -> Cow<'_, str> {
     if written.contains('\\') { serde_json::from_str(json).map_or(written.into(), Cow::Owned) } else { written.into() }
 }
 
+/// What a string says with its first characters, as many as are wanted: what is behind them is not read.
+pub(super) fn start_of_text(json: &str, characters: usize) -> String {
+    let written = &json[1..json.len() - 1];
+    let end = (0..characters).fold(0, |end, _| end + character_len(&written[end..]));
+    text_of(&format!("\"{}\"", &written[..end])).into_owned()
+}
+
+/// The length of the character with which a string goes on, as it is written. Of half a one no escape is left: see `Text`.
+fn character_len(written: &str) -> usize {
+    match code_unit(written.as_bytes(), 0) {
+        Some(0xD800..=0xDFFF) => 2 * ESCAPE_LEN,
+        Some(_) => ESCAPE_LEN,
+        None if written.starts_with('\\') => 2,
+        None => written.chars().next().map_or(0, char::len_utf8),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -185,5 +204,16 @@ mod tests {
         let names = [r#""\u0061\"""#, r#""a\\""#, r#""""#].map(text_of);
 
         assert_eq!(names, ["a\"", "a\\", ""]);
+    }
+
+    #[test]
+    fn a_text_is_cut_between_two_characters_however_they_are_written() {
+        let json = r#""aé\u00e9\ud83d\udc4d👍\n\\z""#;
+        let whole = "aéé👍👍\n\\z";
+
+        for characters in 0..10 {
+            let start: String = whole.chars().take(characters).collect();
+            assert_eq!(start_of_text(json, characters), start);
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::{borrow::Cow, fmt, rc::Rc};
 use super::Node;
 
 /// Characters of a name that a path shows.
-const MAX_NAME: usize = 64;
+pub(super) const MAX_NAME: usize = 64;
 
 /// What a part is called: `entry[0].changes[1]`. Only a fault is ever told its path, so the way is looked up, and becomes a
 /// text, only there.

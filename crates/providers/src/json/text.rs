@@ -100,7 +100,7 @@ fn mend_surrogates(text: Cow<'_, str>) -> Cow<'_, str> {
     Cow::Owned(mended)
 }
 
-const ESCAPE_LEN: usize = r"\ud83d".len();
+pub(super) const ESCAPE_LEN: usize = r"\ud83d".len();
 
 /// Where the escapes of half a character are.
 fn lone_surrogates(text: &[u8]) -> Vec<usize> {
@@ -123,7 +123,7 @@ fn lone_surrogates(text: &[u8]) -> Vec<usize> {
 }
 
 /// The number in the escape `\u1234` at this place, if there is one.
-fn code_unit(text: &[u8], at: usize) -> Option<u16> {
+pub(super) fn code_unit(text: &[u8], at: usize) -> Option<u16> {
     let digits = text.get(at..at + ESCAPE_LEN)?.strip_prefix(b"\\u")?;
     u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
 }

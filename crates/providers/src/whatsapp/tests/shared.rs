@@ -51,6 +51,18 @@ fn a_list_with_a_name_of_a_megabyte_is_split_into_its_items() {
     split_cheaply(request("messages", &json!({long(): many(&json!({}))})));
 }
 
+/// What is wrong with each of them is said together with where it is.
+#[test]
+fn a_list_with_a_name_of_a_megabyte_is_named_in_what_is_wrong_with_each_of_its_items() {
+    let body = request("messages", &json!({"name": many(&json!("bad"))}));
+
+    let items = split_cheaply(body.replace("name", &r"\u00e9".repeat(250_000)).replace(r#""bad""#, "1e999"));
+
+    let shown = "é".repeat(64);
+    let expected = format!("entry[0].changes[0].value.{shown}[1]: number out of range");
+    assert_eq!(items[1].as_ref().unwrap_err().detail, expected);
+}
+
 #[test]
 fn an_account_with_an_id_of_a_megabyte_is_told_from_others_all_the_same() {
     let of_account =
