@@ -188,7 +188,7 @@ mod tests {
         let json = r#"[0, {"a": [1, 2], "b": 3}]"#;
         let parts = Parts::of(json);
         let above = |text: &str| {
-            let place = (0..).find(|place| &json[parts.range(*place)] == text).unwrap();
+            let place = (0..json.len()).find(|place| &json[parts.range(*place)] == text).unwrap();
             parts.above(place).map(|(above, nth)| (&json[parts.range(above)], nth))
         };
 
