@@ -20,7 +20,7 @@ mod value;
 pub(crate) use canonical::canonical;
 pub(crate) use fault::Fault;
 pub(crate) use fields::{Fields, key, loose_text, unix_millis, unix_time};
-pub(crate) use node::{Node, Object, parse};
+pub(crate) use node::{Node, Object};
 pub(crate) use path::Path;
 pub(crate) use text::Text;
 pub(crate) use value::Json;

@@ -1,9 +1,8 @@
 //! A part of a body that has not been parsed yet.
 
-use std::{borrow::Cow, collections::BTreeMap, fmt::Display};
+use std::{borrow::Cow, collections::BTreeMap};
 
 use bytes::Bytes;
-use serde_json::Value;
 use vocabulary::Rejection;
 
 use super::{
@@ -229,39 +228,6 @@ impl<'t> Object<'t> {
     }
 }
 
-/// What a text that is JSON says. Its path is only for the fault.
-///
-/// # Errors
-/// When it is no JSON, is nested too deeply, or holds a number out of range.
-pub(crate) fn parse(json: &str, path: impl Display) -> Result<Value, Fault> {
-    must_be_shallow(json, &path)?;
-    serde_json::from_str(json).map_err(|error| Fault::at(path, reason::NOT_JSON, error))
-}
-
-fn must_be_shallow(json: &str, path: impl Display) -> Result<(), Fault> {
-    let what = format_args!("nested more than {MAX_DEPTH} deep");
-    if is_deeper_than(MAX_DEPTH, json) { Err(Fault::at(path, reason::TOO_DEEP, what)) } else { Ok(()) }
-}
-
-fn is_deeper_than(limit: usize, json: &str) -> bool {
-    // Nearly nothing opens so many brackets at all, and they are counted much faster than followed.
-    if json.bytes().filter(|byte| matches!(byte, b'[' | b'{')).count() <= limit {
-        return false;
-    }
-    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
-    json.bytes().any(|byte| {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' => escaped = true,
-            b'"' => in_string = !in_string,
-            b'[' | b'{' if !in_string => depth += 1,
-            b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        depth > limit
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -278,10 +244,28 @@ mod tests {
         assert_eq!(root.get("a").unwrap().value().unwrap_err().reason, reason::TOO_DEEP);
     }
 
+    /// Why a text is not read, if it is not.
+    fn fault(json: String) -> Option<Fault> {
+        let body = Bytes::from(json);
+        Text::of(&body).root().unwrap().value().err()
+    }
+
     #[test]
     fn brackets_inside_strings_are_not_counted() {
-        let json = format!(r#"["\"{}", "\\"]"#, "[".repeat(500));
-        assert!(parse(&json, "").is_ok());
+        assert_eq!(fault(format!(r#"["\"{}", "\\"]"#, "[".repeat(500))), None);
+    }
+
+    #[test]
+    fn a_part_may_be_nested_a_hundred_deep_and_no_deeper() {
+        let arrays = |depth| "[".repeat(depth) + &"]".repeat(depth);
+        let objects = |depth| r#"{"a":"#.repeat(depth) + "1" + &"}".repeat(depth);
+
+        let within = [arrays(100), objects(100), format!("[{0},{0}]", arrays(99))];
+        let beyond = [arrays(101), objects(101), format!("[{},{}]", arrays(99), objects(100))];
+
+        assert_eq!(within.map(fault), [None, None, None]);
+        let too_deep = Fault::at("the body", reason::TOO_DEEP, "nested more than 100 deep");
+        assert_eq!(beyond.map(fault), [0; 3].map(|_| Some(too_deep.clone())));
     }
 
     #[test]

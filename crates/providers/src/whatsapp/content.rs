@@ -2,10 +2,11 @@
 //!
 //! An edit carries the new content in the same form, so it is read with the same code.
 
+use bytes::Bytes;
 use serde_json::Value;
 use vocabulary::Attachment;
 
-use crate::json::{Fault, Fields, parse};
+use crate::json::{Fault, Fields, Node, Text};
 
 /// What is held by an [`Attachment`] or by the content, of a file's object.
 const FILE: [&str; 6] = ["id", "mime_type", "sha256", "url", "filename", "caption"];
@@ -99,9 +100,11 @@ impl Content {
 
 /// A flow's answers come as JSON in a string. What is no JSON stays the string that it is.
 fn with_answers(mut interactive: Value, answers: Option<String>) -> Value {
-    let parsed = answers.and_then(|text| parse(&text, "response_json").ok());
+    let body = Bytes::from(answers.unwrap_or_default());
+    let text = Text::of(&body);
+    let parsed = text.root().and_then(Node::value).ok();
     if let Some((answers, parsed)) = interactive.pointer_mut("/nfm_reply/response_json").zip(parsed) {
-        *answers = parsed;
+        *answers = Value::from(&parsed);
     }
     interactive
 }

@@ -157,13 +157,18 @@ fn a_flow_reply_is_its_body_and_keeps_its_answers_as_json_or_as_the_text_that_th
     let reply = &message.details.as_ref().unwrap()["interactive"]["nfm_reply"];
     assert_eq!((&reply["name"], &reply["response_json"]["rating"]), (&json!("flow"), &json!("4")));
 
-    let deep = "[".repeat(500);
-    for answers in [json!("{not json"), json!(""), json!(deep), json!(null), json!({"already": "parsed"})] {
+    let deep = "[".repeat(500) + &"]".repeat(500);
+    for answers in
+        [json!("{not json"), json!(""), json!(deep), json!("[1e999]"), json!(null), json!({"already": "parsed"})]
+    {
         let own = json!({"type": "nfm_reply", "nfm_reply": {"body": "Sent", "name": "flow", "response_json": answers}});
         let event = event(received(&super::message("interactive", own)));
         let details = new_message(&event).details.clone().unwrap();
         assert_eq!(details["interactive"]["nfm_reply"]["response_json"], answers);
     }
+    let half = json!({"type": "nfm_reply", "nfm_reply": {"response_json": r#"{"wish":"\ud83d"}"#}});
+    let details = new_message(&event(received(&super::message("interactive", half)))).details.clone().unwrap();
+    assert_eq!(details["interactive"]["nfm_reply"]["response_json"], json!({"wish": "\u{fffd}"}));
     let without = json!({"type": "nfm_reply", "nfm_reply": {"body": "Sent"}});
     assert_eq!(new_message(&event(received(&super::message("interactive", without)))).content.as_deref(), Some("Sent"));
 }
