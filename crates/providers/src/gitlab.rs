@@ -13,7 +13,7 @@
 //!
 //! Nothing is sent again by itself, and four failures in a row pause the webhook for a minute, then for up to a day.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use secrecy::ExposeSecret;
 use serde_json::{Map, Value, json};
@@ -112,11 +112,11 @@ fn explained(fault: Fault) -> Fault {
 /// As the body says, with what was done to the thing that it is about.
 fn kind(raw_event: &RawEvent, body: &Fields<'_>) -> String {
     let named = body.loose_text("object_kind").or_else(|| body.loose_text("event_name"));
-    let kind = named.or_else(|| kept(raw_event, EVENT).map(str::to_owned)).unwrap_or_default();
+    let kind = named.or_else(|| kept(raw_event, EVENT).map(Cow::Borrowed)).unwrap_or_default();
     let thing = body.fields("object_attributes").ok().flatten();
     match thing.and_then(|thing| thing.loose_text("action")) {
         Some(action) => format!("{kind}.{action}"),
-        None => kind,
+        None => kind.into_owned(),
     }
 }
 

@@ -100,7 +100,7 @@ impl Rules for Mailgun {
             let event = body.required_fields("event-data")?;
             Ok(Single {
                 key: event.key("id", event.id("id")?)?,
-                kind: event.loose_text("event").unwrap_or_default(),
+                kind: event.loose_text("event").unwrap_or_default().into_owned(),
                 occurred_at: event.get("timestamp").and_then(unix_time),
             })
         })

@@ -62,7 +62,7 @@ impl Rules for Paddle {
         single::split(raw_event, |body| {
             Ok(Single {
                 key: body.key("event_id", body.id("event_id")?)?,
-                kind: body.loose_text("event_type").unwrap_or_default(),
+                kind: body.loose_text("event_type").unwrap_or_default().into_owned(),
                 occurred_at: body.get("occurred_at").and_then(rfc3339),
             })
         })

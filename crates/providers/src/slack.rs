@@ -115,7 +115,7 @@ fn event(body: &Fields<'_>) -> Result<Single, Fault> {
     };
     let inner = body.fields("event")?.filter(|_| kind == "event_callback").and_then(|event| event.loose_text("type"));
     let occurred_at = body.get("event_time").and_then(unix_time);
-    Ok(Single { key, kind: inner.unwrap_or_else(|| kind.to_owned()), occurred_at })
+    Ok(Single { key, kind: inner.unwrap_or(kind.into()).into_owned(), occurred_at })
 }
 
 /// A slash command is a form; an interaction is JSON, in a form's `payload`.

@@ -86,7 +86,7 @@ impl Rules for StandardWebhooks {
         single::split_by_header(raw_event, |body| {
             Ok(Single {
                 key: header_key(raw_event, names.id)?,
-                kind: body.loose_text("type").unwrap_or_default(),
+                kind: body.loose_text("type").unwrap_or_default().into_owned(),
                 occurred_at: body.get("timestamp").and_then(rfc3339),
             })
         })

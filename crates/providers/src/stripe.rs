@@ -63,7 +63,7 @@ impl Rules for Stripe {
         single::split(raw_event, |body| {
             Ok(Single {
                 key: body.key("id", body.id("id")?)?,
-                kind: body.loose_text("type").unwrap_or_default(),
+                kind: body.loose_text("type").unwrap_or_default().into_owned(),
                 // Seconds; in thin events of the v2 API a text.
                 occurred_at: body.get("created").and_then(|created| unix_time(created).or_else(|| rfc3339(created))),
             })

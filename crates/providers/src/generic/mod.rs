@@ -20,7 +20,7 @@ use vocabulary::{Effect, Event, Item, RawEvent, Source};
 
 use crate::{
     About, Answer, Handshake, Request, Sample, SecretForm, SettingsError, Verdict,
-    json::{Fault, Json, Path, Text, key, loose_text},
+    json::{Fault, Json, Path, Text, key},
     reason,
     request::Signed,
     rules::Rules,
@@ -162,9 +162,9 @@ impl<'s> Known<'s> {
             Self::Header(name) => required(raw_event, name).map(str::to_owned),
             Self::Pointers(pointers) => {
                 let missing = |pointer| Fault::at(pointer, reason::MISSING_ID, "there is no string or number there");
-                let said = |pointer| body.pointer(pointer).and_then(loose_text).ok_or_else(|| missing(pointer));
+                let said = |pointer| body.pointer(pointer).and_then(Json::loose_text).ok_or_else(|| missing(pointer));
                 let parts = pointers.iter().copied().map(said).collect::<Result<Vec<_>, _>>()?;
-                Ok(joined(parts.iter().map(String::as_str)))
+                Ok(joined(parts.iter().map(AsRef::as_ref)))
             }
             Self::Hash => Ok(format!("sha256:{}", sha256(&raw_event.body))),
         }

@@ -74,8 +74,8 @@ impl<'v> Fields<'v> {
     }
 
     /// A text that only describes: whatever is no text is left out.
-    pub(crate) fn loose_text(&self, name: &str) -> Option<String> {
-        self.get(name).and_then(loose_text)
+    pub(crate) fn loose_text(&self, name: &str) -> Option<Cow<'v, str>> {
+        self.get(name).and_then(Json::loose_text)
     }
 
     /// An id that must be there, and that can be a key.
@@ -183,11 +183,6 @@ fn usable(text: &str) -> Result<(), Unusable> {
 fn no_key(error: &KeyError) -> Unusable {
     let reason = if *error == KeyError::Empty { reason::MISSING_ID } else { reason::UNUSABLE_ID };
     (reason, error.to_string())
-}
-
-/// A string as it is, a number as it is written; nothing else is a text.
-pub(crate) fn loose_text(value: &Json<'_>) -> Option<String> {
-    value.loose_text().map(Cow::into_owned)
 }
 
 /// A time in seconds since 1970, as a number or a string. What no RFC 3339 date can say is no time.

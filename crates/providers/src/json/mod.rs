@@ -19,7 +19,7 @@ mod value;
 
 pub(crate) use canonical::canonical;
 pub(crate) use fault::Fault;
-pub(crate) use fields::{Fields, key, loose_text, unix_millis, unix_time};
+pub(crate) use fields::{Fields, key, unix_millis, unix_time};
 pub(crate) use node::{Node, Object};
 pub(crate) use path::Path;
 pub(crate) use text::Text;

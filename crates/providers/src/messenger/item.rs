@@ -1,5 +1,7 @@
 //! One item: what somebody did in a conversation.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
@@ -135,7 +137,7 @@ fn seen(said: &Fields<'_>) -> Result<(Key, Effect), Fault> {
 }
 
 fn id_of(said: &Fields<'_>, whose: &str) -> Option<String> {
-    said.fields(whose).ok().flatten()?.loose_text("id")
+    said.fields(whose).ok().flatten()?.loose_text("id").map(Cow::into_owned)
 }
 
 /// In milliseconds; in seconds where an item is sent as a change. As many seconds as there are milliseconds no date has.

@@ -103,7 +103,7 @@ impl Rules for PayPal {
         single::split(raw_event, |body| {
             Ok(Single {
                 key: body.key("id", body.id("id")?)?,
-                kind: body.loose_text("event_type").unwrap_or_default(),
+                kind: body.loose_text("event_type").unwrap_or_default().into_owned(),
                 occurred_at: body.get("create_time").and_then(rfc3339),
             })
         })

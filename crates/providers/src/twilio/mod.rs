@@ -87,7 +87,7 @@ impl Rules for Twilio {
     fn split(&self, _source: &Source, raw_event: &RawEvent) -> Vec<Item> {
         match raw_event.body.trim_ascii_start().first() {
             Some(b'[') => single::each(raw_event, |event| {
-                let kind = event.loose_text("type").unwrap_or_default();
+                let kind = event.loose_text("type").unwrap_or_default().into_owned();
                 Ok(Single {
                     key: event.key("id", event.id("id")?)?,
                     kind,
@@ -96,7 +96,7 @@ impl Rules for Twilio {
             }),
             Some(b'{') => single::split(raw_event, |body| {
                 let kind = body.loose_text("EventType").or_else(|| body.loose_text("type")).unwrap_or_default();
-                Ok(Single { key: header_key(raw_event, TOKEN)?, kind, occurred_at: None })
+                Ok(Single { key: header_key(raw_event, TOKEN)?, kind: kind.into_owned(), occurred_at: None })
             }),
             _ => single::one(raw_event, Form::read(&raw_event.body).event(raw_event)),
         }

@@ -1,5 +1,7 @@
 //! What one message does to another: reactions, edits, revokes.
 
+use std::borrow::Cow;
+
 use vocabulary::{Change, Effect, Reaction};
 
 use super::{content::Content, people::author_of};
@@ -23,7 +25,7 @@ pub(super) fn read(kind: &str, message: &Fields<'_>) -> Result<Effect, Fault> {
 /// Without an emoji, an earlier reaction is taken back.
 fn reaction(message: &Fields<'_>, own: &Fields<'_>) -> Result<Change, Fault> {
     let emoji = own.text("emoji")?.filter(|emoji| !emoji.is_empty());
-    Ok(Change::Reaction(Reaction { from: author_of(message), emoji: emoji.map(str::to_owned) }))
+    Ok(Change::Reaction(Reaction { from: author_of(message).map(Cow::into_owned), emoji: emoji.map(str::to_owned) }))
 }
 
 fn edit(own: &Fields<'_>) -> Result<Change, Fault> {

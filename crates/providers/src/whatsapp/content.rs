@@ -2,6 +2,8 @@
 //!
 //! An edit carries the new content in the same form, so it is read with the same code.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use serde_json::Value;
 use vocabulary::Attachment;
@@ -49,11 +51,11 @@ impl Content {
         let Some(file) = message.fields(kind)? else { return Ok(Self::default()) };
         let attachment = Attachment {
             kind: kind.to_owned(),
-            id: file.loose_text("id"),
-            mime_type: file.loose_text("mime_type"),
-            sha256: file.loose_text("sha256"),
-            url: file.loose_text("url"),
-            filename: file.loose_text("filename"),
+            id: owned(file.loose_text("id")),
+            mime_type: owned(file.loose_text("mime_type")),
+            sha256: owned(file.loose_text("sha256")),
+            url: owned(file.loose_text("url")),
+            filename: owned(file.loose_text("filename")),
             data: file.all_but(&FILE),
         };
         Ok(Self { text: owned(file.text("caption")?), attachments: vec![attachment], details: None })
@@ -99,8 +101,8 @@ impl Content {
 }
 
 /// A flow's answers come as JSON in a string. What is no JSON stays the string that it is.
-fn with_answers(mut interactive: Value, answers: Option<String>) -> Value {
-    let body = Bytes::from(answers.unwrap_or_default());
+fn with_answers(mut interactive: Value, answers: Option<Cow<'_, str>>) -> Value {
+    let body = Bytes::from(answers.unwrap_or_default().into_owned());
     let text = Text::of(&body);
     let parsed = text.root().and_then(Node::value).ok();
     if let Some((answers, parsed)) = interactive.pointer_mut("/nfm_reply/response_json").zip(parsed) {
@@ -113,6 +115,6 @@ fn with_data(kind: &str, data: Value) -> Attachment {
     Attachment { kind: kind.to_owned(), data: Some(data), ..Attachment::default() }
 }
 
-fn owned(text: Option<&str>) -> Option<String> {
-    text.map(str::to_owned)
+fn owned(text: Option<impl Into<String>>) -> Option<String> {
+    text.map(Into::into)
 }

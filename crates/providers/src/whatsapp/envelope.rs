@@ -1,6 +1,6 @@
 //! The way down: body, entries, changes.
 
-use std::cell::OnceCell;
+use std::{borrow::Cow, cell::OnceCell};
 
 use serde_json::Value;
 use vocabulary::{Item, RawEvent, Rejection, Source};
@@ -128,7 +128,7 @@ impl<'t> Change<'t> {
     }
 
     /// What `metadata` says under this name.
-    pub(super) fn metadata(&self, name: &str) -> Option<String> {
+    pub(super) fn metadata(&self, name: &str) -> Option<Cow<'_, str>> {
         self.read_metadata().ok()??.loose_text(name)
     }
 

@@ -1,5 +1,7 @@
 //! Messages: received, echoed from the business's own phone, or recalled from its history.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value};
 use vocabulary::{Direction, Effect, Event, NewMessage};
 
@@ -53,7 +55,7 @@ impl Manner<'_> {
 }
 
 fn is_business(change: &Change<'_>, message: &Fields<'_>) -> bool {
-    let digits = |number: String| number.chars().filter(char::is_ascii_digit).collect::<String>();
+    let digits = |number: Cow<'_, str>| number.chars().filter(char::is_ascii_digit).collect::<String>();
     let (author, business) = (message.loose_text("from"), change.metadata(DISPLAY_PHONE_NUMBER));
     author.is_some() && author.map(digits) == business.map(digits)
 }

@@ -20,7 +20,7 @@ use crate::{
 /// times or ids of their own, so that there no key is made of it.
 pub(super) fn notice(change: &Change<'_>, kind: &str, node: Node<'_>) -> Result<Event, Fault> {
     let value = node.value()?;
-    let number = change.metadata(PHONE_NUMBER_ID).map_or(Json::Null, |number| Json::Text(number.into()));
+    let number = change.metadata(PHONE_NUMBER_ID).map_or(Json::Null, Json::Text);
     let inside = value.get("value").and_then(|inside| inside.get("timestamp"));
     let own_time = [value.get("timestamp"), inside].into_iter().flatten().find_map(unix_time);
     let triggered_at = if own_time.is_some() { Json::Null } else { change.entry_time.clone() };

@@ -5,7 +5,7 @@ use std::{borrow::Cow, cell::OnceCell, collections::HashMap};
 use vocabulary::Sender;
 
 use super::shared::is_short;
-use crate::json::{Fields, Json, Node, loose_text};
+use crate::json::{Fields, Json, Node};
 
 /// The end of a phone number that its forms share. Brazil, Argentina and Mexico have two for a mobile phone: with and
 /// without a digit between the country's code and the rest.
@@ -16,7 +16,7 @@ pub(super) struct People<'t> {
     contacts: Option<Node<'t>>,
     messages: Option<Node<'t>>,
     named: OnceCell<Named<'t>>,
-    author: OnceCell<Option<String>>,
+    author: OnceCell<Option<Cow<'t, str>>>,
 }
 
 /// Whoever has a name.
@@ -41,8 +41,7 @@ impl<'t> People<'t> {
 
     /// The sender of a message, as far as it says.
     pub(super) fn sender_of(&self, message: &Fields<'_>) -> Option<Sender> {
-        let loose = |name| message.get(name).and_then(Json::loose_text);
-        let ids = Ids { user_id: loose("from_user_id"), phone: loose("from") };
+        let ids = Ids { user_id: message.loose_text("from_user_id"), phone: message.loose_text("from") };
         let known = ids.each().find_map(|id| self.named().names.get(id));
         let name = known.or_else(|| self.lone_name_of(&ids)).map(|name| name.to_string());
         let id = ids.lasting().map(|id| id.to_string());
@@ -61,11 +60,11 @@ impl<'t> People<'t> {
     fn lone_name_of(&self, ids: &Ids<'_>) -> Option<&Cow<'t, str>> {
         let (name, lone) = self.named().lone.as_ref()?;
         let author = ids.lasting()?;
-        (lone.may_be(ids) && self.author().map(String::as_str) == Some(author)).then_some(name)
+        (lone.may_be(ids) && self.author().is_some_and(|by| by == author)).then_some(name)
     }
 
     /// Whoever wrote all messages of the change.
-    fn author(&self) -> Option<&String> {
+    fn author(&self) -> Option<&Cow<'t, str>> {
         self.author.get_or_init(|| lone_author(self.messages?)).as_ref()
     }
 }
@@ -101,7 +100,7 @@ impl Ids<'_> {
 }
 
 /// The lasting id of whoever wrote a message, also where that is the business itself.
-pub(super) fn author_of(message: &Fields<'_>) -> Option<String> {
+pub(super) fn author_of<'v>(message: &Fields<'v>) -> Option<Cow<'v, str>> {
     message.loose_text("from_user_id").or_else(|| message.loose_text("from"))
 }
 
@@ -113,10 +112,10 @@ fn named<'t>(contact: &Json<'t>) -> Option<(Cow<'t, str>, Ids<'t>)> {
 }
 
 /// Of messages that are not all by one author, or do not all say by whom they are, there is none.
-fn lone_author(messages: Node<'_>) -> Option<String> {
+fn lone_author<'t>(messages: Node<'t>) -> Option<Cow<'t, str>> {
     let mut authors = messages.peek().ok()?.map(|message| {
         let message = message.object().ok()?;
-        let id = |name| loose_text(&message.get(name)?.value().ok()?);
+        let id = |name| message.get(name)?.value().ok()?.loose_text();
         id("from_user_id").or_else(|| id("from"))
     });
     let first = authors.next()?;
