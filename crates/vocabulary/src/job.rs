@@ -1,7 +1,7 @@
 //! What the queue carries: one or more raw events in one job, as MessagePack.
 //!
 //! A job is versioned from its first day, because queued jobs outlive a deploy. Its numbers are *not* in here: the script
-//! that enqueues gives them (it is the only place that knows the next one) and keeps them in the job's metadata.
+//! that enqueues gives them (it is the only place that knows the next one), and the job is called by them.
 //!
 //! Version 1, an array of two: `[1, [entry, …]]`, an entry being
 //! `[source_id, received_at in µs since 1970, [[name, value], …], body as bin, replay or nil]`, a replay being
