@@ -7,9 +7,11 @@ use database::{
     changes_awaiting::{self, Awaiting},
     messages::{self, MessageRow},
 };
-use futures::try_join;
+use futures::{join, try_join};
 use uuid::Uuid;
 use vocabulary::{Change, Changed, Effect, Event, Message, NewMessage, StatusUpdate};
+
+use crate::news::root_cause;
 
 /// The messages that the events at hand are about, as they stand.
 #[derive(Default)]
@@ -186,12 +188,12 @@ impl<'a> Fold<'a> {
         };
         let waiting: Vec<_> = self.messages.iter().flat_map(|known| &known.awaiting).cloned().collect();
         let (new, changed) = (rows(true), rows(false));
-        try_join!(
+        let (inserted, updated, kept) = join!(
             messages::insert(conn, &new),
             messages::update(conn, &changed),
             changes_awaiting::put(conn, &waiting),
-        )?;
-        Ok(())
+        );
+        root_cause([inserted, updated, kept])
     }
 }
 
