@@ -100,10 +100,12 @@ impl Told<'_> {
 
 /// The item as the provider sent it: verbatim where it is JSON, as a text where it is not.
 fn raw(event: &Event) -> serde_json::Result<Cow<'_, [u8]>> {
+    let json = serde_json::from_slice::<&RawValue>;
     if event.raw_is_json {
+        debug_assert!(json(&event.raw).is_ok(), "an item of kind {} is no JSON, which it is said to be", event.kind);
         return Ok(Cow::Borrowed(&event.raw));
     }
-    match serde_json::from_slice::<&RawValue>(&event.raw) {
+    match json(&event.raw) {
         Ok(json) => Ok(Cow::Borrowed(json.get().as_bytes())),
         Err(_) => serde_json::to_vec(&String::from_utf8_lossy(&event.raw)).map(Cow::Owned),
     }
