@@ -3,10 +3,14 @@
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use http::{HeaderMap, HeaderName};
+use proptest::{collection::vec, prelude::*, sample::Index};
 use serde_json::{Map, Value, json};
 use vocabulary::{Event, RawEvent, Rejection, Source};
 
-use crate::{NoSample, Provider, Request, Sample, Signed, Verdict};
+use crate::{
+    NoSample, Provider, Request, Sample, Signed, Verdict,
+    properties::{are_slices_of, is_storable},
+};
 
 /// Usable as the secret of any provider: of Standard Webhooks too.
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -95,14 +99,48 @@ fn settings_of(provider: Provider) -> Value {
     }
 }
 
+/// A source that a sample can be made of.
+fn sending(provider: Provider) -> Source {
+    with_settings(source_of(provider, SECRET), &settings_of(provider))
+}
+
+fn sample_of(provider: Provider) -> Result<Signed, NoSample> {
+    provider.sample(&sending(provider), &Sample { id: "abc123", now: at(1_800_000_000) })
+}
+
 /// Every provider's sample is what the provider itself takes for genuine, holds one event at least, and none that is rejected.
 #[test]
 fn a_sample_is_genuine_and_splits_into_events_and_nothing_else() {
     for provider in Provider::ALL {
-        let source = with_settings(source_of(*provider, SECRET), &settings_of(*provider));
-        match provider.sample(&source, &Sample { id: "abc123", now: at(1_800_000_000) }) {
-            Ok(sample) => assert!(!events_of(&source, sample).is_empty(), "{provider}"),
+        match sample_of(*provider) {
+            Ok(sample) => assert!(!events_of(&sending(*provider), sample).is_empty(), "{provider}"),
             Err(why) => assert_eq!(why, NoSample::OnlyTheSenders, "{provider}"),
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    /// What is said to be JSON among it: customers are told of that as it is.
+    #[test]
+    fn what_any_provider_makes_of_anybodys_damaged_body_is_a_part_of_it_and_can_be_kept(
+        overwritten in vec(any::<(Index, u8)>(), 0..4),
+    ) {
+        for sample in Provider::ALL.iter().filter_map(|provider| sample_of(*provider).ok()) {
+            let mut body = sample.body.to_vec();
+            for (at, byte) in &overwritten {
+                let at = at.index(body.len());
+                body[at] = *byte;
+            }
+            let raw_event = RawEvent { body: body.into(), ..raw_event(&[], "") };
+
+            for provider in Provider::ALL {
+                let items = provider.split(&sending(*provider), &raw_event);
+
+                are_slices_of(&raw_event.body, &items);
+                items.iter().flatten().for_each(is_storable);
+            }
         }
     }
 }

@@ -26,7 +26,7 @@ const SHARED: usize = 32 * 1024;
 const NOTATION: usize = 32;
 
 /// Every item's bytes are a part of the body itself, and of two items' bytes none are the same.
-pub(super) fn are_slices_of(body: &Bytes, items: &[Item]) {
+pub(crate) fn are_slices_of(body: &Bytes, items: &[Item]) {
     let mut parts: Vec<_> = items.iter().map(raw).filter(|raw| !raw.is_empty()).map(|raw| raw.as_ptr_range()).collect();
     parts.sort_by_key(|part| part.start);
     let whole = body.as_ptr_range();
@@ -51,7 +51,8 @@ pub(super) fn is_sound(item: &Item) {
     assert!(kept <= limit, "{kept} bytes are kept of an item of {}: {}", raw(item).len(), start_of(item));
 }
 
-fn is_storable(event: &Event) {
+/// An event can be written as it is, found by its key, and read again.
+pub(crate) fn is_storable(event: &Event) {
     let Event { key, kind, effect, raw, raw_is_json, .. } = event;
     assert!(!raw_is_json || serde_json::from_slice::<&RawValue>(raw).is_ok(), "JSON where it is said to be: {raw:?}");
     assert_eq!(Key::new(key.as_str()).as_ref(), Ok(key));

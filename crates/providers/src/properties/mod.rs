@@ -6,6 +6,8 @@ mod door;
 mod kept;
 
 pub use door::{handshake, signature};
+#[cfg(test)]
+pub(crate) use kept::{are_slices_of, is_storable};
 
 use bytes::Bytes;
 use chrono::DateTime;
