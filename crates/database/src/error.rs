@@ -89,8 +89,10 @@ fn by_words(message: &str) -> Trouble {
     said.map_or(Trouble::Unknown, |(_, trouble)| trouble)
 }
 
-/// 55P03 and 40P01, which diesel has no kinds for.
-const LOCKED: [&str; 3] = ["lock timeout", "deadlock detected", "could not obtain lock"];
+/// 55P03 and 40P01, which diesel has no kinds for. And 25P02, where a statement that was sent behind one that failed is heard
+/// first: what failed is not known then, and nobody is to be blamed for it.
+const LOCKED: [&str; 4] =
+    ["lock timeout", "deadlock detected", "could not obtain lock", "current transaction is aborted"];
 
 /// Class 22 (data exception) and class 54 (program limit).
 const REFUSED: [&str; 12] = [

@@ -273,9 +273,11 @@ impl New<'_> {
 /// which is no kind of trouble that we know, and in English where Postgres may speak it.
 pub(crate) fn root_cause<const N: usize>(results: [QueryResult<()>; N]) -> QueryResult<()> {
     let mut errors: Vec<QueryError> = results.into_iter().filter_map(Result::err).collect();
-    let is_known = |error| !matches!(database::trouble(error), Trouble::Outage | Trouble::Unknown);
+    let is_echo = |error: &QueryError| error.to_string().contains("current transaction is aborted");
+    let is_known =
+        |error: &QueryError| !is_echo(error) && !matches!(database::trouble(error), Trouble::Outage | Trouble::Unknown);
     let known = errors.iter().position(is_known);
-    let other = || errors.iter().position(|error| !error.to_string().contains("current transaction is aborted"));
+    let other = || errors.iter().position(|error| !is_echo(error));
     match known.or_else(other).or((!errors.is_empty()).then_some(0)) {
         Some(root) => Err(errors.swap_remove(root)),
         None => Ok(()),
