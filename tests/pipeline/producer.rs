@@ -14,6 +14,7 @@ mod producer {
     mod keys;
     mod library;
     mod limits;
+    mod long_answers;
     mod outage;
     mod paypal;
     mod raw_events;

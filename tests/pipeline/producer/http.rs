@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use httparse::Status;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{
@@ -74,6 +75,12 @@ impl Connection {
         timeout(PATIENCE, response).await.expect("the server answers or hangs up")
     }
 
+    /// The next chunk of a body that comes in chunks; the last is empty. `None` when the server has closed the connection instead.
+    pub(super) async fn chunk(&mut self) -> Option<String> {
+        let chunk = next_chunk(&mut self.reader, &mut self.read);
+        timeout(PATIENCE, chunk).await.expect("the server says more or hangs up")
+    }
+
     /// As [`Connection::receive`], while it sends a byte every few milliseconds.
     pub(super) async fn drip(&mut self) -> Option<Response> {
         let mut ticks = interval(Duration::from_millis(20));
@@ -97,6 +104,24 @@ async fn next_response(reader: &mut OwnedReadHalf, read: &mut Vec<u8>) -> Option
         if let Some((response, length)) = parse(read) {
             read.drain(..length);
             return Some(response);
+        }
+        match reader.read_buf(read).await {
+            Ok(0) | Err(_) => return None,
+            Ok(_) => {}
+        }
+    }
+}
+
+async fn next_chunk(reader: &mut OwnedReadHalf, read: &mut Vec<u8>) -> Option<String> {
+    loop {
+        if let Ok(Status::Complete((start, length))) = httparse::parse_chunk_size(read) {
+            let end = start + usize::try_from(length).unwrap();
+            if let Some(chunk) = read.get(start..end).map(<[u8]>::to_vec)
+                && read.len() >= end + 2
+            {
+                read.drain(..end + 2);
+                return Some(String::from_utf8(chunk).unwrap());
+            }
         }
         match reader.read_buf(read).await {
             Ok(0) | Err(_) => return None,

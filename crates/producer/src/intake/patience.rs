@@ -30,15 +30,16 @@ use super::server::ConnectionLimits;
 /// Shorter, and a connection in use might be closed while its next request is on its way.
 const SILENT_FOR: Duration = Duration::from_secs(1);
 
-/// What a connection is doing. The server says when a request has begun and ended, the bytes say when a header has.
+/// What a connection is doing. The server says when a request has begun and its answer ended, the bytes say when a header has.
 #[derive(Debug, Clone)]
 pub(super) struct Phase(Arc<AtomicU8>);
 
-/// The first header is awaited; a header has begun; its request is being answered; nothing.
+/// The first header is awaited; a header has begun; its request is being answered; the answer has just ended; nothing.
 const FRESH: u8 = 0;
 const HEADER: u8 = 1;
 const BUSY: u8 = 2;
-const IDLE: u8 = 3;
+const ANSWERED: u8 = 3;
+const IDLE: u8 = 4;
 
 impl Phase {
     /// A fresh connection owes us a header.
@@ -46,22 +47,27 @@ impl Phase {
         Self(Arc::new(AtomicU8::new(FRESH)))
     }
 
-    /// A header is complete.
-    pub(super) fn busy(&self) {
-        self.0.store(BUSY, Relaxed);
+    /// A header is complete. Its request is being answered until what this gives is dropped.
+    pub(super) fn busy(&self) -> Busy {
+        self.set(BUSY);
+        Busy(self.clone())
     }
 
-    /// The response is made.
-    pub(super) fn idle(&self) {
-        self.0.store(IDLE, Relaxed);
-    }
-
-    fn begin_header(&self) {
-        self.0.store(HEADER, Relaxed);
+    fn set(&self, phase: u8) {
+        self.0.store(phase, Relaxed);
     }
 
     fn now(&self) -> u8 {
         self.0.load(Relaxed)
+    }
+}
+
+/// A request that is being answered.
+pub(super) struct Busy(Phase);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.set(ANSWERED);
     }
 }
 
@@ -90,17 +96,24 @@ impl<T> Patient<T> {
     fn heard(&mut self) {
         self.leaving = None;
         match self.phase.now() {
-            FRESH => self.phase.begin_header(),
-            IDLE => {
-                self.waits = None;
-                self.phase.begin_header();
-            }
+            FRESH => self.phase.set(HEADER),
+            ANSWERED | IDLE => self.begin(HEADER),
             _ => {}
         }
     }
 
+    /// It is waited anew, also for what was waited for before: a client whose next requests came with the first, or while it
+    /// was answered, is heard between none of them.
+    fn begin(&mut self, phase: u8) {
+        self.waits = None;
+        self.phase.set(phase);
+    }
+
     /// Whether the peer has taken longer than it may for what it is doing, however steadily its bytes drip, or is to leave.
     fn is_over(&mut self, context: &mut Context<'_>) -> bool {
+        if self.phase.now() == ANSWERED {
+            self.begin(IDLE);
+        }
         let phase = self.phase.now();
         let (deadline, is_silent) = match phase {
             FRESH => (self.limits.header_deadline, true),

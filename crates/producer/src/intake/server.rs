@@ -10,10 +10,21 @@
 //! shorter idle deadline for all would make room too, but by hanging up on every idle client at once, who would all come
 //! back at once.
 
-use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
-use axum::{http::Request, response::Response};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use axum::{body::Body, http::Request, response::Response};
+use bytes::Bytes;
+use hyper::{
+    body::{Body as HttpBody, Frame, Incoming, SizeHint},
+    server::conn::http1,
+    service::service_fn,
+};
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpListener, sync::Notify, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
@@ -22,7 +33,7 @@ use tracing::debug;
 
 use super::{
     entrance::{Entrance, Guest},
-    patience::{Patient, Phase},
+    patience::{Busy, Patient, Phase},
 };
 
 /// What a connection may take, and how long it may keep us waiting.
@@ -123,14 +134,10 @@ where
         let phase = Phase::fresh();
         let io = Patient::new(stream, phase.clone(), self.limits, self.make_room.clone());
         let service = service_fn(|request: Request<Incoming>| {
-            phase.busy();
+            let busy = phase.busy();
             // All that is served is always ready.
-            let (answer, phase) = (self.routes.clone().call(request), phase.clone());
-            async move {
-                let response = answer.await;
-                phase.idle();
-                response
-            }
+            let answer = self.routes.clone().call(request);
+            async move { answer.await.map(|response| response.map(|body| Answer { body, _busy: busy })) }
         });
         let mut connection = pin!(self.http.serve_connection(TokioIo::new(io), service));
         let ended = tokio::select! {
@@ -143,5 +150,31 @@ where
         if let Err(error) = ended {
             debug!(error = &error as &dyn std::error::Error, "connection ended early");
         }
+    }
+}
+
+/// The body of an answer. Who gets one is not idle before its end, however long it takes, and however long it says nothing.
+struct Answer {
+    body: Body,
+    _busy: Busy,
+}
+
+impl HttpBody for Answer {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
