@@ -16,7 +16,10 @@ use http::{HeaderValue, Uri};
 use http_body_util::Full;
 use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
-use tokio::time::{Instant, sleep};
+use tokio::{
+    task::AbortHandle,
+    time::{Instant, sleep, timeout_at},
+};
 use tracing::debug;
 
 use crate::{
@@ -68,13 +71,24 @@ pub(crate) struct Connection {
     pub(crate) kept: Kept,
     /// When it is too old.
     until: Instant,
-    /// When it was put back.
-    since: Instant,
+    /// When it will have idled for too long.
+    idles_until: Instant,
+    task: AbortHandle,
 }
 
 impl Connection {
     fn is_usable(&self, now: Instant) -> bool {
-        !self.requests.is_closed() && now < self.until && now < self.since + IDLE
+        !self.requests.is_closed() && now < self.until && now < self.idles_until
+    }
+}
+
+impl Drop for Connection {
+    /// Who drops one that is not done has given up its request. hyper would first write what it has of it, for as long as the
+    /// customer does not read, and the body would outlive the attempt.
+    fn drop(&mut self) {
+        if !self.requests.is_ready() {
+            self.task.abort();
+        }
     }
 }
 
@@ -83,17 +97,26 @@ impl Connection {
 pub(crate) struct Pool {
     pub(crate) connector: Connector,
     idle: Arc<Mutex<Idle>>,
+    /// How long one is used.
+    oldest: Duration,
 }
 
-#[derive(Default)]
 struct Idle {
     connections: HashMap<Arc<str>, Vec<Connection>>,
+    /// How long one may idle.
+    longest: Duration,
     is_swept: bool,
 }
 
 impl Pool {
     pub(crate) fn new(connector: Connector) -> Self {
-        Self { connector, idle: Arc::default() }
+        Self::keeping(connector, IDLE, OLDEST)
+    }
+
+    /// One whose connections may idle for so long, and grow so old.
+    fn keeping(connector: Connector, longest: Duration, oldest: Duration) -> Self {
+        let idle = Idle { connections: HashMap::new(), longest, is_swept: false };
+        Self { connector, idle: Arc::new(Mutex::new(idle)), oldest }
     }
 
     /// A connection that was used before, if there is one that may be used now.
@@ -116,17 +139,14 @@ impl Pool {
         split: &mut Split,
     ) -> Result<Connection, Box<dyn Error + Send + Sync>> {
         let stream = self.connector.connect(&to.uri, asker, split).await?;
-        let (kept, since) = (stream.kept().clone(), Instant::now());
+        let (kept, until) = (stream.kept().clone(), Instant::now() + self.oldest);
         let (requests, connection) = Builder::new().max_buf_size(MOST_HEAD).handshake(TokioIo::new(stream)).await?;
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                debug!(error = &error as &dyn Error, "a connection has ended early");
-            }
-        });
-        Ok(Connection { requests, kept, until: since + OLDEST, since })
+        let task = tokio::spawn(drive(connection, until + asker.patience)).abort_handle();
+        Ok(Connection { requests, kept, until, idles_until: until, task })
     }
 
-    /// Puts a connection back whose answer was read to the end. Who has answered before he has read the request is waited for.
+    /// Puts a connection back whose answer was read to the end. Who has answered before he has read the request is waited for,
+    /// until the connection's own end at the latest.
     pub(crate) fn put_back(&self, to: &Place, mut connection: Connection) {
         let (idle, origin) = (self.idle.clone(), to.origin.clone());
         if connection.requests.is_ready() {
@@ -146,18 +166,29 @@ impl Pool {
     }
 }
 
-fn keep(idle: &Arc<Mutex<Idle>>, origin: Arc<str>, connection: Connection) {
+/// Until its end, or until the last request that may be on it has had its time: a customer who does not read would hold it
+/// for ever, also while it is being closed.
+async fn drive<F: Future<Output = hyper::Result<()>>>(connection: F, until: Instant) {
+    match timeout_at(until, connection).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => debug!(error = &error as &dyn Error, "a connection has ended early"),
+        Err(_) => debug!("a connection is let go that its customer does not read from"),
+    }
+}
+
+fn keep(idle: &Arc<Mutex<Idle>>, origin: Arc<str>, mut connection: Connection) {
     let (weak, mut idle) = (Arc::downgrade(idle), lock(idle));
-    idle.connections.entry(origin).or_default().push(Connection { since: Instant::now(), ..connection });
+    connection.idles_until = Instant::now() + idle.longest;
+    idle.connections.entry(origin).or_default().push(connection);
     if !std::mem::replace(&mut idle.is_swept, true) {
-        tokio::spawn(keep_sweeping(weak));
+        tokio::spawn(keep_sweeping(weak, idle.longest));
     }
 }
 
 /// For as long as somebody may send.
-async fn keep_sweeping(idle: Weak<Mutex<Idle>>) {
+async fn keep_sweeping(idle: Weak<Mutex<Idle>>, every: Duration) {
     loop {
-        sleep(IDLE).await;
+        sleep(every).await;
         let Some(idle) = idle.upgrade() else { return };
         sweep(&idle, Instant::now());
     }
@@ -176,48 +207,4 @@ fn lock(idle: &Mutex<Idle>) -> MutexGuard<'_, Idle> {
 }
 
 #[cfg(test)]
-mod tests {
-    use tokio::{
-        io::{AsyncReadExt, AsyncWriteExt},
-        net::TcpListener,
-    };
-
-    use super::*;
-    use crate::client::tests::{Authority, send};
-
-    /// A customer who answers one request, and then waits for whatever comes over the connection; and what that is.
-    async fn customer() -> (String, tokio::task::JoinHandle<usize>) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/", listener.local_addr().unwrap());
-        let server = tokio::spawn(async move {
-            let (mut stream, _) = listener.accept().await.unwrap();
-            assert_ne!(stream.read(&mut [0; 4096]).await.unwrap(), 0);
-            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
-            stream.read(&mut [0; 4096]).await.unwrap()
-        });
-        (url, server)
-    }
-
-    #[tokio::test]
-    async fn a_connection_that_has_idled_for_four_seconds_is_not_used_again() {
-        let ((url, _server), client) = (customer().await, Authority::new().client());
-        let place = Place::parse(&url).unwrap();
-        send(&client, &url).await;
-
-        let soon = client.0.kept(&place, Instant::now() + Duration::from_secs(3));
-        client.0.put_back(&place, soon.unwrap());
-        let late = client.0.kept(&place, Instant::now() + IDLE);
-
-        assert!(late.is_none());
-    }
-
-    #[tokio::test]
-    async fn what_nobody_uses_is_closed_though_nobody_asks_for_it() {
-        let ((url, server), client) = (customer().await, Authority::new().client());
-        send(&client, &url).await;
-
-        sweep(&client.0.idle, Instant::now() + IDLE);
-
-        assert_eq!(server.await.unwrap(), 0);
-    }
-}
+mod tests;
