@@ -164,7 +164,8 @@ impl Client {
 
     /// The head of an answer, and what it came over. Where a kept connection was closed and no byte of one came, the same bytes are
     /// sent once more over a new connection: the server closed it for its age, most likely, and is not to be held to have failed.
-    /// If it had taken the request before, it gets it twice: a delivery under the same `webhook-id`.
+    /// If it had taken the request before, it gets it twice: a delivery under the same `webhook-id`. It has not where hyper gives
+    /// the request back, unwritten, also when the server has said something before it closed: that was not about this request.
     pub(crate) async fn answered(
         &self,
         to: &Place,
@@ -176,17 +177,21 @@ impl Client {
         let Some(mut kept) = self.0.kept(to, Instant::now()) else {
             return Box::pin(self.answered_anew(to, asker, request, split)).await;
         };
-        match kept.requests.send_request(request).await {
-            Err(closed) if kept.kept.is_silent() => {
-                Box::pin(self.answered_anew(to, asker, make()?, split)).await.map_err(|failed| match failed {
-                    // Whoever finds no place for the look-up has asked nobody; here somebody was asked.
-                    Failure::NoPlace(_) => failure(&closed),
-                    failed => failed,
-                })
-            }
-            Err(error) => Err(failure(&error)),
-            Ok(response) => Ok((response, kept)),
+        let (unwritten, closed) = match kept.requests.try_send_request(request).await {
+            Ok(response) => return Ok((response, kept)),
+            Err(mut closed) => (closed.take_message(), failure(&closed.into_error())),
+        };
+        if let Some(request) = unwritten {
+            return Box::pin(self.answered_anew(to, asker, request, split)).await;
         }
+        if !kept.kept.is_silent() {
+            return Err(closed);
+        }
+        Box::pin(self.answered_anew(to, asker, make()?, split)).await.map_err(|failed| match failed {
+            // Whoever finds no place for the look-up has asked nobody; here somebody was asked.
+            Failure::NoPlace(_) => closed,
+            failed => failed,
+        })
     }
 
     /// Over a new connection. To be boxed: what connects takes more memory than all else that an attempt does.
@@ -217,7 +222,7 @@ fn explanation(outcome: &Outcome, headers: &HeaderMap) -> Option<String> {
     (!lines.is_empty()).then(|| lines.join(", "))
 }
 
-/// Reads a body to its end, which gives the connection back to the pool; keeps its first bytes. What is announced as too long
+/// Reads a body to its end, so that the connection can be kept; keeps its first bytes. What is announced as too long
 /// is not waited for, but, for a moment, the first bytes of a refusal, which help to understand it.
 async fn read(mut body: Incoming, status: StatusCode, head: &mut Vec<u8>) -> Result<(), Failure> {
     if body.size_hint().lower() > MOST_BODY as u64 {

@@ -1,4 +1,9 @@
-//! Customers with TLS: whom a request is sent to, and as whom.
+//! Customers with TLS: whom a request is sent to, and as whom. And kept connections that end.
+
+use std::{
+    io::{Read, Write},
+    sync::mpsc,
+};
 
 use http::header::HOST;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, SanType, date_time_ymd};
@@ -215,4 +220,44 @@ async fn a_kept_connection_that_ends_upon_a_request_with_the_alert_of_tls_and_no
 
     assert_eq!((first.outcome, second.outcome), (Outcome::Delivered, Outcome::Delivered), "{:?}", second.detail);
     assert!(second.split.tls.is_some(), "it came over a new connection");
+}
+
+/// A server that answers one request, says upon `go` that it was waiting for too long, closes the connection, and says that it
+/// has; and answers a request over another connection. Gives its URL. It has a thread of its own, so that it goes on while
+/// nothing does here.
+fn impatient_server(go: mpsc::Receiver<()>) -> (String, mpsc::Receiver<()>) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let (gone, has_gone) = mpsc::channel();
+    std::thread::spawn(move || {
+        let answer = || {
+            let mut stream = listener.accept().unwrap().0;
+            assert_ne!(stream.read(&mut [0; 4096]).unwrap(), 0);
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").unwrap();
+            stream
+        };
+        let mut first = answer();
+        go.recv().unwrap();
+        first.write_all(b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\n\r\n").unwrap();
+        drop(first);
+        gone.send(()).unwrap();
+        answer();
+    });
+    (url, has_gone)
+}
+
+#[tokio::test]
+async fn a_request_that_was_never_written_is_sent_again_whatever_the_server_said_before_it_closed() {
+    let (go, told) = mpsc::channel();
+    let ((url, has_gone), client) = (impatient_server(told), Authority::new().client());
+    let first = send(&client, &url).await;
+
+    go.send(()).unwrap();
+    has_gone.recv().unwrap();
+    // The runtime hears of it, but the connection has not its turn before there is a request on it.
+    tokio::task::yield_now().await;
+    let second = send(&client, &url).await;
+
+    assert_eq!((first.outcome, second.outcome), (Outcome::Delivered, Outcome::Delivered), "{:?}", second.detail);
+    assert!(second.split.connect.is_some(), "it came over a new connection");
 }
