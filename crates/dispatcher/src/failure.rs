@@ -10,6 +10,7 @@ use crate::{bounded::TooMuch, connector::ConnectError, guard::Refusal, outcome::
 const KEPT_DETAIL: usize = 300;
 
 /// Why an answer did not come, or not whole.
+#[derive(Debug)]
 pub(crate) enum Failure {
     /// Nothing was asked of anybody.
     NoPlace(NoPlace),
@@ -31,6 +32,8 @@ impl fmt::Display for Failure {
         }
     }
 }
+
+impl Error for Failure {}
 
 /// What an error of hyper's is for the attempt.
 pub(crate) fn failure(error: &(dyn Error + 'static)) -> Failure {

@@ -29,8 +29,8 @@ pub enum FetchError {
     #[error("the URL cannot be fetched from")]
     Url(#[source] Refusal),
     /// The guard has refused it, nobody answers there, or what answers is no HTTP.
-    #[error("no answer: {0}")]
-    NoAnswer(String),
+    #[error("no answer")]
+    NoAnswer(#[source] Box<dyn Error + Send + Sync>),
     /// Anything but 200, a redirect too.
     #[error("the answer is {0}, not 200")]
     Status(StatusCode),
@@ -61,7 +61,7 @@ impl Client {
             Ok(request)
         };
         let answered = self.answered(from, Asker::default(), make, &mut Split::default()).await;
-        let (answer, connection) = answered.map_err(|failure| FetchError::NoAnswer(failure.to_string()))?;
+        let (answer, connection) = answered.map_err(|failure| FetchError::NoAnswer(failure.into()))?;
         if answer.status() != StatusCode::OK {
             return Err(FetchError::Status(answer.status()));
         }

@@ -10,6 +10,7 @@ use tokio::{
     net::TcpListener,
 };
 use tokio_util::task::AbortOnDropHandle;
+use vocabulary::chain;
 
 use super::*;
 use crate::{
@@ -147,7 +148,8 @@ async fn the_guard_stands_before_a_fetch_and_so_does_tls() {
 
     let guarded = Client::new(Guard::default()).fetch(&server.url, WITHIN).await;
 
-    assert!(matches!(guarded, Err(FetchError::NoAnswer(_))), "{guarded:?}");
+    assert!(matches!(&guarded, Err(FetchError::NoAnswer(_))), "{guarded:?}");
+    assert!(chain(&guarded.unwrap_err()).starts_with("no answer: 127.0.0.1 is"));
     assert_eq!(server.asked.load(Relaxed), 0);
     assert_eq!(known.client().fetch(&url, WITHIN).await.unwrap(), "0");
     assert!(matches!(unknown.client().fetch(&url, WITHIN).await, Err(FetchError::NoAnswer(_))));
