@@ -170,9 +170,17 @@ impl Pipeline {
         }
     }
 
+    /// Puts where a claim was what is none, so that no script can read it.
+    pub async fn break_claim(&self, source: &str, key: &str) {
+        let name = format!("{}:run-claim:{source}:{key}", self.test_redis.prefix);
+        let mut put = redis::pipe();
+        put.atomic().del(&name).rpush(&name, "no claim");
+        put.query_async::<()>(&mut self.redis_connection().await).await.unwrap();
+    }
+
     /// The claims that Redis holds, done ones too.
     pub async fn claim_keys(&self) -> Vec<String> {
-        let pattern = format!("{}:claim:*", self.test_redis.prefix);
+        let pattern = format!("{}:run-claim:*", self.test_redis.prefix);
         let mut connection = self.redis_connection().await;
         redis::cmd("KEYS").arg(pattern).query_async(&mut connection).await.unwrap()
     }

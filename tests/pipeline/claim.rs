@@ -260,9 +260,7 @@ async fn only_the_owner_renews_releases_and_finishes() {
     let (owner, stranger) = (wanted("wamid.1", "inc-1"), [wanted("wamid.1", "inc-2")]);
     take(&claims, &owner).await;
 
-    claims.renew(&stranger).await;
     assert_eq!(claims.release(&stranger).await, Some(1));
-    claims.finish(&stranger).await;
 
     assert_eq!(take(&claims, &wanted("wamid.1", "inc-3")).await, Claim::Held);
     assert_eq!(claims.release(&[owner, wanted("never taken", "inc-1")]).await, Some(1));
@@ -281,6 +279,28 @@ async fn a_renewed_claim_outlives_the_lease_it_was_taken_with() {
     while watching.elapsed() < Duration::from_millis(200) {
         assert_eq!(take(&long, &wanted("wamid.1", "inc-2")).await, Claim::Held);
     }
+}
+
+async fn connection(redis: &TestRedis) -> redis::aio::MultiplexedConnection {
+    redis::Client::open(redis.url.as_str()).unwrap().get_multiplexed_async_connection().await.unwrap()
+}
+
+/// A claim itself was held and done then, not its run. While both work, neither knows what the other's mean, and the ledger
+/// decides.
+#[tokio::test]
+async fn the_version_before_and_this_one_see_nothing_of_each_others_claims() {
+    let redis = tests::redis().await;
+    let claims = claims(&redis, patient());
+    let mut connection = connection(&redis).await;
+    let (theirs, looks_at) = (format!("{}:claim:wa:wamid.1", redis.prefix), format!("{}:claim*", redis.prefix));
+    let () = redis::cmd("SET").arg(&theirs).arg("inc-1:0123456789abcdef").query_async(&mut connection).await.unwrap();
+
+    let long = "k".repeat(1000);
+    let taken = claims.take(&["wamid.1", "wamid.2", &long].map(|key| wanted(key, "inc-2"))).await;
+
+    let they_see: Vec<String> = redis::cmd("KEYS").arg(&looks_at).query_async(&mut connection).await.unwrap();
+    assert_eq!((taken, they_see), (vec![Claim::Won; 3], vec![theirs]));
+    assert_eq!(claims.held(Duration::ZERO).await.unwrap().len(), 3);
 }
 
 #[tokio::test]
@@ -366,9 +386,8 @@ async fn claims_are_in_memory_alone_and_a_redis_that_was_restarted_knows_none() 
 
 /// What Redis has written since it was started.
 async fn append_only_bytes(redis: &TestRedis) -> u64 {
-    let client = redis::Client::open(&*redis.url).unwrap();
-    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
-    let info: redis::InfoDict = redis::cmd("INFO").arg("persistence").query_async(&mut connection).await.unwrap();
+    let info = redis::cmd("INFO").arg("persistence").to_owned();
+    let info: redis::InfoDict = info.query_async(&mut connection(redis).await).await.unwrap();
     info.get("aof_current_size").unwrap()
 }
 

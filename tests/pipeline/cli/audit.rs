@@ -88,11 +88,11 @@ const BREACHES: [(&str, Broken); 32] = [
     // Of a run whose lease does not end.
     (
         "no claim is held by an owner that is gone",
-        Redis("MSET @:claim:wa:wamid.9 lost-1:0123456789abcdef @:run:0123456789abcdef held"),
+        Redis("MSET @:run-claim:wa:wamid.9 lost-1:0123456789abcdef @:run:0123456789abcdef held"),
     ),
     (
         "no claim is held by an owner that is gone",
-        Redis("MSET @:claim-of-hash:00ff lost-1:0123456789abcdef @:run:0123456789abcdef held"),
+        Redis("MSET @:run-claim-of-hash:00ff lost-1:0123456789abcdef @:run:0123456789abcdef held"),
     ),
     ("no worker that is silent for five minutes holds jobs", Redis("SADD @:inbound:inflight:ghost lost")),
 ];
@@ -204,7 +204,7 @@ async fn the_jobs_and_claims_that_nobody_works_on_are_named() {
     let pipeline = a_store_that_is_right().await;
     break_it(&pipeline, &Redis("SADD @:inbound:dead given-up")).await;
     break_it(&pipeline, &Redis("HSET @:inbound:data out-of-reach bytes")).await;
-    break_it(&pipeline, &Redis("SET @:claim:wa:wamid.9 lost-1:0123456789abcdef")).await;
+    break_it(&pipeline, &Redis("SET @:run-claim:wa:wamid.9 lost-1:0123456789abcdef")).await;
     break_it(&pipeline, &Redis("SET @:run:0123456789abcdef held PX 60000")).await;
 
     let (report, _) = audit(&pipeline).await;
@@ -224,10 +224,11 @@ async fn a_claim_is_nobodys_business_while_its_raw_event_is_in_the_queue_or_when
     pipeline.inbound.replay(replay).await.unwrap();
     let owners = [format!("{}-{}", pending.incarnation, pending.first), "of-a-replay-4".to_owned()];
     for (key, owner) in ["wamid.4", "wamid.5"].iter().zip(&owners) {
-        redis_does(&pipeline, &format!("SET @:claim:wa:{key} {owner}:0123456789abcdef")).await;
+        redis_does(&pipeline, &format!("SET @:run-claim:wa:{key} {owner}:0123456789abcdef")).await;
     }
     redis_does(&pipeline, "SET @:run:0123456789abcdef held PX 60000").await;
-    let soon_over = "MSET @:claim:wa:wamid.6 lost-1:0000000000000006 @:claim:wa:wamid.7 lost-1:0000000000000007";
+    let soon_over =
+        "MSET @:run-claim:wa:wamid.6 lost-1:0000000000000006 @:run-claim:wa:wamid.7 lost-1:0000000000000007";
     redis_does(&pipeline, soon_over).await;
     redis_does(&pipeline, "SET @:run:0000000000000006 held PX 4000").await;
     redis_does(&pipeline, "SET @:run:0000000000000007 done PX 60000").await;

@@ -28,7 +28,7 @@ const LOOK: &str = "
         attempts = attempts + tonumber(count or 0)
       end
     end
-    for _, claim in ipairs(redis.call('KEYS', ARGV[1] .. ':claim:*')) do
+    for _, claim in ipairs(redis.call('KEYS', ARGV[1] .. ':run-claim:*')) do
       local run = string.sub(redis.call('GET', claim), -16)
       if redis.call('GET', ARGV[1] .. ':run:' .. run) == 'held' then held = held + 1 end
     end

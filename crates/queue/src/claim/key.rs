@@ -11,8 +11,10 @@ const MAX_PLAIN: usize = 128;
 /// What is said of a run that has committed, and so of its claims. No token is like it: a token holds a colon.
 pub(crate) const DONE: &[u8] = b"done";
 
-/// What the names of claims begin with, after the prefix of all keys.
-pub(super) const KIND: &str = "claim";
+/// What the names of claims begin with, after the prefix of all keys. Not `claim`: what stood there until each run got its lease
+/// said `done` itself, and an `audit` of then reads all that begins so. While both work, neither sees the other's, and the ledger
+/// decides.
+pub(super) const KIND: &str = "run-claim";
 
 /// One execution of one raw event's work. Random, so that no two executions anywhere take each other for themselves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -95,7 +97,7 @@ mod tests {
         let names: std::collections::HashSet<_> = pairs.clone().map(|(source, key)| name_of(source, key)).collect();
 
         assert_eq!(names.len(), pairs.count());
-        assert_eq!(name_of("wa", "wamid.1"), "p:claim:wa:wamid.1");
+        assert_eq!(name_of("wa", "wamid.1"), "p:run-claim:wa:wamid.1");
     }
 
     #[test]
