@@ -254,7 +254,7 @@ async fn a_committed_key_is_done_for_everybody_and_stays_so_whatever_anybody_doe
 }
 
 #[tokio::test]
-async fn only_the_owner_renews_releases_and_finishes() {
+async fn only_the_owner_releases() {
     let redis = tests::redis().await;
     let claims = claims(&redis, patient());
     let (owner, stranger) = (wanted("wamid.1", "inc-1"), [wanted("wamid.1", "inc-2")]);
@@ -279,6 +279,29 @@ async fn a_renewed_claim_outlives_the_lease_it_was_taken_with() {
     while watching.elapsed() < Duration::from_millis(200) {
         assert_eq!(take(&long, &wanted("wamid.1", "inc-2")).await, Claim::Held);
     }
+}
+
+/// Who empties a full Redis must not lose what it holds meanwhile. Only what is new is refused.
+#[tokio::test]
+async fn in_a_full_redis_what_is_held_is_renewed_finished_and_let_go() {
+    let server = tests::private_redis();
+    let redis = TestRedis { url: server.url(), prefix: "p".into() };
+    let claims = claims(&redis, patient());
+    let run = Run::random();
+    let [committed, failed] = ["committed", "failed"].map(|key| wanted_by(key, "inc-1", run));
+    self::claims(&redis, short(20_000)).take(&[committed.clone(), failed.clone()]).await;
+    // Whatever it holds is more than this.
+    let full = redis::cmd("CONFIG").arg("SET").arg("maxmemory").arg(1).to_owned();
+    let () = full.query_async(&mut connection(&redis).await).await.unwrap();
+
+    claims.renew(std::slice::from_ref(&failed)).await;
+    let held = claims.held(patient().lease / 2).await.unwrap();
+    let released = claims.release(&[failed]).await;
+    claims.finish(&[committed]).await;
+
+    assert_eq!((held.len(), released), (2, Some(0)));
+    assert_eq!(claims.held(Duration::ZERO).await.unwrap(), []);
+    assert_eq!(take(&claims, &wanted("new", "inc-2")).await, Claim::Unanswered);
 }
 
 async fn connection(redis: &TestRedis) -> redis::aio::MultiplexedConnection {

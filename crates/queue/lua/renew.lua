@@ -1,4 +1,5 @@
--- Makes runs' leases full again.
+#!lua flags=allow-oom
+-- Makes runs' leases full again; in a full Redis too, where leases would end under those that empty it.
 --
 -- KEYS: runs    ARGV: lease in ms
 redis.set_repl(redis.REPL_NONE)
