@@ -10,14 +10,13 @@ use std::{
 
 use apalis_core::backend::TaskSink;
 use apalis_redis::{Config, RedisStorage};
-use chrono::{TimeDelta, Utc};
 use queue::{ConsumerSettings, Held, consume};
 use tokio::{
     sync::{mpsc, watch},
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
-use vocabulary::{Job, JobEntry, RawEvent, Replay};
+use vocabulary::{Job, JobEntry, Replay};
 
 use super::support::{Consumer, SOON, connection, enqueue, inbound, job, raw_event, run, short_lived, until};
 
@@ -131,27 +130,6 @@ async fn a_job_that_plain_apalis_redis_pushed_comes_out_without_a_stamp() {
     let held = consumer.next().await;
     assert_eq!((held.payload.as_ref(), held.first, held.count), (&b"\"theirs\""[..], None, 0));
     consumer.stop().await;
-}
-
-/// A replay was received long ago, and waits only since it was asked for.
-#[tokio::test]
-async fn how_long_the_oldest_job_waits_is_told_by_when_it_was_received_and_of_a_replay_by_when_it_was_enqueued() {
-    let redis = tests::redis().await;
-    let inbound = inbound(&redis);
-    let received_at = Utc::now() - TimeDelta::hours(1);
-    let an_hour_old = RawEvent { received_at, ..raw_event("waits") };
-    let replay = Replay { stamp: "lost-1".parse().unwrap(), item: None };
-
-    let empty = inbound.depth().await.unwrap().oldest;
-    inbound.replay(JobEntry { raw_event: an_hour_old.clone(), replay: Some(replay) }).await.unwrap();
-    inbound.enqueue(&[Job::of([an_hour_old])]).await.unwrap();
-    let replayed = inbound.depth().await.unwrap().oldest.unwrap();
-    let () = run(&mut connection(&redis.url).await, &format!("LPOP {}:inbound:active", redis.prefix)).await;
-    let waiting = inbound.depth().await.unwrap().oldest.unwrap();
-
-    assert_eq!(empty, None);
-    assert!(replayed < Duration::from_secs(600), "{replayed:?}");
-    assert!(waiting >= Duration::from_secs(3600) && waiting < Duration::from_secs(4200), "{waiting:?}");
 }
 
 #[tokio::test]

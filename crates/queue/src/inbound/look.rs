@@ -25,9 +25,6 @@ pub struct Depth {
     pub dead: u64,
     /// In Redis, but in none of these places, so that nothing will ever work on them. Never seen; a breach if it is.
     pub unreachable: u64,
-    /// How long ago the job at the head was enqueued, by Redis's clock; one of our own producer's, when it was received by its
-    /// clock.
-    pub oldest: Option<Duration>,
 }
 
 impl Depth {
@@ -35,15 +32,6 @@ impl Depth {
     pub fn all(&self) -> u64 {
         self.ready + self.scheduled + self.inflight + self.dead + self.unreachable
     }
-}
-
-/// What `depth.lua` returns.
-type DepthAnswer = (u64, u64, u64, u64, u64, i64, i64, Option<Vec<u8>>);
-
-/// When the first raw event of a job was received, in unix ms; `None` for what is no job.
-fn received_at(bytes: Bytes) -> Option<i64> {
-    let entries = Job::decode_each(&bytes).ok()?;
-    entries.first().map(|(entry, _)| entry.raw_event.received_at.timestamp_millis())
 }
 
 /// What a job that is not settled yet is called.
@@ -77,17 +65,11 @@ impl Inbound {
     pub async fn depth(&self) -> Result<Depth, RedisError> {
         let mut call = script::DEPTH.key(&self.keys.active);
         call.key(&self.keys.scheduled).key(&self.keys.dead).key(&self.keys.data).key(&self.keys.workers);
-        call.arg(&self.keys.inflight_prefix).arg(&self.keys.meta_prefix);
-        let mut connection = self.redis.connection().await?;
-        let answer: DepthAnswer = call.invoke_async(&mut connection).await?;
-        let (ready, scheduled, inflight, dead, all, now, enqueued_at, oldest) = answer;
-        let since = match oldest {
-            Some(id) if enqueued_at == 0 => received_at(self.bytes(&id, &mut connection).await?),
-            _ => Some(enqueued_at).filter(|at| *at > 0),
-        };
-        let oldest = since.map(|since| Duration::from_millis(u64::try_from(now - since).unwrap_or(0)));
+        call.arg(&self.keys.inflight_prefix);
+        let (ready, scheduled, inflight, dead, all): (u64, u64, u64, u64, u64) =
+            call.invoke_async(&mut self.redis.connection().await?).await?;
         let unreachable = all.saturating_sub(ready + scheduled + inflight + dead);
-        Ok(Depth { ready, scheduled, inflight, dead, unreachable, oldest })
+        Ok(Depth { ready, scheduled, inflight, dead, unreachable })
     }
 
     /// How full Redis is.
