@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use queue::{ClaimSettings, Claims};
+use queue::{Claim, ClaimSettings, Claims};
 use serde_json::json;
 use tests::{Pipeline, a_text, text, whatsapp};
 use worker::{Settings, Sources, Worker};
 
-use super::duplicates::wanted;
+use super::duplicates::{wanted, wanted_key};
 
 /// No promise covers a raw event as a whole: what can be recorded is, and the job stays for the rest.
 #[tokio::test(flavor = "multi_thread")]
@@ -50,6 +50,45 @@ async fn what_another_held_is_asked_for_again_when_the_rest_is_committed() {
 
     assert_eq!(pipeline.keys().await, ["wamid.0", "wamid.2", "wamid.1"]);
     assert_eq!(pipeline.inbound.depth().await.unwrap().scheduled, 0);
+}
+
+/// The two share a run, and one word of a run is for all that it still holds.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_group_what_is_committed_is_done_for_others_and_what_was_refused_is_theirs_to_work_on() {
+    let pipeline = Pipeline::new().await;
+    pipeline.execute("ALTER TABLE messages ADD CHECK (external_id <> 'wamid.poison')").await;
+    let group =
+        [pipeline.enqueue(a_text("wamid.1", "hello")).await, pipeline.enqueue(a_text("wamid.poison", "-")).await];
+
+    pipeline.worker.work(group.into()).await;
+
+    assert_eq!(pipeline.keys().await, ["wamid.1"]);
+    let claims = Claims::new(&pipeline.redis, ClaimSettings::default());
+    let theirs = ["wamid.1", "wamid.poison"].map(|key| wanted_key(key, "another raw event"));
+    assert_eq!(claims.take(&theirs).await, [Claim::Done, Claim::Won]);
+}
+
+/// Redis refuses the release, here because no claim is where one was. Then nothing says that all of the run is done, which
+/// would be a lie about what was refused; the lease ends that.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_could_not_be_let_go_is_not_called_done_with_the_rest_of_its_group() {
+    let pipeline = Pipeline::new().await;
+    pipeline.receive(a_text("wamid.0", "its source has a counter now")).await;
+    pipeline.execute("ALTER TABLE messages ADD CHECK (external_id <> 'wamid.poison')").await;
+    let group =
+        [pipeline.enqueue(a_text("wamid.1", "hello")).await, pipeline.enqueue(a_text("wamid.poison", "-")).await];
+    pipeline.execute("BEGIN; SELECT * FROM source_sequences FOR UPDATE").await;
+
+    let break_a_claim = async {
+        pipeline.somebody_waits_for_us().await;
+        pipeline.break_claim("wa", "wamid.poison").await;
+        pipeline.execute("COMMIT").await;
+    };
+    tokio::join!(break_a_claim, pipeline.worker.work(group.into()));
+
+    assert_eq!(pipeline.keys().await, ["wamid.0", "wamid.1"]);
+    let claims = Claims::new(&pipeline.redis, ClaimSettings::default());
+    assert_eq!(claims.take(&[wanted_key("wamid.1", "another raw event")]).await, [Claim::Held]);
 }
 
 /// Whoever renews a claim for ever must not keep others from recording: the ledger decides.

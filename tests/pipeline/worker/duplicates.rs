@@ -73,7 +73,7 @@ async fn with_the_claims_flushed_under_them_workers_still_record_once() {
     assert_eq!(pipeline.number("SELECT count(*) FROM deliveries").await, 1);
 }
 
-/// Meta sends for up to seven days, and claims are kept for one. Each would have its transaction made twice.
+/// Meta sends for up to seven days, and claims are kept for ten minutes. Each would have its transaction made twice.
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_that_redis_has_forgotten_are_found_by_the_ledger_and_the_next_are_looked_up_before() {
     let pipeline = Pipeline::new().await;
@@ -115,6 +115,29 @@ async fn a_key_that_comes_into_the_ledger_past_every_look_up_is_stopped_by_its_c
     assert_eq!(pipeline.number("SELECT count(*) FROM deliveries").await, 0, "told by whoever recorded it");
     assert_eq!(pipeline.receipt(&stamp).await, Some((1, 0, 0, true)));
     assert_eq!(pipeline.quarantined().await, []);
+}
+
+/// The messages of a source are written under its counter likewise. What is there all the same is joined, not refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_comes_past_every_look_up_is_stopped_by_its_constraint_and_joined() {
+    let pipeline = Pipeline::new().await;
+    pipeline.receive(a_text("wamid.0", "hello")).await;
+    let held = pipeline.enqueue(a_text("wamid.1", "hello")).await;
+    let stamp = held.first.clone().unwrap();
+    let insert = "INSERT INTO messages (id, source_id, external_id, direction, kind, content, state) \
+                  SELECT gen_random_uuid(), source_id, 'wamid.1', direction, kind, content, \
+                      replace(encode(state, 'escape'), 'wamid.0', 'wamid.1')::bytea FROM messages";
+    pipeline.execute(&format!("BEGIN; {insert}")).await;
+
+    let commit_in_between = async {
+        pipeline.somebody_waits_for_us().await;
+        pipeline.execute("COMMIT").await;
+    };
+    tokio::join!(pipeline.worker.work(vec![held]), commit_in_between);
+
+    assert_eq!(pipeline.keys().await, ["wamid.0", "wamid.1"]);
+    assert_eq!(pipeline.number("SELECT count(*) FROM messages").await, 2);
+    assert_eq!((pipeline.receipt(&stamp).await, pipeline.quarantined().await), (Some((1, 1, 0, true)), vec![]));
 }
 
 /// 57, inside one process: equal keys of a group are folded, and the followers take the leader's outcome.
@@ -284,6 +307,11 @@ async fn the_same_id_from_two_sources_is_two_events() {
 
 /// A claim of `wamid.1`, wanted for a raw event.
 pub(super) fn wanted(stamp: &str) -> Wanted {
+    wanted_key("wamid.1", stamp)
+}
+
+/// A claim of a key, wanted for a raw event.
+pub(super) fn wanted_key(key: &str, stamp: &str) -> Wanted {
     let owner = Owner::of(stamp, Run::random());
-    Wanted { source: "wa".parse().unwrap(), key: Key::new("wamid.1").unwrap(), owner }
+    Wanted { source: "wa".parse().unwrap(), key: Key::new(key).unwrap(), owner }
 }
