@@ -5,21 +5,24 @@
 //! What was delivered, and is only sent again, is delivered as before where that fails to the end.
 //!
 //! Rows of `due` are found by their events, whatever the planner thinks of it: `ANY(ARRAY(…))` bounds the scan whichever table
-//! is read first, and `endpoint_id || ''` is what no index has. Where Postgres was told in a quiet moment that `due` is empty,
-//! all plans are equally good to it, and it compares each attempt with all that is due: seconds for a few hundred.
+//! is read first. Where Postgres was told in a quiet moment that `due` is empty, all plans are equally good to it, and it
+//! compares each attempt with all that is due: seconds for a few hundred. So which endpoint a row is of is asked in a way that
+//! leaves it no choice. [`Record`] joins, by `endpoint_id || ''`, which no index has. [`RecordNewSuccesses`] asks
+//! `(…) IN (SELECT …) IS TRUE`: without `IS TRUE`, which changes nothing that is asked, Postgres makes a join of it, and that has
+//! the slow plan again; with it, a hashed subplan is all there is.
 
 use std::{borrow::Borrow, collections::HashSet, time::Duration};
 
 use chrono::{DateTime, Utc};
 use diesel::{
-    result::{DatabaseErrorKind, Error},
+    result::Error,
     sql_types::{Array, BigInt, Binary, Integer, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 use vocabulary::EndpointId;
 
-use crate::{QueryResult, due::microseconds, statement::nullable};
+use crate::{QueryResult, due::microseconds, error::stale_by, statement::nullable};
 
 /// What becomes of a delivery after an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -239,7 +242,7 @@ pub async fn record<'a>(
     let attempts: Vec<&Recorded> = attempts.iter().map(Borrow::borrow).collect();
     if are_successes(&attempts) {
         match record_new_successes(conn, attempts.clone()).await {
-            Err(Error::DatabaseError(DatabaseErrorKind::UniqueViolation, _)) => {}
+            Err(Error::NotFound) => {}
             recorded => return recorded.map(|()| Vec::new()),
         }
     }
@@ -265,7 +268,7 @@ fn are_successes(attempts: &[&Recorded]) -> bool {
         && attempts.iter().all(|attempt| attempt.next == Next::Delivered && attempt.lane.is_none())
 }
 
-/// Refused as a whole where one is here already.
+/// Refused as a whole, as `NotFound`, where one is here already.
 async fn record_new_successes(conn: &AsyncPgConnection, mut attempts: Vec<&Recorded>) -> QueryResult<()> {
     // In the order in which `deliveries::make_due` locks them, and whoever else records.
     attempts.sort_by_key(|attempt| (attempt.event_id, attempt.endpoint_id.as_str()));
@@ -286,7 +289,7 @@ async fn record_new_successes(conn: &AsyncPgConnection, mut attempts: Vec<&Recor
         first_bytes: splits.first_byte,
         lifetime: std::marker::PhantomData,
     };
-    statement.execute(&mut &*conn).await.map(drop)
+    statement.execute(&mut &*conn).await.map(drop).map_err(stale_by("attempts_pkey"))
 }
 
 async fn record_any(conn: &AsyncPgConnection, attempts: &[&Recorded]) -> QueryResult<Vec<(Uuid, String)>> {
