@@ -88,7 +88,7 @@ async fn keys_that_redis_has_forgotten_are_found_by_the_ledger_and_the_next_are_
     }
 
     let counters = pipeline.worker.counters();
-    assert_eq!((counters.transactions_failed.get(), counters.duplicates_by_ledger.get()), (1, 3));
+    assert_eq!((counters.transactions_again.get(), counters.duplicates_by_ledger.get()), (1, 3));
     assert_eq!(pipeline.keys().await, ["wamid.1", "wamid.2", "wamid.3"]);
 }
 
@@ -273,7 +273,7 @@ async fn a_duplicate_that_has_its_receipt_already_is_found_out_and_its_receipt_s
 
     pipeline.worker.work(vec![held, mate]).await;
 
-    assert_eq!(pipeline.worker.counters().transactions_failed.get(), 1, "and its mate need not come again");
+    assert_eq!(pipeline.worker.counters().transactions_again.get(), 1, "and its mate need not come again");
     assert_eq!((pipeline.receipt(&stamp).await, pipeline.quarantined().await), (Some((1, 0, 0, true)), vec![]));
     assert_eq!(pipeline.keys().await, ["wamid.1", "wamid.2"]);
 }
