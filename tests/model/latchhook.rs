@@ -98,6 +98,17 @@ fn every_mistake_at_work_is_found() {
     breaks(inbound(&[]), &table, |flaws| explore(inbound(flaws)));
 }
 
+/// It takes two items to have one that failed beside one that did not.
+#[test]
+fn that_a_run_is_called_done_with_what_it_could_not_let_go_is_found() {
+    let flaws = &[inbound::Flaw::FinishesUnreleased];
+    let model = Inbound { raw_events: SHARED_KEY, mishaps: Some(2), flaws };
+
+    let found = explore(model);
+
+    assert_eq!(found.broken, BTreeSet::from([at_work::DONE_IS_TRUE]));
+}
+
 #[test]
 fn every_mistake_on_the_way_to_the_customer_is_found() {
     use on_the_way::{

@@ -3,7 +3,7 @@
 use super::{
     Inbound,
     flaw::Flaw,
-    state::{Claim, Item, Orphan, Place, RAW_EVENTS, Run, State, Token, WORKERS},
+    state::{Claim, Item, Orphan, Place, RAW_EVENTS, Run, Said, State, Token, WORKERS, Word},
 };
 
 /// One indivisible step: a command of Redis, a statement of Postgres, or a mishap. First who, then which key or raw event.
@@ -11,16 +11,19 @@ use super::{
 pub(crate) enum Action {
     /// A worker takes raw events that are ready.
     Fetch(usize, [bool; RAW_EVENTS]),
-    /// `SET NX PX GET`; what another holds is deferred.
+    /// Wins what is nobody's, takes over what an earlier run of the same raw event has; what another holds is deferred.
     Take(usize, usize),
     /// The same, out of patience: what another holds is worked on without its claim.
     TakeImpatiently(usize, usize),
-    /// The script that puts a later run in an earlier one's place.
-    TakeOver(usize, usize),
     /// Redis is not heard in time; whether it did as it was told is unknown.
     ClaimUnanswered { worker: usize, key: usize, done: bool },
-    /// `INSERT … ON CONFLICT DO NOTHING`, and the look at what was there.
+    /// Makes the lease full again, or anew.
+    Renew(usize),
+    /// The look at the ledger, and the `INSERT` of what is not there.
     Enter(usize, usize),
+    /// The `INSERT` of a key that was not looked up, because its claim was won, meets one that is there. Postgres ends the
+    /// transaction, and all of it is tried again.
+    IsThere(usize, usize),
     /// The server commits, and says so.
     Commit(usize),
     /// The connection breaks while the server was asked to commit.
@@ -29,10 +32,14 @@ pub(crate) enum Action {
     Disconnect(usize),
     /// The server rolls back and says so: a lock was not to be had, or worse.
     RollBack(usize),
-    /// `done` for what is recorded, release for what is not.
-    LetGo(usize, usize),
+    /// Lets go of what is not recorded.
+    Release(usize, usize),
+    /// Redis is not heard, and did nothing: then nothing is said of the run either.
+    ReleaseUnanswered(usize, usize),
+    /// `done` is said of the run, and so of all that it still holds.
+    Finish(usize),
     /// Redis is not heard, and did nothing.
-    LetGoUnanswered(usize, usize),
+    FinishUnanswered(usize),
     /// Acknowledges a raw event, or defers it.
     GiveBack(usize, usize),
     /// `kill -9`.
@@ -41,8 +48,10 @@ pub(crate) enum Action {
     TakeAway(usize),
     /// The job of a dead worker is made ready.
     Recover(usize),
-    /// A lease ends, `done` is no longer remembered, or Redis has lost the claim.
+    /// A claim ends: of a run that is over with what is said of it, of another because Redis has lost it.
     Expire(usize),
+    /// A run's lease ends, or its `done` is no longer remembered.
+    ExpireRun(usize),
     /// The server, asked to commit by somebody who has gone, commits.
     OrphanCommits(Orphan),
     /// The server notices that somebody has gone.
@@ -55,13 +64,15 @@ impl Action {
     /// Something goes wrong. That others clear away what is left behind is none: it only takes time.
     pub(super) fn is_mishap(self, state: &State) -> bool {
         match self {
-            Self::Expire(key) => matches!(state.claims[key], Claim::Held(token) if token.run != Run::Over),
+            Self::Expire(key) => matches!(state.found(key), Claim::Held(token) if token.run != Run::Over),
+            Self::ExpireRun(worker) => state.words[worker] == Word::Held,
             Self::TakeImpatiently(..)
             | Self::CommitUnanswered(_)
             | Self::ClaimUnanswered { .. }
             | Self::Disconnect(_)
             | Self::RollBack(_)
-            | Self::LetGoUnanswered(..)
+            | Self::ReleaseUnanswered(..)
+            | Self::FinishUnanswered(_)
             | Self::Crash(_)
             | Self::TakeAway(_)
             | Self::Forget(_) => true,
@@ -100,6 +111,11 @@ impl Inbound {
                 actions.push(Action::Forget(key));
             }
         }
+        for worker in (0..WORKERS).filter(|worker| state.words[*worker] != Word::None) {
+            if state.keys_of(worker).next().is_some() && !self.has(Flaw::ClaimsForEver) {
+                actions.push(Action::ExpireRun(worker));
+            }
+        }
         if state.mishaps_left == Some(0) {
             actions.retain(|action| !action.is_mishap(state));
         }
@@ -108,12 +124,9 @@ impl Inbound {
     /// What a busy worker, or what it talks to, can do; the good first.
     fn steps(&self, state: &State, worker: usize, actions: &mut Vec<Action>) {
         let it = &state.workers[worker];
-        if let Some(key) = it.first(|item| matches!(item, Item::Unasked | Item::Found(_))) {
-            match it.items[key] {
-                Item::Found(_) => actions.push(Action::TakeOver(worker, key)),
-                _ => actions.push(Action::Take(worker, key)),
-            }
-            if it.items[key] == Item::Unasked && self.finds_held(state, worker, key) && !self.has(Flaw::ClaimsForEver) {
+        if let Some(key) = it.first(|item| *item == Item::Unasked) {
+            actions.push(Action::Take(worker, key));
+            if self.finds_held(state, worker, key) && !self.has(Flaw::ClaimsForEver) {
                 actions.push(Action::TakeImpatiently(worker, key));
             }
             actions.extend([true, false].map(|done| Action::ClaimUnanswered { worker, key, done }));
@@ -123,6 +136,11 @@ impl Inbound {
         if next.is_some() || it.is_in_transaction() {
             let waits = next.is_some_and(|key| self.waits(state, worker, key));
             actions.extend(next.filter(|_| !waits).map(|key| Action::Enter(worker, key)));
+            let meets = |key: &usize| it.items[*key] == Item::Claimed(Said::Ours) && state.ledger[*key] > 0;
+            actions.extend(next.filter(|_| !waits).filter(meets).map(|key| Action::IsThere(worker, key)));
+            if state.words[worker] == Word::None && state.keys_of(worker).next().is_some() {
+                actions.push(Action::Renew(worker));
+            }
             if it.is_in_transaction() {
                 actions.extend([Action::Commit(worker), Action::CommitUnanswered(worker)]);
             }
@@ -130,15 +148,17 @@ impl Inbound {
                 actions.push(Action::RollBack(worker));
             }
             actions.push(Action::Disconnect(worker));
-        } else if let Some(key) = it.first(|item| matches!(item, Item::Recorded | Item::Deferred)) {
-            actions.extend([Action::LetGo(worker, key), Action::LetGoUnanswered(worker, key)]);
+        } else if let Some(key) = it.first(|item| *item == Item::Deferred) {
+            actions.extend([Action::Release(worker, key), Action::ReleaseUnanswered(worker, key)]);
+        } else if it.items.contains(&Item::Recorded) {
+            actions.extend([Action::Finish(worker), Action::FinishUnanswered(worker)]);
         } else if let Some(raw_event) = it.group.iter().position(|has| *has) {
             actions.push(Action::GiveBack(worker, raw_event));
         }
     }
 
     fn finds_held(&self, state: &State, worker: usize, key: usize) -> bool {
-        match (state.claims[key], self.token(state, worker, key)) {
+        match (state.found(key), self.token(state, worker, key)) {
             (Claim::Held(theirs), Claim::Held(ours)) => theirs.raw_event != ours.raw_event,
             _ => false,
         }

@@ -12,6 +12,8 @@ pub(crate) enum Flaw {
     BelievesDone,
     /// `done` is written before COMMIT.
     DoneBeforeCommit,
+    /// `done` is said of a run though Redis has not heard what it lets go of.
+    FinishesUnreleased,
     /// A release does not compare the owner.
     ReleasesAnybodys,
     /// The ledger is looked at before the insert, but has no unique constraint.

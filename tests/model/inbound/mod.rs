@@ -3,8 +3,8 @@
 //! | here | in the code |
 //! |---|---|
 //! | `Fetch`, `GiveBack`, `TakeAway`, `Recover` | `fetch.lua`, `settle.lua`, `defer.lua`, `recover.lua` of `queue` |
-//! | `Take`, `TakeOver`, `LetGo`, `Expire` | `queue::Claims`: `take.lua`, `finish.lua`, `release.lua` |
-//! | `Enter`, `Commit`, `RollBack` | `worker::transaction`, with `worker::group` around it |
+//! | `Take`, `Renew`, `Release`, `Finish`, `Expire…` | `queue::Claims`: `take.lua`, `renew.lua`, `release.lua`, `finish.lua` |
+//! | `Enter`, `IsThere`, `Commit`, `RollBack` | `worker::transaction`, with `worker::group` around it |
 
 mod action;
 mod flaw;

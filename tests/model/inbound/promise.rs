@@ -4,7 +4,7 @@ use stateright::Property;
 
 use super::{
     Inbound,
-    state::{Claim, Item, KEYS, Place, Run, Said, State, Token},
+    state::{Claim, Item, KEYS, Place, Run, Said, State, Token, WORKERS},
 };
 
 /// Promise 1.
@@ -46,16 +46,17 @@ pub(super) fn all() -> Vec<Property<Inbound>> {
                 item == Item::Unasked && matches!(claim, Claim::Held(Token { run: Run::Of(_), .. }))
             })
         }),
-        ("a claim is taken over", |_, state| {
-            state.any_item(|item, claim| matches!((item, claim), (Item::Found(seen), Claim::Held(now)) if seen == now))
+        ("a claim is about to be taken over", |model, state| {
+            model.any_asked(state, |found, ours| matches!(found, Claim::Held(token) if token.raw_event == ours))
         }),
-        ("a claim is gone before it is taken over", |_, state| {
-            state.any_item(|item, claim| matches!(item, Item::Found(_)) && claim == Claim::Absent)
+        ("a claim is there whose run has lost its lease", |model, state| {
+            (0..KEYS).any(|key| state.claims[key] != Claim::Absent && state.found(key) == Claim::Absent)
+                && model.any_asked(state, |found, _| found == Claim::Absent)
         }),
         ("done is found and false", |_, state| {
             (0..KEYS).any(|key| {
                 let asks = state.workers.iter().any(|worker| worker.items[key] == Item::Unasked);
-                asks && state.claims[key] == Claim::Done && state.ledger[key] == 0
+                asks && state.found(key) == Claim::Done && state.ledger[key] == 0
             })
         }),
         ("the ledger stops what the claim let through", |_, state| {
@@ -93,6 +94,17 @@ impl Inbound {
             && keys.all(|key| (state.ledger[*key], state.owed[*key]) == (1, 1))
     }
 
+    /// Whether somebody asks for a claim next that is such: what is found, and the raw event that asks.
+    fn any_asked(&self, state: &State, such: impl Fn(Claim, usize) -> bool) -> bool {
+        let asks = |worker: usize, key: usize| match self.token(state, worker, key) {
+            Claim::Held(ours) if state.workers[worker].items[key] == Item::Unasked => {
+                such(state.found(key), ours.raw_event)
+            }
+            _ => false,
+        };
+        (0..WORKERS).any(|worker| (0..KEYS).any(|key| asks(worker, key)))
+    }
+
     fn goes_on(&self, state: &State) -> bool {
         let mut actions = Vec::new();
         self.possible(state, &mut actions);
@@ -113,6 +125,7 @@ impl Inbound {
 
 impl State {
     fn any_item(&self, wanted: impl Fn(Item, Claim) -> bool) -> bool {
-        self.workers.iter().any(|worker| worker.items.iter().zip(self.claims).any(|(item, claim)| wanted(*item, claim)))
+        let found = |key: usize| self.found(key);
+        self.workers.iter().any(|worker| (0..KEYS).any(|key| wanted(worker.items[key], found(key))))
     }
 }

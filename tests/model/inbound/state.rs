@@ -3,7 +3,8 @@
 //!
 //! Small on purpose, and of no more than the protocol compares. A claim's token names its run as "the one that worker A is
 //! on" or as "one that is over": no other difference between runs is ever looked at. So nothing is counted, and what
-//! is finite here is unlimited outside: any number of crashes, retries, expiries.
+//! is finite here is unlimited outside: any number of crashes, retries, expiries. What Redis says of a run that is over is
+//! written to each of its claims, where each may end by itself: that is more than can happen, and never less.
 
 /// Workers, each with one group at a time: A and B.
 pub(super) const WORKERS: usize = 2;
@@ -16,6 +17,8 @@ pub(super) const RAW_EVENTS: usize = 2;
 pub(crate) struct State {
     pub places: [Place; RAW_EVENTS],
     pub claims: [Claim; KEYS],
+    /// What Redis says of the run that each worker is on, and so of all claims with its token.
+    pub words: [Word; WORKERS],
     /// Who won the claim, and has neither let it go nor lost it to the end of its lease or to a later run of its raw event.
     pub holders: [[bool; WORKERS]; KEYS],
     pub workers: [Worker; WORKERS],
@@ -46,7 +49,19 @@ pub(crate) enum Place {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Claim {
     Absent,
+    /// Held or done, as is said of its run; nobody's, where nothing is.
     Held(Token),
+    /// Of a run that is over.
+    Done,
+}
+
+/// What stands in the key of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub(crate) enum Word {
+    /// The lease has ended, or it has taken nothing yet.
+    #[default]
+    None,
+    Held,
     Done,
 }
 
@@ -77,8 +92,6 @@ pub(crate) enum Item {
     #[default]
     None,
     Unasked,
-    /// Redis showed the token of another run of the same raw event.
-    Found(Token),
     /// Redis has spoken, or has not.
     Claimed(Said),
     /// Inserted, in the open transaction.
@@ -118,6 +131,7 @@ impl State {
         Self {
             places: [Place::Ready; RAW_EVENTS],
             claims: [Claim::Absent; KEYS],
+            words: [Word::None; WORKERS],
             holders: [[false; WORKERS]; KEYS],
             workers: Default::default(),
             orphans: Vec::new(),
@@ -126,6 +140,23 @@ impl State {
             mishaps_left,
             done_too_early: false,
         }
+    }
+
+    /// What whoever wants the key finds of its claim.
+    pub(super) fn found(&self, key: usize) -> Claim {
+        let Claim::Held(Token { run: Run::Of(worker), .. }) = self.claims[key] else { return self.claims[key] };
+        match self.words[worker] {
+            Word::None => Claim::Absent,
+            Word::Held => self.claims[key],
+            Word::Done => Claim::Done,
+        }
+    }
+
+    /// The keys whose claims hold the token of the run that a worker is on.
+    pub(super) fn keys_of(&self, worker: usize) -> impl Iterator<Item = usize> + use<> {
+        let is_its = |claim: &Claim| matches!(claim, Claim::Held(token) if token.run == Run::Of(worker));
+        let its = self.claims.map(|claim| is_its(&claim));
+        (0..KEYS).filter(move |key| its[*key])
     }
 
     /// Whether the uncommitted row of somebody else makes whoever enters this key wait.

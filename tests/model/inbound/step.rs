@@ -4,7 +4,7 @@ use super::{
     Inbound,
     action::Action,
     flaw::Flaw,
-    state::{Claim, Item, KEYS, Orphan, Place, RAW_EVENTS, Run, Said, State, Token, Worker},
+    state::{Claim, Item, KEYS, Orphan, Place, RAW_EVENTS, Run, Said, State, Token, WORKERS, Word, Worker},
 };
 
 impl Inbound {
@@ -16,19 +16,23 @@ impl Inbound {
             Action::Fetch(worker, group) => self.fetch(state, worker, group),
             Action::Take(worker, key) => self.take(state, worker, key, Item::Over { recorded: false }),
             Action::TakeImpatiently(worker, key) => self.take(state, worker, key, Item::Claimed(Said::Not)),
-            Action::TakeOver(worker, key) => self.take_over(state, worker, key),
             Action::ClaimUnanswered { worker, key, done } => self.claim_unanswered(state, worker, key, done),
+            Action::Renew(worker) => state.renew(worker),
             Action::Enter(worker, key) => self.enter(state, worker, key),
+            Action::IsThere(worker, _) => state.try_again(worker),
             Action::Commit(worker) => self.commit(state, worker),
             Action::CommitUnanswered(worker) => state.abandon_transaction(worker, true),
             Action::Disconnect(worker) => state.abandon_transaction(worker, false),
             Action::RollBack(worker) => self.roll_back(state, worker),
-            Action::LetGo(worker, key) => self.let_go(state, worker, key),
-            Action::LetGoUnanswered(worker, key) => state.is_over(worker, key),
+            Action::Release(worker, key) => self.release(state, worker, key),
+            Action::ReleaseUnanswered(worker, key) if self.has(Flaw::FinishesUnreleased) => state.is_over(worker, key),
+            Action::ReleaseUnanswered(worker, _) | Action::FinishUnanswered(worker) => state.say_no_more(worker),
+            Action::Finish(worker) => self.finish(state, worker),
             Action::GiveBack(worker, raw_event) => self.give_back(state, worker, raw_event),
             Action::Crash(worker) => state.crash(worker),
             Action::TakeAway(raw_event) | Action::Recover(raw_event) => state.places[raw_event] = Place::Ready,
             Action::Expire(key) => state.expire(key),
+            Action::ExpireRun(worker) => state.expire_run(worker),
             Action::OrphanCommits(orphan) => self.end_orphan(state, orphan, true),
             Action::OrphanRollsBack(orphan) => self.end_orphan(state, orphan, false),
             Action::Forget(key) => (state.ledger[key], state.owed[key]) = (0, 0),
@@ -44,50 +48,38 @@ impl Inbound {
         }
     }
 
+    /// In one script, so that of two that try one succeeds.
     fn take(&self, state: &mut State, worker: usize, key: usize, when_held: Item) {
         let ours = self.token(state, worker, key);
-        let item = match (state.claims[key], ours) {
-            (Claim::Absent, _) => {
-                state.claims[key] = ours;
-                state.holders[key][worker] = true;
-                Item::Claimed(Said::Ours)
-            }
+        let found = state.found(key);
+        // Said of the run first, whatever comes of the claim.
+        state.renew(worker);
+        let item = match (found, ours) {
+            (Claim::Absent, _) => self.win(state, worker, key),
             (Claim::Done, _) if self.has(Flaw::BelievesDone) => Item::Over { recorded: true },
             (Claim::Done, _) => Item::Claimed(Said::Not),
-            (Claim::Held(found), Claim::Held(ours)) if found.raw_event == ours.raw_event => Item::Found(found),
+            (Claim::Held(found), Claim::Held(ours)) if found.raw_event == ours.raw_event => {
+                if let Run::Of(earlier) = found.run {
+                    state.holders[key][earlier] = false;
+                }
+                self.win(state, worker, key)
+            }
             (Claim::Held(_), _) if self.has(Flaw::DropsWhatIsHeld) => Item::Over { recorded: true },
             (Claim::Held(_), _) => when_held,
         };
         state.workers[worker].items[key] = item;
     }
 
-    /// Compared with what was seen, so that of two that try one succeeds.
-    fn take_over(&self, state: &mut State, worker: usize, key: usize) {
-        let Item::Found(seen) = state.workers[worker].items[key] else { return };
-        let item = match state.claims[key] {
-            Claim::Held(now) if now == seen => {
-                if let Run::Of(earlier) = seen.run {
-                    state.holders[key][earlier] = false;
-                }
-                state.claims[key] = self.token(state, worker, key);
-                state.holders[key][worker] = true;
-                Item::Claimed(Said::Ours)
-            }
-            Claim::Done if self.has(Flaw::BelievesDone) => Item::Over { recorded: true },
-            Claim::Done => Item::Claimed(Said::Not),
-            Claim::Absent | Claim::Held(_) if self.has(Flaw::DropsWhatIsHeld) => Item::Over { recorded: true },
-            Claim::Absent | Claim::Held(_) => Item::Over { recorded: false },
-        };
-        state.workers[worker].items[key] = item;
+    fn win(&self, state: &mut State, worker: usize, key: usize) -> Item {
+        state.claims[key] = self.token(state, worker, key);
+        state.holders[key][worker] = true;
+        Item::Claimed(Said::Ours)
     }
 
     /// Unanswered counts as unclaimed: the worker goes on, and lets go later by owner.
     fn claim_unanswered(&self, state: &mut State, worker: usize, key: usize, done: bool) {
         if done {
-            match state.workers[worker].items[key] {
-                Item::Found(_) => self.take_over(state, worker, key),
-                _ => self.take(state, worker, key, Item::Over { recorded: false }),
-            }
+            self.take(state, worker, key, Item::Over { recorded: false });
         }
         state.workers[worker].items[key] = Item::Claimed(Said::Ours);
     }
@@ -100,7 +92,7 @@ impl Inbound {
             state.owed[key] = 1;
         }
         if self.has(Flaw::DoneBeforeCommit) && state.claims[key] == self.token(state, worker, key) {
-            state.finish(worker, key);
+            state.finish(worker);
         }
     }
 
@@ -143,21 +135,21 @@ impl Inbound {
         }
     }
 
-    fn let_go(&self, state: &mut State, worker: usize, key: usize) {
-        let is_ours = state.claims[key] == self.token(state, worker, key);
-        match state.workers[worker].items[key] {
-            Item::Recorded => {
-                if self.has(Flaw::EnqueuesAfterCommit) {
-                    state.owed[key] = 1;
-                }
-                if is_ours {
-                    state.finish(worker, key);
-                }
-            }
-            _ if is_ours || self.has(Flaw::ReleasesAnybodys) => state.claims[key] = Claim::Absent,
-            _ => {}
+    fn release(&self, state: &mut State, worker: usize, key: usize) {
+        if state.claims[key] == self.token(state, worker, key) || self.has(Flaw::ReleasesAnybodys) {
+            state.claims[key] = Claim::Absent;
         }
         state.is_over(worker, key);
+    }
+
+    fn finish(&self, state: &mut State, worker: usize) {
+        state.finish(worker);
+        for key in 0..KEYS {
+            if state.workers[worker].items[key] == Item::Recorded {
+                state.owed[key] = if self.has(Flaw::EnqueuesAfterCommit) { 1 } else { state.owed[key] };
+                state.is_over(worker, key);
+            }
+        }
     }
 
     /// A job that was taken away is somebody else's: then this does nothing to it.
@@ -182,10 +174,38 @@ impl Inbound {
 }
 
 impl State {
-    fn finish(&mut self, worker: usize, key: usize) {
-        self.claims[key] = Claim::Done;
-        self.holders[key][worker] = false;
-        self.done_too_early |= self.ledger[key] == 0;
+    /// Unless it is done, whatever still has its token is its own (again).
+    fn renew(&mut self, worker: usize) {
+        if self.words[worker] != Word::Done {
+            self.words[worker] = Word::Held;
+            self.keys_of(worker).for_each(|key| self.holders[key][worker] = true);
+        }
+    }
+
+    fn finish(&mut self, worker: usize) {
+        self.words[worker] = Word::Done;
+        for key in self.keys_of(worker) {
+            self.holders[key][worker] = false;
+            self.done_too_early |= self.ledger[key] == 0;
+        }
+    }
+
+    /// Nothing was written; the next look is at the ledger.
+    fn try_again(&mut self, worker: usize) {
+        for item in &mut self.workers[worker].items {
+            if let Item::Entered(said) | Item::Known(said) = *item {
+                *item = Item::Claimed(said);
+            }
+        }
+    }
+
+    /// Redis was not heard: what could not be let go must not be called done with the rest.
+    fn say_no_more(&mut self, worker: usize) {
+        for (key, item) in self.workers[worker].items.into_iter().enumerate() {
+            if matches!(item, Item::Recorded | Item::Deferred) {
+                self.is_over(worker, key);
+            }
+        }
     }
 
     /// The claim has been told, or could not be.
@@ -220,27 +240,26 @@ impl State {
         self.end_run(worker);
     }
 
-    /// The worker will never again use this run's token; who has seen it can tell it from others, and no more.
+    /// The worker will never again use this run's token. What was said of it is true of its claims until each ends.
     fn end_run(&mut self, worker: usize) {
         self.workers[worker] = Worker::default();
-        let found = self.workers.iter_mut().flat_map(|worker| &mut worker.items).filter_map(|item| match item {
-            Item::Found(token) => Some(token),
-            _ => None,
-        });
-        let held = self.claims.iter_mut().filter_map(|claim| match claim {
-            Claim::Held(token) => Some(token),
-            Claim::Absent | Claim::Done => None,
-        });
-        found.chain(held).filter(|token| token.run == Run::Of(worker)).for_each(|token| token.run = Run::Over);
+        for key in self.keys_of(worker) {
+            self.claims[key] = match self.found(key) {
+                Claim::Held(token) => Claim::Held(Token { run: Run::Over, ..token }),
+                found => found,
+            };
+        }
+        self.words[worker] = Word::None;
         self.holders.iter_mut().for_each(|holders| holders[worker] = false);
     }
 
     fn expire(&mut self, key: usize) {
-        if let Claim::Held(token) = self.claims[key]
-            && let Run::Of(worker) = token.run
-        {
-            self.holders[key][worker] = false;
-        }
         self.claims[key] = Claim::Absent;
+        self.holders[key] = [false; WORKERS];
+    }
+
+    fn expire_run(&mut self, worker: usize) {
+        self.words[worker] = Word::None;
+        self.holders.iter_mut().for_each(|holders| holders[worker] = false);
     }
 }

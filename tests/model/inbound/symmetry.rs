@@ -3,16 +3,18 @@
 
 use std::hash::{Hash, Hasher};
 
-use super::state::{Claim, Item, Place, Run, State, Token, Worker};
+use super::state::{Claim, Place, Run, State, Token};
 
 impl Hash for State {
     fn hash<H: Hasher>(&self, hasher: &mut H) {
-        let Self { places, claims, holders, workers, orphans, ledger, owed, mishaps_left, done_too_early } = self;
+        let Self { places, claims, words, holders, workers, orphans, ledger, owed, mishaps_left, done_too_early } =
+            self;
         let names = if workers[0] <= workers[1] { [0, 1] } else { [1, 0] };
         places.map(|place| place.renamed(names)).hash(hasher);
         claims.map(|claim| claim.renamed(names)).hash(hasher);
+        names.map(|worker| words[worker]).hash(hasher);
         holders.map(|holders| names.map(|worker| holders[worker])).hash(hasher);
-        names.map(|worker| workers[worker].renamed(names)).hash(hasher);
+        names.map(|worker| &workers[worker]).hash(hasher);
         (orphans, ledger, owed, mishaps_left, done_too_early).hash(hasher);
     }
 }
@@ -35,12 +37,5 @@ impl Claim {
 impl Token {
     fn renamed(self, names: Names) -> Self {
         if let Run::Of(worker) = self.run { Self { run: Run::Of(names[worker]), ..self } } else { self }
-    }
-}
-
-impl Worker {
-    fn renamed(&self, names: Names) -> Self {
-        let rename = |item| if let Item::Found(token) = item { Item::Found(token.renamed(names)) } else { item };
-        Self { group: self.group, items: self.items.map(rename) }
     }
 }
