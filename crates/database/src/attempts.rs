@@ -7,7 +7,7 @@
 //! Rows of `due` are found by their events, whatever the planner thinks of it: `ANY(ARRAY(…))` bounds the scan whichever table
 //! is read first. Where Postgres was told in a quiet moment that `due` is empty, all plans are equally good to it, and it
 //! compares each attempt with all that is due: seconds for a few hundred. So which endpoint a row is of is asked in a way that
-//! leaves it no choice. [`Record`] joins, by `endpoint_id || ''`, which no index has. [`RecordNewSuccesses`] asks
+//! leaves it no choice. `Record` joins, by `endpoint_id || ''`, which no index has. `RecordNewSuccesses` asks
 //! `(…) IN (SELECT …) IS TRUE`: without `IS TRUE`, which changes nothing that is asked, Postgres makes a join of it, and that has
 //! the slow plan again; with it, a hashed subplan is all there is.
 
