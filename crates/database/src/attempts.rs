@@ -5,11 +5,9 @@
 //! What was delivered, and is only sent again, is delivered as before where that fails to the end.
 //!
 //! Rows of `due` are found by their events, whatever the planner thinks of it: `ANY(ARRAY(…))` bounds the scan whichever table
-//! is read first. Where Postgres was told in a quiet moment that `due` is empty, all plans are equally good to it, and it
-//! compares each attempt with all that is due: seconds for a few hundred. So which endpoint a row is of is asked in a way that
-//! leaves it no choice. `Record` joins, by `endpoint_id || ''`, which no index has. `RecordNewSuccesses` asks
-//! `(…) IN (SELECT …) IS TRUE`: without `IS TRUE`, which changes nothing that is asked, Postgres makes a join of it, and that has
-//! the slow plan again; with it, a hashed subplan is all there is.
+//! is read first, and `endpoint_id || ''` is what no index has. Where Postgres was told in a quiet moment that `due` is empty,
+//! all plans are equally good to it, and it compares each attempt with all that is due: seconds for a few hundred. The
+//! index by endpoints has the event second: chosen for `ANY` alone, it is read whole for each event.
 
 use std::{borrow::Borrow, collections::HashSet, time::Duration};
 
@@ -221,8 +219,8 @@ statement! {
          response_head, started_at, duration_us, dns_us, connect_us, tls_us, first_byte_us) \
          SELECT event_id, endpoint_id, lease, webhook_id, body_hash, 'delivered', http_status, response_head, started_at, \
              duration_us, dns_us, connect_us, tls_us, first_byte_us FROM new RETURNING 1), \
-     gone AS (DELETE FROM due WHERE event_id = ANY(ARRAY(SELECT event_id FROM new)) \
-         AND ((event_id, endpoint_id) IN (SELECT event_id, endpoint_id FROM new)) IS TRUE \
+     gone AS (DELETE FROM due d USING new n WHERE d.event_id = n.event_id AND d.endpoint_id || '' = n.endpoint_id \
+         AND d.event_id = ANY(ARRAY(SELECT event_id FROM new)) \
          AND (SELECT count(*) FROM inserted) >= 0 RETURNING 1) \
      UPDATE deliveries d SET attempts = d.attempts + 1, state = 'delivered', \
          finished_at = CASE WHEN d.state = 'delivered' THEN d.finished_at ELSE now() END \
