@@ -39,7 +39,7 @@ pub(crate) const AS_IT_BEGAN: &str = "RESET SESSION AUTHORIZATION; RESET ROLE; R
 /// small reads all of it, and is kept while the table grows by millions, until autovacuum comes round.
 const LOOK_UPS_ONLY: &str = "-c enable_seqscan=off";
 /// And its statements are planned once per connection: where there is one way to look things up, a plan for each call finds
-/// the same anew. (That took a fifth of a millisecond of each transaction of a worker, and most of the time of a lease.)
+/// the same anew. (That took half a millisecond of each transaction of a worker, and most of the time of a lease.)
 const PLANNED_ONCE: &str = "-c plan_cache_mode=force_generic_plan";
 /// Less than whoever counts waits for (five seconds): Postgres is not to go on for nobody.
 const COUNTED_IN_TIME: &str = "-c statement_timeout=4500";

@@ -50,6 +50,11 @@ pub fn trouble(error: &Error) -> Trouble {
     }
 }
 
+/// Whether an error only says that a statement before it has failed.
+pub fn is_echo(error: &Error) -> bool {
+    matches!(error, Error::DatabaseError(_, info) if info.message().contains(ECHO))
+}
+
 /// What was not there, as far as one knew, is there all the same, says this constraint. (An app's trigger can say as much
 /// without it, and then it is the work.)
 pub(crate) fn stale_by(constraint: &str) -> impl Fn(Error) -> Error {
@@ -89,10 +94,12 @@ fn by_words(message: &str) -> Trouble {
     said.map_or(Trouble::Unknown, |(_, trouble)| trouble)
 }
 
-/// 55P03 and 40P01, which diesel has no kinds for. And 25P02, where a statement that was sent behind one that failed is heard
-/// first: what failed is not known then, and nobody is to be blamed for it.
-const LOCKED: [&str; 4] =
-    ["lock timeout", "deadlock detected", "could not obtain lock", "current transaction is aborted"];
+/// 25P02: what a statement says that was sent behind one that failed.
+const ECHO: &str = "current transaction is aborted";
+
+/// 55P03 and 40P01, which diesel has no kinds for. And an echo that is heard before what it echoes: what failed is not known
+/// then, and nobody is to be blamed for it.
+const LOCKED: [&str; 4] = ["lock timeout", "deadlock detected", "could not obtain lock", ECHO];
 
 /// Class 22 (data exception) and class 54 (program limit).
 const REFUSED: [&str; 12] = [

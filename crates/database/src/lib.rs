@@ -37,7 +37,7 @@ pub mod sequences;
 pub mod sources;
 
 pub use connect::{Connection, Database, DatabaseError};
-pub use error::{OpenError, Trouble, held_up_by, trouble};
+pub use error::{OpenError, Trouble, held_up_by, is_echo, trouble};
 pub use migrate::{MigrateError, migrate};
 
 pub use diesel::result::Error as QueryError;

@@ -13,7 +13,7 @@ use database::{
     due::{self, Leased},
     endpoints::Subscription,
     events::{self, NewEvent},
-    sequences,
+    is_echo, sequences,
 };
 use futures::{join, try_join};
 use uuid::Uuid;
@@ -269,11 +269,10 @@ impl New<'_> {
     }
 }
 
-/// The error that made the others: what is sent behind a statement that fails only hears that the transaction is aborted,
-/// which is no kind of trouble that we know, and in English where Postgres may speak it.
+/// The error that made the others: what is sent behind a statement that fails only hears that the transaction is aborted. That is
+/// known where Postgres may speak English; elsewhere it is no kind of trouble that we know.
 pub(crate) fn root_cause<const N: usize>(results: [QueryResult<()>; N]) -> QueryResult<()> {
     let mut errors: Vec<QueryError> = results.into_iter().filter_map(Result::err).collect();
-    let is_echo = |error: &QueryError| error.to_string().contains("current transaction is aborted");
     let is_known =
         |error: &QueryError| !is_echo(error) && !matches!(database::trouble(error), Trouble::Outage | Trouble::Unknown);
     let known = errors.iter().position(is_known);
