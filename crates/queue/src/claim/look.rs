@@ -70,7 +70,7 @@ impl Claims {
         let said = values(connection, &runs).await?;
         let held = claims.into_iter().zip(runs).zip(said);
         let held = held.filter(|(_, said)| said.as_ref().is_some_and(|said| said != key::DONE));
-        let (mut held, runs): (Vec<HeldClaim>, Vec<String>) = held.map(|(claim, _)| claim).unzip();
+        let (held, runs): (Vec<HeldClaim>, Vec<String>) = held.map(|(claim, _)| claim).unzip();
         if held.is_empty() {
             return Ok(held);
         }
@@ -79,12 +79,9 @@ impl Claims {
             ask.cmd("PTTL").arg(run);
         }
         let left: Vec<i64> = ask.query_async(connection).await?;
-        for (claim, left) in held.iter_mut().zip(&left) {
-            claim.left = u64::try_from(*left).ok().map(Duration::from_millis);
-        }
-        let mut left = left.into_iter();
-        held.retain(|_| left.next() != Some(GONE));
-        Ok(held)
+        let held = held.into_iter().zip(left).filter(|(_, left)| *left != GONE);
+        let lasting = |left: i64| u64::try_from(left).ok().map(Duration::from_millis);
+        Ok(held.map(|(claim, left)| HeldClaim { left: lasting(left), ..claim }).collect())
     }
 
     fn name_of_run(&self, claim: &HeldClaim) -> String {

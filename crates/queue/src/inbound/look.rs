@@ -5,7 +5,6 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use redis::aio::MultiplexedConnection;
 use vocabulary::{Incarnation, Job, Stamp};
 
@@ -122,7 +121,9 @@ impl Inbound {
         self.each_name(&mut connection, |id| ids.extend(Some(id).filter(|id| parse_job_id(id).is_none()))).await?;
         let mut stamps = Vec::new();
         for id in ids {
-            let entries = Job::decode_each(&self.bytes(&id, &mut connection).await?).unwrap_or_default();
+            let bytes: Option<Vec<u8>> =
+                redis::cmd("HGET").arg(&self.keys.data).arg(&id).query_async(&mut connection).await?;
+            let entries = Job::decode_each(&bytes.unwrap_or_default().into()).unwrap_or_default();
             let foreign = Incarnation::foreign(&id);
             stamps.extend(entries.into_iter().zip(1..).map(|((entry, _), number)| match entry.replay {
                 Some(replay) => replay.stamp,
@@ -161,12 +162,6 @@ impl Inbound {
         names.sort_unstable();
         names.dedup();
         Ok(names.iter().take(limit).map(|id| String::from_utf8_lossy(id).into_owned()).collect())
-    }
-
-    /// A job's bytes, none if it is settled.
-    async fn bytes(&self, id: &[u8], connection: &mut MultiplexedConnection) -> Result<Bytes, RedisError> {
-        let bytes: Option<Vec<u8>> = redis::cmd("HGET").arg(&self.keys.data).arg(id).query_async(connection).await?;
-        Ok(bytes.unwrap_or_default().into())
     }
 
     /// Every job's name, a page at a time; some of them twice.
