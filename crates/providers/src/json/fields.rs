@@ -167,13 +167,16 @@ pub(crate) fn key(path: &Path<'_>, text: impl Into<String>) -> Result<Key, Fault
 type Unusable = (&'static str, String);
 
 fn new_key(text: impl Into<String>) -> Result<Key, Unusable> {
-    let text = text.into();
-    usable(&text)?;
-    Key::new(text).map_err(|error| no_key(&error))
+    let key = Key::new(text).map_err(|error| no_key(&error))?;
+    readable(key.as_str()).map(|()| key)
 }
 
 fn usable(text: &str) -> Result<(), Unusable> {
     Key::check(text).map_err(|error| no_key(&error))?;
+    readable(text)
+}
+
+fn readable(text: &str) -> Result<(), Unusable> {
     if text.contains(char::REPLACEMENT_CHARACTER) {
         return Err((reason::UNUSABLE_ID, "it holds U+FFFD, which stands for what cannot be read".to_owned()));
     }
