@@ -196,7 +196,8 @@ statement! {
 
 statement! {
     /// What [`Record`] comes to where each attempt is a success, and none is here already: most of the time. The counts make
-    /// Postgres take the locks in the same order.
+    /// Postgres take the locks in the same order. What is gone is found by its events, and then looked up in a table of what
+    /// is new (`IS TRUE` keeps the two from being joined): a join is planned for as many rows as Postgres believes `due` to have.
     RecordNewSuccesses {
         events: Vec<Uuid> => Array<SqlUuid>,
         endpoints: Vec<&'a str> => Array<Text>,
@@ -219,8 +220,8 @@ statement! {
          response_head, started_at, duration_us, dns_us, connect_us, tls_us, first_byte_us) \
          SELECT event_id, endpoint_id, lease, webhook_id, body_hash, 'delivered', http_status, response_head, started_at, \
              duration_us, dns_us, connect_us, tls_us, first_byte_us FROM new RETURNING 1), \
-     gone AS (DELETE FROM due d USING new n WHERE d.event_id = n.event_id AND d.endpoint_id || '' = n.endpoint_id \
-         AND d.event_id = ANY(ARRAY(SELECT event_id FROM new)) \
+     gone AS (DELETE FROM due WHERE event_id = ANY(ARRAY(SELECT event_id FROM new)) \
+         AND ((event_id, endpoint_id) IN (SELECT event_id, endpoint_id FROM new)) IS TRUE \
          AND (SELECT count(*) FROM inserted) >= 0 RETURNING 1) \
      UPDATE deliveries d SET attempts = d.attempts + 1, state = 'delivered', \
          finished_at = CASE WHEN d.state = 'delivered' THEN d.finished_at ELSE now() END \

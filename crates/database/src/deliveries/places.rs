@@ -20,6 +20,8 @@ const CLOCKS_DIFFER: TimeDelta = TimeDelta::hours(1);
 
 /// As `due_by_endpoint` has it.
 const ENDPOINT: &str = "endpoint_id COLLATE \"C\"";
+/// True of every row. The index says so of its rows, and serves only who says it too.
+const BY_ENDPOINT: &str = "endpoint_id COLLATE \"C\" > ''";
 
 /// Where a delivery stands among all.
 #[derive(Debug, Clone, PartialEq, Eq, QueryableByName)]
@@ -117,7 +119,7 @@ async fn owed_to(
     };
     let (_, direction) = order.in_sql();
     let query = format!(
-        "SELECT event_id, endpoint_id FROM due WHERE {} AND {} \
+        "SELECT event_id, endpoint_id FROM due WHERE {BY_ENDPOINT} AND {} AND {} \
          ORDER BY {ENDPOINT} {direction}, event_id {direction} LIMIT {LOOKED_AT}",
         bound(first, ">="),
         bound(last, "<=")
