@@ -1,7 +1,7 @@
 //! A group: whatever was ready at the same moment, under one claim pipeline and (when all goes well) one transaction.
 //!
-//! Order: claim → the one transaction → the server has committed → `done`; once more for what others held; → settle. **The
-//! claim stops a duplicate early**, and only saves work; `transaction` stops it for good.
+//! Order: claim → the one transaction → the server has committed → `done`; once more for what others held and have not
+//! committed by then; → settle. **The claim stops a duplicate early**, and only saves work; `transaction` stops it for good.
 //!
 //! What fails is split: work that Postgres refuses until the bad item stands alone and goes to quarantine; work that met
 //! other transactions' locks in halves, then later. While Postgres is away everything is deferred, and nothing fails.
@@ -95,13 +95,13 @@ impl Bench {
     async fn round(&self, works: &mut [Work], mut pieces: Vec<Piece>) -> Round {
         let wanted = self.claim(works, &mut pieces).await;
         fail_point!("worker-after-claim");
-        let held = take_held(works, &mut pieces);
+        let mut held = take_held(works, &mut pieces);
         if pieces.is_empty() {
             return Round { held, ..Round::default() };
         }
         let Committed { owes, met_trouble } = tokio::select! {
             biased;
-            committed = self.commit(works, pieces) => committed,
+            committed = self.commit(works, pieces, &mut held) => committed,
             never = self.keep(&wanted) => match never {},
         };
         if owes {
@@ -145,13 +145,16 @@ impl Bench {
         self.wake_fleet.announce().await;
     }
 
-    /// Commits the pieces, as many at a time as the limits allow.
-    async fn commit(&self, works: &mut [Work], pieces: Vec<Piece>) -> Committed {
+    /// Commits the pieces, as many at a time as the limits allow; and takes out of `held` what its holders turn out to have
+    /// committed.
+    async fn commit(&self, works: &mut [Work], pieces: Vec<Piece>, held: &mut Vec<Piece>) -> Committed {
         let mut todo = Todo::new(self, works, pieces);
-        let mut committed = Committed::default();
-        while let Some(chunk) = todo.next(works) {
-            match self.try_commit(works, &chunk).await {
+        let (mut committed, mut looks_for_held) = (Committed::default(), !held.is_empty());
+        while let Some(mut chunk) = todo.next(works) {
+            let awaited = if looks_for_held { held.as_slice() } else { &[] };
+            match self.try_commit(works, &chunk, awaited).await {
                 Ok(settled) => {
+                    chunk.extend(held.extract_if(.., |piece| settled.knows(piece)));
                     // Where handlers run the next one may take long.
                     if settled.owes && self.handling.is_some() {
                         self.announce().await;
@@ -162,6 +165,11 @@ impl Bench {
                     if !todo.is_empty() {
                         fail_point!("worker-between-commits");
                     }
+                }
+                // What fails is split until one piece is left, and that is refused: not for what was only looked for.
+                Err(Failed::Postgres(_) | Failed::Handlers(_)) if looks_for_held => {
+                    looks_for_held = false;
+                    todo.put_back([chunk]);
                 }
                 // Somebody has had one of its jobs or keys all the same: a Redis that came back from an earlier state, or
                 // has forgotten a key by now, or a worker whose word did not reach Redis.
@@ -187,12 +195,12 @@ impl Bench {
         committed
     }
 
-    async fn try_commit(&self, works: &[Work], chunk: &[Piece]) -> Result<Settled, Failed<Trouble>> {
+    async fn try_commit(&self, works: &[Work], chunk: &[Piece], awaited: &[Piece]) -> Result<Settled, Failed<Trouble>> {
         let mut connection = self.database.connection().await.map_err(|error| {
             tracing::warn!(error = &error as &dyn std::error::Error, "Postgres gives no connection: workers pause");
             Failed::Postgres(Trouble::Outage)
         })?;
-        let error = match transaction::commit(&mut connection, works, chunk, self).await {
+        let error = match transaction::commit(&mut connection, works, chunk, awaited, self).await {
             Ok(settled) => return Ok(settled),
             Err(Failed::Handler(failures)) => return Err(Failed::Handler(failures)),
             Err(Failed::Handlers(words)) => return Err(Failed::Handlers(words)),

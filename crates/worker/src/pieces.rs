@@ -48,6 +48,13 @@ pub(crate) struct Limits {
     pub bytes: usize,
 }
 
+impl Settled {
+    /// Whether it has settled the items of a key.
+    pub(crate) fn knows(&self, piece: &Piece) -> bool {
+        matches!(piece, Piece::Key { places, .. } if self.outcomes.contains_key(&places[0]))
+    }
+}
+
 impl Piece {
     /// How many items it holds; a raw event without any counts as one.
     pub(crate) fn items(&self) -> usize {

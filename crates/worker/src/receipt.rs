@@ -18,10 +18,10 @@ use crate::{
 pub(crate) async fn write(
     conn: &AsyncPgConnection,
     works: &[Work],
-    pieces: &[Piece],
+    pieces: impl Iterator<Item = &Piece>,
     settled: &Settled,
 ) -> QueryResult<()> {
-    let touched: BTreeSet<(usize, usize)> = pieces.iter().flat_map(Piece::raw_events).collect();
+    let touched: BTreeSet<(usize, usize)> = pieces.flat_map(Piece::raw_events).collect();
     let mut receipts: Vec<Receipt<'_>> = Vec::new();
     let mut are_first = !settled.is_again;
     for (job, raw) in touched {

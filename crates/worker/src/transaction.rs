@@ -3,7 +3,7 @@
 //! Three steps, each one round trip, because what is asked together is sent together:
 //!
 //! 1. *look up*: hold the counters of the sources, then see which keys the ledger has, of those that a claim does not say are
-//!    new (`trust`);
+//!    new (`trust`), and of those of the same sources whose claims others hold: they have mostly committed by then;
 //! 2. *read*: the messages that the others are about, what waited for them, and who is to be told;
 //! 3. *write*: everything that is new, each row once.
 //!
@@ -44,6 +44,8 @@ use crate::{
 struct Group<'a> {
     works: &'a [Work],
     pieces: &'a [Piece],
+    /// What others hold the claims of. It is settled if they have committed it, and else left alone.
+    awaited: &'a [Piece],
     /// Whether claims are believed.
     trusts: bool,
 }
@@ -64,8 +66,8 @@ impl From<QueryError> for Failed<QueryError> {
     }
 }
 
-/// The one transaction: everything that these pieces make true, or nothing. What it owes goes over the desk, as far as
-/// there are places, once it has committed.
+/// The one transaction: everything that these pieces make true, or nothing; and of what is awaited, what is true by now. What
+/// it owes goes over the desk, as far as there are places, once it has committed.
 ///
 /// That COMMIT has returned means that the server has committed. PostgreSQL answers ROLLBACK to the COMMIT of a
 /// transaction in which a statement had failed; here each statement's failure ends the closure with an error, and the
@@ -74,9 +76,10 @@ pub(crate) async fn commit(
     connection: &mut Connection,
     works: &[Work],
     pieces: &[Piece],
+    awaited: &[Piece],
     bench: &Bench,
 ) -> Result<Settled, Failed<QueryError>> {
-    let group = Group { works, pieces, trusts: bench.trust.is_kept(Instant::now()) };
+    let group = Group { works, pieces, awaited, trusts: bench.trust.is_kept(Instant::now()) };
     let mut places = Places::at(bench.desk.as_ref());
     let mut handled = false;
     let (settled, handed) = connection
@@ -89,7 +92,8 @@ pub(crate) async fn commit(
             settled.owes = news.leaves_something_due(&owed);
             let accounts = async {
                 group.keep_rejected(conn).await?;
-                receipt::write(conn, works, pieces, &settled).await
+                let come = awaited.iter().filter(|piece| settled.knows(piece));
+                receipt::write(conn, works, pieces.iter().chain(come), &settled).await
             };
             let (told, accounted) = join!(news.write(conn, &owed, places.lease()), accounts);
             root_cause([told, accounted])?;
@@ -125,22 +129,23 @@ impl<'a> Group<'a> {
     }
 
     fn keys(&self) -> impl Iterator<Item = (KeyHash, Claim, &'a [At])> {
-        self.pieces.iter().filter_map(|piece| match piece {
-            Piece::Key { hash, claim, places } => Some((*hash, *claim, places.as_slice())),
-            Piece::Rejection(_) | Piece::Empty { .. } => None,
-        })
+        self.pieces.iter().filter_map(key)
+    }
+
+    fn source(&self, places: &[At]) -> &'a str {
+        self.raw(places[0]).raw_event.source_id.as_str()
     }
 
     /// Holds the counters, then sees which keys are there. Sent together all the same: a statement sees what was committed
     /// while the one before it waited.
     async fn look_up(&self, conn: &AsyncPgConnection) -> QueryResult<Ledger> {
-        let sources: BTreeSet<_> =
-            self.keys().map(|(.., places)| self.raw(places[0]).raw_event.source_id.as_str()).collect();
+        let sources: BTreeSet<_> = self.keys().map(|(.., places)| self.source(places)).collect();
         if sources.is_empty() {
             return Ok(Ledger { counters: HashMap::new(), committers: HashMap::new() });
         }
         let doubtful = self.keys().filter(|(_, claim, places)| !self.is_new(*claim, places));
-        let hashes: Vec<_> = doubtful.map(|(hash, ..)| hash).collect();
+        let awaited = self.awaited.iter().filter_map(key).filter(|(.., places)| sources.contains(self.source(places)));
+        let hashes: Vec<_> = doubtful.chain(awaited).map(|(hash, ..)| hash).collect();
         let (held, mut committers) = try_join!(sequences::hold(conn, &sources), events::committed_by(conn, &hashes))?;
         if held.made {
             committers = events::committed_by(conn, &hashes).await?;
@@ -158,7 +163,8 @@ impl<'a> Group<'a> {
     /// else a duplicate. Gives the items whose keys the ledger does not have.
     fn judge(&self, ledger: &Ledger, settled: &mut Settled) -> Vec<Fresh<'a>> {
         let mut fresh = Vec::new();
-        for (hash, claim, places) in self.keys() {
+        let awaited = self.awaited.iter().filter_map(key).filter(|(hash, ..)| ledger.committers.contains_key(hash));
+        for (hash, claim, places) in self.keys().chain(awaited) {
             let leader = self.raw(places[0]);
             let committer = ledger.committers.get(&hash);
             if committer.is_none() {
@@ -198,5 +204,12 @@ impl<'a> Group<'a> {
         let place = &items[at.place];
         let rejection = place.item.as_ref().err()?;
         Some(Rejected { stamp, raw_event, item: place.index, rejection })
+    }
+}
+
+fn key(piece: &Piece) -> Option<(KeyHash, Claim, &[At])> {
+    match piece {
+        Piece::Key { hash, claim, places } => Some((*hash, *claim, places.as_slice())),
+        Piece::Rejection(_) | Piece::Empty { .. } => None,
     }
 }

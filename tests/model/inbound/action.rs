@@ -3,7 +3,7 @@
 use super::{
     Inbound,
     flaw::Flaw,
-    state::{Claim, Item, Orphan, Place, RAW_EVENTS, Run, Said, State, Token, WORKERS, Word},
+    state::{Claim, Item, KEYS, Orphan, Place, RAW_EVENTS, Run, Said, State, Token, WORKERS, Word},
 };
 
 /// One indivisible step: a command of Redis, a statement of Postgres, or a mishap. First who, then which key or raw event.
@@ -24,6 +24,8 @@ pub(crate) enum Action {
     /// The `INSERT` of a key that was not looked up, because its claim was won, meets one that is there. Postgres ends the
     /// transaction, and all of it is tried again.
     IsThere(usize, usize),
+    /// The look at the ledger finds what another held, and has committed by now.
+    HasCome(usize, usize),
     /// The server commits, and says so.
     Commit(usize),
     /// The connection breaks while the server was asked to commit.
@@ -142,6 +144,8 @@ impl Inbound {
                 actions.push(Action::Renew(worker));
             }
             if it.is_in_transaction() {
+                let has_come = |key: &usize| it.items[*key] == Item::Over { recorded: false } && state.ledger[*key] > 0;
+                actions.extend((0..KEYS).filter(has_come).map(|key| Action::HasCome(worker, key)));
                 actions.extend([Action::Commit(worker), Action::CommitUnanswered(worker)]);
             }
             if it.is_in_transaction() || waits {

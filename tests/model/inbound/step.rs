@@ -20,6 +20,7 @@ impl Inbound {
             Action::Renew(worker) => state.renew(worker),
             Action::Enter(worker, key) => self.enter(state, worker, key),
             Action::IsThere(worker, _) => state.try_again(worker),
+            Action::HasCome(worker, key) => state.workers[worker].items[key] = Item::Over { recorded: true },
             Action::Commit(worker) => self.commit(state, worker),
             Action::CommitUnanswered(worker) => state.abandon_transaction(worker, true),
             Action::Disconnect(worker) => state.abandon_transaction(worker, false),
