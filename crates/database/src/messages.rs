@@ -33,6 +33,9 @@ statement! {
 /// # Errors
 /// As any query, or when a state is not what latchhook wrote.
 pub async fn lock<'a>(conn: &AsyncPgConnection, wanted: &[(&'a str, &'a str)]) -> QueryResult<Vec<MessageRow<'a>>> {
+    if wanted.is_empty() {
+        return Ok(Vec::new());
+    }
     let (sources, external_ids) = wanted.iter().copied().unzip();
     let rows: Vec<(i64, Uuid, Vec<u8>)> =
         Lock { sources, external_ids, lifetime: std::marker::PhantomData }.load(&mut &*conn).await?;

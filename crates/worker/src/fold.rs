@@ -9,9 +9,9 @@ use database::{
 };
 use futures::{join, try_join};
 use uuid::Uuid;
-use vocabulary::{Change, Changed, Effect, Event, Message, NewMessage, StatusUpdate};
+use vocabulary::{Change, Changed, Direction, Effect, Event, Message, NewMessage, StatusUpdate};
 
-use crate::news::root_cause;
+use crate::news::{Fresh, root_cause};
 
 /// The messages that the events at hand are about, as they stand.
 #[derive(Default)]
@@ -69,21 +69,36 @@ fn makes_message(event: &Event) -> bool {
     }
 }
 
+/// Whether an event brings a message of which nothing can have been told before: from a person, and new as far as is known. Of
+/// what a business sends, news may come before the message itself. Should it be there all the same, its constraint says so.
+fn brings_unknown(fresh: &Fresh<'_>) -> bool {
+    fresh.is_new && matches!(&fresh.event.effect, Effect::Message(new) if new.direction == Direction::Incoming)
+}
+
+fn name<'a>(fresh: &Fresh<'a>) -> Option<Name<'a>> {
+    Some((fresh.source(), target(fresh.event)?))
+}
+
+fn sorted<'f, 'a: 'f>(events: impl Iterator<Item = &'f Fresh<'a>>) -> Vec<Name<'a>> {
+    let mut names: Vec<_> = events.filter_map(name).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
 impl<'a> Fold<'a> {
     /// Reads and locks the messages that these events are about, and takes out the changes that waited for those which
-    /// now come.
-    pub(crate) async fn read(conn: &AsyncPgConnection, events: &[(&'a str, &'a Event)]) -> QueryResult<Self> {
-        let named = |(source, event): &(&'a str, &'a Event)| Some((*source, target(event)?));
-        let mut names: Vec<Name<'a>> = events.iter().filter_map(named).collect();
-        names.sort_unstable();
-        names.dedup();
+    /// now come. What was never there is not looked for.
+    pub(crate) async fn read(conn: &AsyncPgConnection, events: &[Fresh<'a>]) -> QueryResult<Self> {
+        let names = sorted(events.iter());
         if names.is_empty() {
             return Ok(Self::default());
         }
+        let there = sorted(events.iter().filter(|fresh| !brings_unknown(fresh)));
         // Nothing waits for a message that is there: whatever did was applied as it came.
-        let made = events.iter().filter(|(_, event)| makes_message(event));
-        let come: Vec<Name<'a>> = made.filter_map(named).collect();
-        let (rows, awaiting) = try_join!(messages::lock(conn, &names), changes_awaiting::take(conn, &come))?;
+        let made = events.iter().filter(|fresh| makes_message(fresh.event));
+        let come: Vec<_> = made.filter_map(name).collect();
+        let (rows, awaiting) = try_join!(messages::lock(conn, &there), changes_awaiting::take(conn, &come))?;
         let mut fold = Self { messages: vec![Folding::default(); names.len()], names };
         for row in rows {
             if let Some(place) = fold.place(row.source_id, &row.message.external_id) {

@@ -34,6 +34,8 @@ pub(crate) struct Fresh<'a> {
     pub(crate) hash: KeyHash,
     pub(crate) raw: &'a RawWork,
     pub(crate) event: &'a Event,
+    /// Whether that was not looked up: a claim says so, and is believed.
+    pub(crate) is_new: bool,
 }
 
 /// The new events of a transaction.
@@ -71,7 +73,7 @@ pub(crate) struct Owed<'n> {
 }
 
 impl<'a> Fresh<'a> {
-    fn source(&self) -> &'a str {
+    pub(crate) fn source(&self) -> &'a str {
         self.raw.raw_event.source_id.as_str()
     }
 }
@@ -87,10 +89,9 @@ impl<'a> News<'a> {
         if fresh.is_empty() {
             return Ok(Self::default());
         }
-        let about: Vec<_> = fresh.iter().map(|fresh| (fresh.source(), fresh.event)).collect();
         let accounts: BTreeSet<_> = fresh.iter().map(|fresh| fresh.raw.account_id()).collect();
         let (fold, subscriptions, lease) =
-            try_join!(Fold::read(conn, &about), Subscriptions::read(conn, book, &accounts), due::next_lease(conn))?;
+            try_join!(Fold::read(conn, &fresh), Subscriptions::read(conn, book, &accounts), due::next_lease(conn))?;
         let mut news = Self { fold, subscriptions, lease, ..Self::default() };
         for fresh in fresh {
             let sequence = news.next_number(fresh.source(), counters);

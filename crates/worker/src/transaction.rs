@@ -170,7 +170,8 @@ impl<'a> Group<'a> {
             if committer.is_none() {
                 settled.false_done += usize::from(claim == Claim::Done);
                 let event = leader.items[places[0].place].item.as_ref();
-                fresh.extend(event.ok().map(|event| Fresh { hash, raw: leader, event }));
+                let is_new = self.is_new(claim, places);
+                fresh.extend(event.ok().map(|event| Fresh { hash, raw: leader, event, is_new }));
             }
             let is_there = committer.is_some();
             let committer = committer.unwrap_or(&leader.stamp);

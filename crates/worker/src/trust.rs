@@ -1,8 +1,8 @@
 //! Whether a claim that was won is believed.
 //!
 //! It says that nobody has committed the key, as far as Redis remembers. So the key is written without being looked up
-//! first; should the ledger have it all the same, its constraint says so, and the transaction is made again with a look-up
-//! of every key.
+//! first, and so is the message that comes with it; should either be there all the same, its constraint says so, and the
+//! transaction is made again with a look-up of every key and every message.
 //! Keys that Redis has forgotten come in numbers (a Redis that lost its data, a provider who repeats himself for longer than
 //! claims are kept), and each would cost a transaction. So for a while after one of them every key is looked up.
 

@@ -113,6 +113,7 @@ async fn a_status_before_its_message_is_there_when_the_message_comes() {
     assert_eq!((message.direction.as_str(), message.status.as_deref()), ("outgoing", Some("delivered")));
     assert_eq!(message.content.as_deref(), Some("Answered from the phone"));
     assert_eq!(pipeline.told_types().await, ["message_updated", "message_created"]);
+    assert_eq!(pipeline.worker.counters().transactions_again.get(), 0, "what a business sends is looked for");
 }
 
 /// 42: the seed ignores reactions; here one changes its message.
