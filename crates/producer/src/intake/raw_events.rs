@@ -121,7 +121,7 @@ impl Intake {
             return (StatusCode::ACCEPTED, Json(json!({"results": results}))).into_response();
         }
         self.counters().refuse(Refusal::Unreadable);
-        Refusal::Unreadable.with(&json!({"results": results}))
+        Refusal::Unreadable.with(&results)
     }
 }
 

@@ -5,7 +5,8 @@ use axum::{
     http::{HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 
 /// Why a request is not answered with 200.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -157,17 +158,13 @@ impl Refusal {
 }
 
 impl Refusal {
-    /// As a response, with more to say than why.
-    pub(super) fn with(self, more: &Value) -> Response {
-        self.saying(self.told().1, more)
+    /// As a response that says of each of several lines what became of it.
+    pub(super) fn with(self, results: &[Value]) -> Response {
+        self.saying(&Said { error: self.told().1, results: Some(results) })
     }
 
-    fn saying(self, error: &str, more: &Value) -> Response {
-        let (status, mut body) = (self.status(), json!({ "error": error }));
-        if let (Value::Object(body), Value::Object(more)) = (&mut body, more) {
-            body.extend(more.clone());
-        }
-        let mut response = (status, Json(body)).into_response();
+    fn saying(self, said: &Said<'_>) -> Response {
+        let mut response = (self.status(), Json(said)).into_response();
         if let Some((name, value)) = self.header() {
             response.headers_mut().insert(name, value);
         }
@@ -189,6 +186,14 @@ impl Refusal {
             _ => None,
         }
     }
+}
+
+/// What a refusal says. Strangers are refused as often as they like, so it is written without a detour.
+#[derive(Serialize)]
+struct Said<'a> {
+    error: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    results: Option<&'a [Value]>,
 }
 
 /// A refusal on its way to the sender, with the number that it is to name.
@@ -217,6 +222,6 @@ impl IntoResponse for Refused {
             Some(most) => &format!("the body has more than the {most} bytes that are taken here"),
             None => self.why.told().1,
         };
-        self.why.saying(error, &Value::Null)
+        self.why.saying(&Said { error, results: None })
     }
 }
