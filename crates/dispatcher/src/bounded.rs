@@ -17,12 +17,16 @@ use crate::kept::Kept;
 /// Far more than the largest answer that is taken, 64 KiB of body in chunks of one byte each.
 const MOST_BYTES: usize = 1 << 20;
 
+/// A head and a body that are no larger are copied into one write: that costs less than to write them in parts.
+const SMALL: usize = 4 << 10;
+
 /// A connection, read up to a limit after each write. With TLS there is one below it, and one above that sees what was meant
 /// for us.
 pub(crate) struct Bounded<S> {
     stream: S,
     read: usize,
     kept: Kept,
+    joined: Vec<u8>,
 }
 
 /// More came than any answer has.
@@ -32,7 +36,7 @@ pub(crate) struct TooMuch;
 
 impl<S> From<S> for Bounded<S> {
     fn from(stream: S) -> Self {
-        Self { stream, read: 0, kept: Kept::default() }
+        Self { stream, read: 0, kept: Kept::default(), joined: Vec::new() }
     }
 }
 
@@ -71,7 +75,13 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Bounded<S> {
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.read = 0;
-        Pin::new(&mut self.stream).poll_write_vectored(cx, parts)
+        let Self { stream, joined, .. } = &mut *self;
+        if parts.iter().map(|part| part.len()).sum::<usize>() > SMALL {
+            return Pin::new(stream).poll_write_vectored(cx, parts);
+        }
+        joined.clear();
+        parts.iter().for_each(|part| joined.extend_from_slice(part));
+        Pin::new(stream).poll_write(cx, joined)
     }
 
     fn is_write_vectored(&self) -> bool {
