@@ -4,10 +4,11 @@
 //! already here changes nothing, a success always counts, a failure counts only under the lease that is still the current one.
 //! What was delivered, and is only sent again, is delivered as before where that fails to the end.
 //!
-//! Rows of `due` are found by their events, whatever the planner thinks of it: `ANY(ARRAY(…))` bounds the scan whichever table
-//! is read first, and `endpoint_id || ''` is what no index has. Where Postgres was told in a quiet moment that `due` is empty,
-//! all plans are equally good to it, and it compares each attempt with all that is due: seconds for a few hundred. The
-//! index by endpoints has the event second: chosen for `ANY` alone, it is read whole for each event.
+//! Rows of `due` are found by their events, whatever the planner thinks of it. Where Postgres was told in a quiet moment that
+//! `due` is empty, all plans are equally good to it, and it would compare each attempt with all that is due: seconds for a few
+//! hundred. `ANY(ARRAY(…))` bounds the scan whichever table is read first, `endpoint_id || ''` is what no index has, and the
+//! index by endpoints, which has the event second, serves only who says its condition. New successes are looked up in a table
+//! of what is new; where anything else is among them, what is new and what is due are joined still: each with each, of a batch.
 
 use std::{borrow::Borrow, collections::HashSet, time::Duration};
 

@@ -1,6 +1,6 @@
 //! `messages`: what chat events are about.
 //!
-//! Read for update, joined in memory, written back: each message at most once per transaction, in the order of
+//! Read for update if they may be there, joined in memory, written back: each message at most once per transaction, in the order of
 //! (source, external id). Transactions of one source are already one after another here, because each holds its counter.
 
 use chrono::{DateTime, Utc};

@@ -50,7 +50,7 @@ counters! {
     handler_later,
     /// Transactions that failed because Postgres was away or busy; their items were tried again.
     transactions_failed,
-    /// Transactions that were made again with a look-up of every key, because the ledger had what was taken to be new: Redis
-    /// had forgotten a claim, most likely for its age.
+    /// Transactions that were made again with a look-up of every key and message, because what was taken to be new was there:
+    /// Redis had forgotten a claim, most likely for its age.
     transactions_again,
 }

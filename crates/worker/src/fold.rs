@@ -1,4 +1,5 @@
-//! What the events of one transaction do to messages: every message is read once, joined in memory, written once.
+//! What the events of one transaction do to messages: every message that may be there is read once, joined in memory, and
+//! written once.
 
 use std::borrow::Cow;
 
@@ -69,10 +70,12 @@ fn makes_message(event: &Event) -> bool {
     }
 }
 
-/// Whether an event brings a message of which nothing can have been told before: from a person, and new as far as is known. Of
-/// what a business sends, news may come before the message itself. Should it be there all the same, its constraint says so.
+/// Whether an event brings a message of which nothing was told before, as far as is known: one from a person, under the key that
+/// is its own id. Of what a business sends, news may come before the message itself; and what WhatsApp tells of the time before
+/// (`history:…`) may be there under another key. Should it be there all the same, its constraint says so.
 fn brings_unknown(fresh: &Fresh<'_>) -> bool {
-    fresh.is_new && matches!(&fresh.event.effect, Effect::Message(new) if new.direction == Direction::Incoming)
+    let Effect::Message(new) = &fresh.event.effect else { return false };
+    fresh.is_believed && new.direction == Direction::Incoming && fresh.event.key.as_str() == new.external_id
 }
 
 fn name<'a>(fresh: &Fresh<'a>) -> Option<Name<'a>> {

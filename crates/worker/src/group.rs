@@ -167,13 +167,14 @@ impl Bench {
                     }
                 }
                 // What fails is split until one piece is left, and that is refused: not for what was only looked for.
-                Err(Failed::Postgres(_) | Failed::Handlers(_)) if looks_for_held => {
+                Err(Failed::Postgres(Trouble::Work | Trouble::Unknown) | Failed::Handlers(_)) if looks_for_held => {
                     looks_for_held = false;
                     todo.put_back([chunk]);
                 }
                 // Somebody has had one of its jobs or keys all the same: a Redis that came back from an earlier state, or
                 // has forgotten a key by now, or a worker whose word did not reach Redis.
                 Err(Failed::Postgres(Trouble::Stale)) if is_first(works, &chunk) => {
+                    looks_for_held = false;
                     self.trust.lose(Instant::now());
                     had_before(works, &chunk);
                     todo.put_back([chunk]);

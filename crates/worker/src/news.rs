@@ -34,8 +34,8 @@ pub(crate) struct Fresh<'a> {
     pub(crate) hash: KeyHash,
     pub(crate) raw: &'a RawWork,
     pub(crate) event: &'a Event,
-    /// Whether that was not looked up: a claim says so, and is believed.
-    pub(crate) is_new: bool,
+    /// Whether a claim alone says so: it was not looked up.
+    pub(crate) is_believed: bool,
 }
 
 /// The new events of a transaction.

@@ -4,7 +4,7 @@
 //!
 //! 1. *look up*: hold the counters of the sources, then see which keys the ledger has, of those that a claim does not say are
 //!    new (`trust`), and of those of the same sources whose claims others hold: they have mostly committed by then;
-//! 2. *read*: the messages that the others are about, what waited for them, and who is to be told;
+//! 2. *read*: the messages that the others are about, unless they came with them; what waited for them, and who is to be told;
 //! 3. *write*: everything that is new, each row once.
 //!
 //! The order in which locks are taken is the same everywhere, so that two transactions wait for each other and never lock
@@ -143,7 +143,7 @@ impl<'a> Group<'a> {
         if sources.is_empty() {
             return Ok(Ledger { counters: HashMap::new(), committers: HashMap::new() });
         }
-        let doubtful = self.keys().filter(|(_, claim, places)| !self.is_new(*claim, places));
+        let doubtful = self.keys().filter(|(_, claim, places)| !self.is_believed(*claim, places));
         let awaited = self.awaited.iter().filter_map(key).filter(|(.., places)| sources.contains(self.source(places)));
         let hashes: Vec<_> = doubtful.chain(awaited).map(|(hash, ..)| hash).collect();
         let (held, mut committers) = try_join!(sequences::hold(conn, &sources), events::committed_by(conn, &hashes))?;
@@ -155,7 +155,7 @@ impl<'a> Group<'a> {
 
     /// Whether a key needs no look-up: nobody had it before, as far as anybody knows. Of one whose claim was taken over an
     /// earlier run may have committed it.
-    fn is_new(&self, claim: Claim, places: &[At]) -> bool {
+    fn is_believed(&self, claim: Claim, places: &[At]) -> bool {
         self.trusts && claim == Claim::Won && places.iter().all(|at| self.works[at.job].is_first)
     }
 
@@ -170,8 +170,8 @@ impl<'a> Group<'a> {
             if committer.is_none() {
                 settled.false_done += usize::from(claim == Claim::Done);
                 let event = leader.items[places[0].place].item.as_ref();
-                let is_new = self.is_new(claim, places);
-                fresh.extend(event.ok().map(|event| Fresh { hash, raw: leader, event, is_new }));
+                let is_believed = self.is_believed(claim, places);
+                fresh.extend(event.ok().map(|event| Fresh { hash, raw: leader, event, is_believed }));
             }
             let is_there = committer.is_some();
             let committer = committer.unwrap_or(&leader.stamp);

@@ -7,6 +7,8 @@ use database::{
     attempts::{Next, Recorded, Split},
     due::{Body, Leased},
 };
+use diesel::{QueryableByName, sql_types::Text};
+use diesel_async::AsyncPgConnection;
 use dispatcher::Settings;
 use futures::future::join_all;
 use tests::rows_read;
@@ -217,7 +219,7 @@ async fn recording_does_not_read_all_that_is_due_though_postgres_believes_that_n
     let setting = Setting::with_endpoint("http://127.0.0.1:9/").await;
     setting.owe_many("bot", 5000).await;
     let leased: Vec<_> = setting.lease().await.into_iter().take(200).collect();
-    setting.execute("ANALYZE due; UPDATE pg_class SET reltuples = 0 WHERE relname = 'due'").await;
+    setting.execute("ANALYZE due; UPDATE pg_class SET reltuples = 0 WHERE relname LIKE 'due%'").await;
     let connection = begin(&setting.database).await;
 
     let successes: Vec<_> = leased[..100].iter().map(|leased| ended(leased, Next::Delivered)).collect();
@@ -227,4 +229,31 @@ async fn recording_does_not_read_all_that_is_due_though_postgres_believes_that_n
 
     let read = rows_read(&connection, "due").await;
     assert!(read < 2500, "{read} rows of due were read to record 200 attempts");
+    let plan = plan_of(&connection, "DELETE FROM due WHERE").await;
+    let is_looked_up =
+        plan.contains("due_pkey") && plan.contains("hashed SubPlan") && !plan.contains("due_by_endpoint");
+    assert!(is_looked_up, "{plan}");
+}
+
+/// How Postgres goes about a statement that this session has prepared.
+async fn plan_of(connection: &AsyncPgConnection, words: &str) -> String {
+    use diesel_async::RunQueryDsl;
+
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Text, column_name = "QUERY PLAN")]
+        line: String,
+    }
+    #[derive(QueryableByName)]
+    struct Prepared {
+        #[diesel(sql_type = Text)]
+        explain: String,
+    }
+    let prepared = "SELECT format('EXPLAIN EXECUTE %I(%s)', name, \
+                        (SELECT string_agg('NULL', ',') FROM unnest(parameter_types))) AS explain \
+                    FROM pg_prepared_statements WHERE statement LIKE '%' || $1 || '%'";
+    let prepared = diesel::sql_query(prepared).bind::<Text, _>(words);
+    let Prepared { explain } = prepared.get_result(&mut &*connection).await.unwrap();
+    let rows: Vec<Row> = diesel::sql_query(explain).load(&mut &*connection).await.unwrap();
+    rows.into_iter().map(|row| row.line + "\n").collect()
 }

@@ -116,6 +116,21 @@ async fn a_status_before_its_message_is_there_when_the_message_comes() {
     assert_eq!(pipeline.worker.counters().transactions_again.get(), 0, "what a business sends is looked for");
 }
 
+/// A number that joins tells its history, and with it what has come by then: under another key.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_is_there_is_looked_for_when_its_history_tells_it_once_more() {
+    let pipeline = Pipeline::new().await;
+    pipeline.receive(a_text("wamid.1", "hello")).await;
+    let thread = json!({"id": "15550101234", "messages": [text("wamid.1", "hello")]});
+
+    let stamp = pipeline.receive(whatsapp(&[json!({"history": [{"threads": [thread]}]})])).await;
+
+    assert_eq!(pipeline.receipt(&stamp).await, Some((2, 2, 0, true)), "the message, and the chunk");
+    assert_eq!(pipeline.keys().await[..2], ["wamid.1", "history:wamid.1"]);
+    assert_eq!(pipeline.number("SELECT count(*) FROM messages").await, 1);
+    assert_eq!(pipeline.worker.counters().transactions_again.get(), 0);
+}
+
 /// 42: the seed ignores reactions; here one changes its message.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reaction_changes_its_message_when_it_is_there() {

@@ -104,8 +104,7 @@ where
 
 fn http(limits: &ConnectionLimits) -> http1::Builder {
     let mut http = http1::Builder::new();
-    // An answer is small, and written at once: to copy it costs less than to write it in parts.
-    http.writev(false).header_read_timeout(None).max_headers(limits.headers).max_buf_size(limits.header_bytes);
+    http.header_read_timeout(None).max_headers(limits.headers).max_buf_size(limits.header_bytes);
     http
 }
 
