@@ -18,10 +18,9 @@ use crate::{QueryResult, events::first_id_at};
 /// all is seconds away, and to look an hour further costs a page for each two thousand deliveries of that hour.
 const CLOCKS_DIFFER: TimeDelta = TimeDelta::hours(1);
 
-/// As `due_by_endpoint` has it.
+/// As `due_by_endpoint` has it. That says of its rows that this is not empty, which is true of all, and serves only who says
+/// so too.
 const ENDPOINT: &str = "endpoint_id COLLATE \"C\"";
-/// True of every row. The index says so of its rows, and serves only who says it too.
-const BY_ENDPOINT: &str = "endpoint_id COLLATE \"C\" > ''";
 
 /// Where a delivery stands among all.
 #[derive(Debug, Clone, PartialEq, Eq, QueryableByName)]
@@ -119,7 +118,7 @@ async fn owed_to(
     };
     let (_, direction) = order.in_sql();
     let query = format!(
-        "SELECT event_id, endpoint_id FROM due WHERE {BY_ENDPOINT} AND {} AND {} \
+        "SELECT event_id, endpoint_id FROM due WHERE {ENDPOINT} > '' AND {} AND {} \
          ORDER BY {ENDPOINT} {direction}, event_id {direction} LIMIT {LOOKED_AT}",
         bound(first, ">="),
         bound(last, "<=")
