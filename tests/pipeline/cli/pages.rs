@@ -147,7 +147,7 @@ async fn what_one_endpoint_is_owed_is_found_without_reading_what_others_are() {
         }
         // Each for its place, twice where a page of few is sorted. Who counts them asks for one column what `due` says of each, and who
         // looks at them for seven; each time another's of the same event is read too.
-        assert!(read[0] <= 4 * 3_000 && read[1].max(read[2]) <= 16 * 3_000, "{read:?} rows of due were read: {known}");
+        assert!(read[0] <= 4 * 3_000 && read[1].max(read[2]) < 15 * 3_000, "{read:?} rows of due were read: {known}");
     }
 }
 

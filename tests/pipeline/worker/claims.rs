@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use queue::{Claim, ClaimSettings, Claims};
 use serde_json::json;
 use tests::{Pipeline, a_text, raw_event, text, whatsapp};
-use vocabulary::Job;
+use vocabulary::{Job, Stamp};
 use worker::{Settings, Sources, Worker};
 
 use super::duplicates::{wanted, wanted_key};
@@ -53,17 +53,23 @@ async fn what_another_held_is_asked_for_again_when_the_rest_is_committed() {
     assert_eq!(pipeline.inbound.depth().await.unwrap().scheduled, 0);
 }
 
-/// It has it by now, mostly: whoever holds a claim holds the counter of its source as well, and ours comes after. Then nothing
-/// has to be asked again, and no transaction is made for it alone.
-#[tokio::test(flavor = "multi_thread")]
-async fn what_another_held_and_has_committed_by_then_is_settled_with_the_rest() {
+/// Another has committed `wamid.1`, and holds its claim still. A job of these keys is enqueued.
+async fn beside_who_has_committed(keys: &[&str]) -> (Pipeline, Vec<Stamp>) {
     let pipeline = Pipeline::new().await;
     pipeline.receive(a_text("wamid.1", "theirs")).await;
     pipeline.forget_claims().await;
     let claims = Claims::new(&pipeline.redis, ClaimSettings::default());
     claims.take(&[wanted("another raw event")]).await;
-    let job = Job::of(["wamid.0", "wamid.1", "wamid.2"].map(|key| raw_event("wa", a_text(key, "ours"))));
+    let job = Job::of(keys.iter().map(|key| raw_event("wa", a_text(key, "ours"))));
     let stamps = pipeline.inbound.enqueue(&[job]).await.unwrap();
+    (pipeline, stamps)
+}
+
+/// It has it by now, mostly: whoever holds a claim holds the counter of its source as well, and ours comes after. Then nothing
+/// has to be asked again, and no transaction is made for it alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_held_and_has_committed_by_then_is_settled_with_the_rest() {
+    let (pipeline, stamps) = beside_who_has_committed(&["wamid.0", "wamid.1", "wamid.2"]).await;
 
     pipeline.worker.work(vec![pipeline.take().await]).await;
 
@@ -76,13 +82,7 @@ async fn what_another_held_and_has_committed_by_then_is_settled_with_the_rest() 
 /// What fails is split until one piece is left, and that is refused. It must not be refused for what somebody else works on.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_another_holds_takes_nothing_along_that_could_be_committed_without_it() {
-    let pipeline = Pipeline::new().await;
-    pipeline.receive(a_text("wamid.1", "theirs")).await;
-    pipeline.forget_claims().await;
-    let claims = Claims::new(&pipeline.redis, ClaimSettings::default());
-    claims.take(&[wanted("another raw event")]).await;
-    let job = Job::of(["wamid.0", "wamid.1"].map(|key| raw_event("wa", a_text(key, "ours"))));
-    let stamps = pipeline.inbound.enqueue(&[job]).await.unwrap();
+    let (pipeline, stamps) = beside_who_has_committed(&["wamid.0", "wamid.1"]).await;
     let check = format!("ALTER TABLE receipts ADD CHECK (number <> {})", stamps[1].number);
     pipeline.execute(&check).await;
 
