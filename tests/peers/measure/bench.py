@@ -6,7 +6,7 @@ import socket
 import subprocess
 
 DUPLICATES = 0.2
-CONNECTIONS = 64
+CONNECTIONS = 256
 
 
 def free_port():
