@@ -15,6 +15,8 @@ mod claims;
 mod conversations;
 #[path = "worker/duplicates.rs"]
 mod duplicates;
+#[path = "worker/groups.rs"]
+mod groups;
 #[path = "worker/handed.rs"]
 mod handed;
 #[path = "worker/handler.rs"]

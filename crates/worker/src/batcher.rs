@@ -9,7 +9,7 @@ use futures::FutureExt;
 use queue::HeldId;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use crate::{group::Bench, turns::Turn, unpack::Work};
+use crate::{group::Bench, pieces::Limits, turns::Turn, unpack::Work};
 
 /// Hands jobs to the next group.
 #[derive(Clone)]
@@ -41,6 +41,8 @@ impl Batcher {
 }
 
 async fn make_groups(mut jobs: mpsc::Receiver<Job>, bench: Arc<Bench>, lanes: usize) {
+    // The next lane is to find some as well.
+    let most = (jobs.max_capacity() / 2).max(1);
     let free = Arc::new(Semaphore::new(lanes));
     let mut left_over = None;
     loop {
@@ -52,11 +54,9 @@ async fn make_groups(mut jobs: mpsc::Receiver<Job>, bench: Arc<Bench>, lanes: us
                 None => break,
             },
         };
-        // What cannot be sent now would have to be found again later. What comes meanwhile comes along.
-        if let Some(desk) = &bench.desk {
-            desk.has_places().await;
-        }
-        let (group, over) = take_what_is_there(first, &mut jobs, &bench);
+        // What comes meanwhile comes along.
+        bench.has_places().await;
+        let (group, over) = take_what_is_there(first, &mut jobs, most, &bench);
         left_over = over;
         let bench = bench.clone();
         tokio::spawn(async move {
@@ -82,14 +82,21 @@ async fn work(bench: &Bench, group: Vec<Job>) {
     }
 }
 
-/// The group that begins with `first`; the job that would have made it too large is left over for the next.
-fn take_what_is_there(first: Job, jobs: &mut mpsc::Receiver<Job>, bench: &Bench) -> (Vec<Job>, Option<Job>) {
+/// The group that begins with `first`, of so many jobs at most; the one that would have made it too large is left over for the
+/// next.
+fn take_what_is_there(
+    first: Job,
+    jobs: &mut mpsc::Receiver<Job>,
+    most: usize,
+    bench: &Bench,
+) -> (Vec<Job>, Option<Job>) {
+    let limits = Limits { items: bench.fill.items(), ..bench.limits };
     let (mut items, mut bytes) = (first.work.weight(), first.work.bytes());
     let mut group = vec![first];
-    while items < bench.limits.items && bytes < bench.limits.bytes {
+    while group.len() < most && items < limits.items && bytes < limits.bytes {
         let Ok(job) = jobs.try_recv() else { break };
         (items, bytes) = (items + job.work.weight(), bytes + job.work.bytes());
-        if items > bench.limits.items || bytes > bench.limits.bytes {
+        if items > limits.items || bytes > limits.bytes {
             return (group, Some(job));
         }
         group.push(job);

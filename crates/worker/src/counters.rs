@@ -42,8 +42,10 @@ counters! {
     claims_false_done,
     /// Releases that were refused because another run had taken over.
     claims_refused,
-    /// Groups, each one transaction if nothing goes wrong.
+    /// Groups of jobs that were worked together.
     groups,
+    /// Transactions that have committed.
+    transactions,
     /// Events that an app's handler has refused, or twice did not end with in time.
     handler_refused,
     /// Events that an app's handler was not ready for, or did not end with in time: they come later.

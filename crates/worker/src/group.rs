@@ -1,4 +1,5 @@
-//! A group: whatever was ready at the same moment, under one claim pipeline and (when all goes well) one transaction.
+//! A group: whatever was ready at the same moment, claimed together, and (when all goes well) in one transaction; or in several, if
+//! more of it is new than one should write. Duplicates cost a transaction little, so what is new fills it.
 //!
 //! Order: claim → the one transaction → the server has committed → `done`; once more for what others held and have not
 //! committed by then; → settle. **The claim stops a duplicate early**, and only saves work; `transaction` stops it for good.
@@ -17,9 +18,10 @@ use crate::{
     book::Book,
     counters::Counters,
     desk::Desk,
+    fill::Fill,
     handling::{Handling, sort_out},
     pause::Pause,
-    pieces::{At, Limits, Piece, Settled, defer, had_before, is_first, pieces, split},
+    pieces::{At, Limits, Piece, Settled, defer, had_before, is_first, items, pieces, split},
     todo::Todo,
     transaction::{self, Failed},
     trust::Trust,
@@ -37,6 +39,8 @@ pub(crate) struct Bench {
     pub wake_fleet: Wake,
     pub counters: Arc<Counters>,
     pub limits: Limits,
+    /// How much of `limits.items` the next group is given.
+    pub fill: Fill,
     /// Where what is owed goes, if it is sent from this process.
     pub desk: Option<Arc<dyn Desk>>,
     /// Who may want what, as transactions before this one have read it.
@@ -58,6 +62,9 @@ const LATEST: Duration = Duration::from_secs(1);
 struct Round {
     /// What others hold the claims of.
     held: Vec<Piece>,
+    /// How many items there were beside these, and how many keys of them that nobody had called done.
+    items: usize,
+    new: usize,
     /// Whether there was anything else, and all of it went well: so time has passed.
     has_committed: bool,
     /// Whether a transaction failed.
@@ -79,6 +86,7 @@ impl Bench {
         self.counters.groups.add(1);
         let pieces = pieces(&works);
         let mut round = self.round(&mut works, pieces).await;
+        self.fill.note(round.items, round.new);
         // Whoever held them is mostly done by now: another group of this worker, for one. It costs less to ask again than to
         // see a job again.
         if !round.held.is_empty() && round.has_committed {
@@ -99,6 +107,7 @@ impl Bench {
         if pieces.is_empty() {
             return Round { held, ..Round::default() };
         }
+        let (items, new) = (items(&pieces), pieces.iter().filter(|piece| !piece.is_done()).count());
         let Committed { owes, met_trouble } = tokio::select! {
             biased;
             committed = self.commit(works, pieces, &mut held) => committed,
@@ -110,10 +119,10 @@ impl Bench {
         fail_point!("worker-after-commit");
         self.let_go(works, &wanted).await;
         fail_point!("worker-after-done");
-        Round { held, has_committed: !met_trouble, met_trouble }
+        Round { held, items, new, has_committed: !met_trouble, met_trouble }
     }
 
-    /// Asks for the claim of every key in one pipeline; writes what Redis said beside the key.
+    /// Asks for the claim of every key, all at once; writes what Redis said beside the key.
     async fn claim(&self, works: &[Work], pieces: &mut [Piece]) -> Vec<(At, Wanted)> {
         let run = Run::random();
         let (mut leaders, mut wanted) = (Vec::new(), Vec::new());
@@ -155,8 +164,8 @@ impl Bench {
             match self.try_commit(works, &chunk, awaited).await {
                 Ok(settled) => {
                     chunk.extend(held.extract_if(.., |piece| settled.knows(piece)));
-                    // Where handlers run the next one may take long.
-                    if settled.owes && self.handling.is_some() {
+                    // The next one may take long.
+                    if settled.owes && (self.handling.is_some() || !todo.is_empty()) {
                         self.announce().await;
                     } else {
                         committed.owes |= settled.owes;
@@ -164,6 +173,7 @@ impl Bench {
                     self.note(works, &chunk, settled);
                     if !todo.is_empty() {
                         fail_point!("worker-between-commits");
+                        self.has_places().await;
                     }
                 }
                 // What fails is split until one piece is left, and that is refused: not for what was only looked for.
@@ -173,7 +183,7 @@ impl Bench {
                 }
                 // Somebody has had one of its jobs or keys all the same: a Redis that came back from an earlier state, or
                 // has forgotten a key by now, or a worker whose word did not reach Redis.
-                Err(Failed::Postgres(Trouble::Stale)) if is_first(works, &chunk) => {
+                Err(Failed::Postgres(Trouble::Stale)) if looks_for_held || is_first(works, &chunk) => {
                     looks_for_held = false;
                     self.trust.lose(Instant::now());
                     had_before(works, &chunk);
@@ -196,13 +206,23 @@ impl Bench {
         committed
     }
 
+    /// What cannot be sent now would have to be found again later.
+    pub(crate) async fn has_places(&self) {
+        if let Some(desk) = &self.desk {
+            desk.has_places().await;
+        }
+    }
+
     async fn try_commit(&self, works: &[Work], chunk: &[Piece], awaited: &[Piece]) -> Result<Settled, Failed<Trouble>> {
         let mut connection = self.database.connection().await.map_err(|error| {
             tracing::warn!(error = &error as &dyn std::error::Error, "Postgres gives no connection: workers pause");
             Failed::Postgres(Trouble::Outage)
         })?;
         let error = match transaction::commit(&mut connection, works, chunk, awaited, self).await {
-            Ok(settled) => return Ok(settled),
+            Ok(settled) => {
+                self.counters.transactions.add(1);
+                return Ok(settled);
+            }
             Err(Failed::Handler(failures)) => return Err(Failed::Handler(failures)),
             Err(Failed::Handlers(words)) => return Err(Failed::Handlers(words)),
             Err(Failed::Postgres(error)) => error,

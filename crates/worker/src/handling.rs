@@ -92,7 +92,7 @@ impl Handling {
             deadline: settings.handler_deadline.min(LONGEST),
             budget: settings.handler_budget.min(LONGEST),
             slow: Slow::new(settings.handler_budget.min(LONGEST)),
-            pace: AtomicUsize::new(settings.group_items),
+            pace: AtomicUsize::new(settings.transaction_items),
         })
     }
 
@@ -187,7 +187,7 @@ impl Handling {
 
     /// How much one transaction takes on for its calls to stay within the budget.
     pub(crate) fn limits(&self, limits: Limits) -> Limits {
-        Limits { items: limits.items.min(self.pace.load(Ordering::Relaxed)), ..limits }
+        Limits { new: limits.new.min(self.pace.load(Ordering::Relaxed)), ..limits }
     }
 }
 

@@ -48,7 +48,7 @@ fn place_in_the_job(entry: &JobEntry) -> Option<usize> {
 /// A raw event of which nothing is left to do but to keep it.
 pub(crate) fn rejected(stamp: Stamp, part: Part, raw_event: RawEvent, rejection: Rejection) -> RawWork {
     let items = places(vec![Err(rejection)], part);
-    RawWork { stamp, raw_event, source: None, part, items }
+    RawWork { stamp, raw_event, source: None, part, items, was_touched: false }
 }
 
 /// A job that killed its process when nothing else ran there. Its bytes are not looked into again: what looks into them may

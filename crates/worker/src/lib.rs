@@ -18,6 +18,7 @@ mod batcher;
 mod book;
 mod counters;
 mod desk;
+mod fill;
 mod fold;
 mod group;
 mod handler;

@@ -41,10 +41,14 @@ pub(crate) struct Settled {
     pub is_again: bool,
 }
 
-/// How much one transaction takes on.
+/// How much is worked on together.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
+    /// Items of a group, and so of each of its transactions.
     pub items: usize,
+    /// Pieces of a transaction that Redis does not call done. What it does is looked up, has a receipt, and writes nothing else.
+    pub new: usize,
+    /// Bytes of a group, and so of each of its transactions.
     pub bytes: usize,
 }
 
@@ -64,6 +68,11 @@ impl Piece {
         }
     }
 
+    /// Whether its claim says that it was committed before.
+    pub(crate) fn is_done(&self) -> bool {
+        matches!(self, Self::Key { claim: Claim::Done, .. })
+    }
+
     /// The raw events that it touches, as (job, raw).
     pub(crate) fn raw_events(&self) -> impl Iterator<Item = (usize, usize)> {
         let (places, empty) = match self {
@@ -73,6 +82,11 @@ impl Piece {
         };
         places.iter().map(|at| (at.job, at.raw)).chain(empty)
     }
+}
+
+/// How many items all of them hold.
+pub(crate) fn items(pieces: &[Piece]) -> usize {
+    pieces.iter().map(Piece::items).sum()
 }
 
 /// What the group consists of: items folded by their key, rejections, and raw events without items.
@@ -120,18 +134,20 @@ pub(crate) fn defer(works: &mut [Work], chunk: &[Piece]) {
     }
 }
 
-/// Cuts the pieces into transactions of at most so many items and bytes. No promise covers a raw event as a whole.
+/// Cuts the pieces into transactions of at most so much. No promise covers a raw event as a whole.
 pub(crate) fn chunks(works: &[Work], pieces: Vec<Piece>, limits: Limits) -> Vec<Vec<Piece>> {
     let mut chunks = vec![Vec::new()];
-    let (mut items, mut bytes) = (0, 0);
+    let (mut items, mut new, mut bytes) = (0, 0, 0);
     for piece in pieces {
-        let (more_items, more_bytes) = (piece.items(), bytes_of(works, &piece));
-        let full = items + more_items > limits.items || bytes + more_bytes > limits.bytes;
+        let (more_items, more_new, more_bytes) =
+            (piece.items(), usize::from(!piece.is_done()), bytes_of(works, &piece));
+        let full =
+            items + more_items > limits.items || new + more_new > limits.new || bytes + more_bytes > limits.bytes;
         if full && chunks.last().is_some_and(|chunk| !chunk.is_empty()) {
             chunks.push(Vec::new());
-            (items, bytes) = (0, 0);
+            (items, new, bytes) = (0, 0, 0);
         }
-        (items, bytes) = (items + more_items, bytes + more_bytes);
+        (items, new, bytes) = (items + more_items, new + more_new, bytes + more_bytes);
         chunks.last_mut().expect("there is always one").push(piece);
     }
     chunks
@@ -184,14 +200,14 @@ pub(crate) fn refuse(
     places.into_iter().map(Piece::Rejection).collect()
 }
 
-/// Whether some of its jobs were in nobody's hands before.
+/// Whether some of its raw events were in nobody's hands before.
 pub(crate) fn is_first(works: &[Work], chunk: &[Piece]) -> bool {
-    chunk.iter().flat_map(Piece::raw_events).any(|(job, _)| works[job].is_first)
+    chunk.iter().flat_map(Piece::raw_events).any(|(job, raw)| works[job].is_first(raw))
 }
 
 /// From now on its raw events may have receipts.
 pub(crate) fn had_before(works: &mut [Work], chunk: &[Piece]) {
-    for (job, _) in chunk.iter().flat_map(Piece::raw_events) {
-        works[job].is_first = false;
+    for (job, raw) in chunk.iter().flat_map(Piece::raw_events) {
+        works[job].raw_events[raw].was_touched = true;
     }
 }

@@ -9,7 +9,10 @@ use database::{
     receipts::{self, Receipt},
 };
 
+use futures::join;
+
 use crate::{
+    news::root_cause,
     pieces::{At, Piece, Settled},
     unpack::{Outcome, Part, RawWork, Work},
 };
@@ -22,10 +25,9 @@ pub(crate) async fn write(
     settled: &Settled,
 ) -> QueryResult<()> {
     let touched: BTreeSet<(usize, usize)> = pieces.flat_map(Piece::raw_events).collect();
-    let mut receipts: Vec<Receipt<'_>> = Vec::new();
-    let mut are_first = !settled.is_again;
+    let mut receipts: Vec<(Receipt<'_>, bool)> = Vec::new();
     for (job, raw) in touched {
-        are_first &= works[job].is_first;
+        let is_first = works[job].is_first(raw) && !settled.is_again;
         let work = &works[job].raw_events[raw];
         let outcomes = work
             .items
@@ -34,18 +36,26 @@ pub(crate) async fn write(
             .map(|(place, item)| settled.outcomes.get(&At { job, raw, place }).copied().unwrap_or(item.outcome));
         let outcomes: Vec<_> = outcomes.collect();
         match work.part {
-            Part::All => receipts.push(receipt(work, &outcomes)),
+            Part::All => receipts.push((receipt(work, &outcomes), is_first)),
             Part::Rest => receipts::put_rest(conn, &work.stamp, work.raw_event.source_id.as_str()).await?,
             Part::Replay(item) => correct(conn, work, item, &outcomes).await?,
         }
     }
-    receipts.sort_by(|a, b| a.stamp.cmp(b.stamp));
-    receipts.dedup_by(|a, b| a.stamp == b.stamp);
-    if receipts.is_empty() {
-        return Ok(());
-    }
+    receipts.sort_by(|(a, _), (b, _)| a.stamp.cmp(b.stamp));
+    // A raw event may be here twice, if Redis has forgotten that it gave it to us.
+    receipts.dedup_by(|(a, a_is_first), (b, b_is_first)| {
+        let is_again = a.stamp == b.stamp;
+        *b_is_first &= !is_again || *a_is_first;
+        is_again
+    });
+    let (firsts, others): (Vec<_>, Vec<_>) = receipts.into_iter().partition(|(_, is_first)| *is_first);
+    let [firsts, others] =
+        [firsts, others].map(|some| some.into_iter().map(|(receipt, _)| receipt).collect::<Vec<_>>());
     // Where there is a receipt all the same nothing is written, and the caller tries again, knowing better.
-    if are_first { receipts::put_first(conn, &receipts).await } else { receipts::put(conn, &receipts).await }
+    let put_first = async { if firsts.is_empty() { Ok(()) } else { receipts::put_first(conn, &firsts).await } };
+    let put = async { if others.is_empty() { Ok(()) } else { receipts::put(conn, &others).await } };
+    let (first, other) = join!(put_first, put);
+    root_cause([first, other])
 }
 
 fn count(outcomes: &[Outcome], outcome: Outcome) -> i32 {

@@ -121,7 +121,7 @@ impl Slow {
         for (source, pieces) in by_source {
             let took = known.sources.get(source).map_or(self.budget, |(_, took)| *took);
             let items = usize::try_from(self.budget.as_nanos() / took.as_nanos().max(1)).unwrap_or(1).max(1);
-            todo.extend(chunks(works, pieces, Limits { items: items.min(limits.items), ..limits }));
+            todo.extend(chunks(works, pieces, Limits { new: items.min(limits.new), ..limits }));
         }
         todo.extend(alone);
         todo

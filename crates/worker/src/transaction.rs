@@ -156,7 +156,7 @@ impl<'a> Group<'a> {
     /// Whether a key needs no look-up: nobody had it before, as far as anybody knows. Of one whose claim was taken over an
     /// earlier run may have committed it.
     fn is_believed(&self, claim: Claim, places: &[At]) -> bool {
-        self.trusts && claim == Claim::Won && places.iter().all(|at| self.works[at.job].is_first)
+        self.trusts && claim == Claim::Won && places.iter().all(|at| self.works[at.job].is_first(at.raw))
     }
 
     /// What becomes of each item. It is committed if its own raw event commits its key, and it is the first there with it;

@@ -19,7 +19,7 @@ pub(crate) struct Work {
     pub held: HeldId,
     /// Its raw events.
     pub raw_events: Vec<RawWork>,
-    /// Whether nobody has had it before, as far as the queue knows: then its raw events have no receipts.
+    /// Whether nobody has had it before, as far as the queue knows.
     pub is_first: bool,
     /// How long ago it was deferred for the first time; zero if it never was.
     pub waited: Duration,
@@ -47,6 +47,8 @@ pub(crate) struct RawWork {
     pub part: Part,
     /// Its items, each with its place in the raw event.
     pub items: Vec<Place>,
+    /// Whether an earlier transaction of its group was about it, committed or refused.
+    pub was_touched: bool,
 }
 
 /// Which part of a raw event is worked on.
@@ -90,6 +92,11 @@ impl Work {
     /// How many items it has; a raw event without any still needs its receipt, and counts as one.
     pub(crate) fn weight(&self) -> usize {
         self.raw_events.iter().map(|raw| raw.items.len().max(1)).sum()
+    }
+
+    /// Whether nobody has had this raw event before, as far as anybody knows: then it has no receipt.
+    pub(crate) fn is_first(&self, raw: usize) -> bool {
+        self.is_first && !self.raw_events[raw].was_touched
     }
 
     /// Whether all of it is done with.
@@ -204,7 +211,7 @@ fn open(stamp: Stamp, part: Part, raw_event: RawEvent, source: Option<Arc<Source
         (Some(source), None) => (part, vec![unknown_provider(source, &raw_event)]),
         (None, _) => (part, vec![unknown_source(&raw_event)]),
     };
-    RawWork { items: places(items, part), source, stamp, raw_event, part }
+    RawWork { items: places(items, part), source, stamp, raw_event, part, was_touched: false }
 }
 
 /// Its items. What is larger than its source takes came in at a door that does not know of sources, and is kept whole: all of

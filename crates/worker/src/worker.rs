@@ -8,16 +8,19 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    batcher::Batcher, book::Book, counters::Counters, desk::Desk, group::Bench, handler::Handler, handling::Handling,
-    pause::Pause, pieces::Limits, sources::Sources, trust::Trust, turns::Turns, unpack::unpack,
+    batcher::Batcher, book::Book, counters::Counters, desk::Desk, fill::Fill, group::Bench, handler::Handler,
+    handling::Handling, pause::Pause, pieces::Limits, sources::Sources, trust::Trust, turns::Turns, unpack::unpack,
 };
 
 /// How a worker works. The defaults are for a fleet of processes with a few cores each.
 #[derive(Clone)]
 pub struct Settings {
-    /// Items in one transaction, at most. Limits of the gain: beyond a few hundred only latency grows.
+    /// Items in one group, at most: they are claimed together, and so are told to be new or duplicates.
     pub group_items: usize,
-    /// Bytes of raw events in one transaction, at most.
+    /// Items in one transaction, at most, beside those whose claims say that they are duplicates. Limits of the gain: beyond
+    /// a few hundred only latency grows.
+    pub transaction_items: usize,
+    /// Bytes of raw events in one group, at most.
     pub group_bytes: usize,
     /// Transactions at a time. While one is written another claims; those of one source wait for each other's COMMIT.
     pub lanes: usize,
@@ -39,7 +42,8 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            group_items: 500,
+            group_items: 2000,
+            transaction_items: 500,
             group_bytes: 8 << 20,
             lanes: 2,
             consumer: ConsumerSettings::default(),
@@ -90,6 +94,8 @@ impl Builder {
     pub fn build(self) -> Worker {
         let Self { redis, database, sources, wake, mut settings, handler } = self;
         settings.handler = handler.or(settings.handler);
+        let limits =
+            Limits { items: settings.group_items, new: settings.transaction_items, bytes: settings.group_bytes };
         let bench = Bench {
             inbound: Inbound::new(&redis),
             claims: Claims::new(&redis, settings.claims),
@@ -99,7 +105,8 @@ impl Builder {
             wake,
             wake_fleet: Wake::new(&redis),
             counters: Arc::default(),
-            limits: Limits { items: settings.group_items, bytes: settings.group_bytes },
+            limits,
+            fill: Fill::new(limits),
             desk: settings.desk.clone(),
             book: Book::default(),
             trust: Trust::default(),

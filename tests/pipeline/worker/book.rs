@@ -172,7 +172,7 @@ async fn a_thousand_accounts_in_one_group_are_each_told_their_own_and_read_once(
                  FROM generate_series(1, 1000) n, generate_series(1, 10) m",
         )
         .await;
-    let worker = pipeline.another_worker_with(Settings { group_items: 1000, ..Settings::default() });
+    let worker = pipeline.another_worker_with(Settings { transaction_items: 1000, ..Settings::default() });
 
     for round in 0..2 {
         let job = Job::of((1..=1000).map(|n| raw_event(&format!("s{n}"), a_text(&format!("wamid.{round}"), "hello"))));
@@ -180,7 +180,7 @@ async fn a_thousand_accounts_in_one_group_are_each_told_their_own_and_read_once(
         worker.work(vec![pipeline.take().await]).await;
     }
 
-    assert_eq!(worker.counters().groups.get(), 2);
+    assert_eq!(worker.counters().transactions.get(), 2);
     let own = "SELECT count(*) FROM deliveries d JOIN events v ON v.id = d.event_id JOIN sources s ON s.id = v.source_id \
                JOIN endpoints e ON e.id = d.endpoint_id AND e.account_id = s.account_id";
     assert_eq!(pipeline.number(own).await, 20_000);

@@ -97,8 +97,14 @@ impl Tuning {
         let default = worker::Settings::default();
         let fetch_jobs = self.at_most(default.consumer.fetch_jobs);
         let consumer = ConsumerSettings { lease: self.worker_lease, fetch_jobs, ..ConsumerSettings::default() };
-        let group_items = self.at_most(default.group_items);
-        worker::Settings { consumer, claims: self.claims(), group_items, lanes: self.lanes.get(), ..default }
+        worker::Settings {
+            consumer,
+            claims: self.claims(),
+            group_items: self.at_most(default.group_items),
+            transaction_items: self.at_most(default.transaction_items),
+            lanes: self.lanes.get(),
+            ..default
+        }
     }
 
     pub(super) fn dispatcher(&self) -> dispatcher::Settings {

@@ -122,6 +122,7 @@ fn limit_groups(settings: &mut Settings, group: Option<usize>) {
     settings.producer.raw_events_per_push = group;
     settings.worker.consumer.fetch_jobs = group;
     settings.worker.group_items = group;
+    settings.worker.transaction_items = group;
     settings.worker.lanes = LANES_OF_SMALL_GROUPS.max(settings.worker.lanes);
     settings.dispatcher.batch = group;
 }
