@@ -49,7 +49,7 @@ flame *file: tools
 
 # See within seconds whether the benches run; the figures are worth nothing
 bench-smoke: tools
-    cargo run --bin latchhook -- bench --quick --only base,items,latency-ms,neighbours --ceiling
+    cargo run --bin latchhook -- bench --quick --only base,queued,items,latency-ms,neighbours --ceiling
     cargo test --benches --package providers --package dispatcher --package vocabulary
 
 # Install Postgres and Redis below .tools/ if they are nowhere to be found

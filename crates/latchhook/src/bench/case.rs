@@ -92,6 +92,9 @@ enum Sync {
     Everysec,
 }
 
+/// No duplicates, and many, all events queued before the first worker starts: what a duplicate costs behind the queue.
+pub(super) const QUEUED: &str = "queued-duplicates";
+
 const EVENTS: u64 = 60_000;
 const QUICK_EVENTS: u64 = 600;
 
@@ -156,6 +159,7 @@ impl Sides {
 
     fn varied(&self, base: &Case) -> Vec<Case> {
         let duplicates = vary(base, "duplicates", &self.duplicates, |case, share| case.duplicates = share);
+        let queued = self.queued(base);
         // As many deliveries as in the base case, or the run would be longer.
         let endpoints = vary(base, "endpoints", &self.endpoints, |case, count| {
             (case.endpoints, case.events) = (count, (base.events * base.endpoints / count).max(1));
@@ -173,7 +177,18 @@ impl Sides {
         });
         let tenants = vary(base, "tenants", &self.tenants, |case, tenants| case.tenants = tenants);
         let neighbours = Self::neighbours(base).into_iter().collect();
-        [duplicates, endpoints, items, latency, seconds, group, per_job, preload, backlog, tenants, neighbours].concat()
+        [duplicates, queued, endpoints, items, latency, seconds, group, per_job, preload, backlog, tenants, neighbours]
+            .concat()
+    }
+
+    /// None, and as many as are asked for.
+    fn queued(&self, base: &Case) -> Vec<Case> {
+        let most = self.duplicates.iter().copied().fold(0.0, f64::max);
+        let with = |duplicates: f64| {
+            let name = format!("{QUEUED}={}", duplicates.name());
+            Case { name, duplicates, backlog: true, ..base.clone() }
+        };
+        if self.duplicates.contains(&0.0) && most > 0.0 { [0.0, most].map(with).into() } else { Vec::new() }
     }
 
     /// The neighbours move in beside one endpoint.
@@ -256,6 +271,8 @@ mod tests {
             "base",
             "duplicates=0",
             "duplicates=0.8",
+            "queued-duplicates=0",
+            "queued-duplicates=0.8",
             "endpoints=3",
             "endpoints=10",
             "items=100",
@@ -274,6 +291,14 @@ mod tests {
 
         let sides: Vec<_> = cases.iter().map(|case| (case.name.as_str(), case.endpoints, case.items)).collect();
         assert_eq!(sides, [("base", 3, 100), ("items=10", 3, 10), ("latency-ms=1", 3, 100)]);
+    }
+
+    #[test]
+    fn what_is_queued_has_none_and_as_many_duplicates_as_are_asked_for_whatever_the_base_case_has() {
+        let queued = ["queued-duplicates=0", "queued-duplicates=0.5"];
+        assert_eq!(names(&["--only", "queued", "--duplicates", "0,0.5"]), queued);
+        assert_eq!(names(&["--only", "queued", "--duplicates", "0.5,0.2,0"]), queued);
+        assert!(cases(&["--only", "queued"]).iter().all(|case| case.backlog));
     }
 
     #[test]

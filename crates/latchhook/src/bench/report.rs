@@ -4,13 +4,13 @@ mod median;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 
 use super::{
-    case::Case,
+    case::{Case, QUEUED},
     machine::Machine,
     neighbours::{RETRIES, Round},
     refusal::Refusal,
@@ -20,7 +20,7 @@ use super::{
 };
 use median::{fields, median};
 
-/// What a raw event meets once it is accepted. Redis works on both sides, and is all counted here.
+/// What a raw event meets once it is queued.
 const BEHIND_THE_QUEUE: [&str; 4] = ["stages: worker", "stages: dispatcher", "redis", "postgres"];
 
 /// Everything that was measured.
@@ -157,10 +157,8 @@ impl Report {
     /// What a duplicate costs behind the queue, by what the shares of duplicates make of it: `cost(share) = (1 - share) × new
     /// + share × duplicate`.
     fn duplicate(&self) -> Option<String> {
-        let behind = |run: &Run| BEHIND_THE_QUEUE.iter().map(|who| run.cpu_of(who)).sum::<f64>();
-        let of_share = |row: &Row<'_>| (row.case.duplicates, row.median(behind));
-        let is_alone = |row: &Row<'_>| row.case.name == "base" || row.case.name.starts_with("duplicates");
-        let rows = self.rows().filter(|row| row.subject == Subject::Latchhook && is_alone(row));
+        let of_share = |row: &Row<'_>| (row.case.duplicates, row.median(Run::behind_the_queue));
+        let rows = self.rows().filter(|row| row.case.name.starts_with(QUEUED));
         let mut shares: Vec<_> = rows.map(|row| of_share(&row)).collect();
         shares.sort_by(|a, b| a.0.total_cmp(&b.0));
         let (&(none, new), &(share, cost)) = (shares.first()?, shares.last()?);
@@ -251,8 +249,17 @@ impl Row<'_> {
 impl Run {
     /// CPU time by event of all parts whose names begin so.
     fn cpu_of(&self, who: &str) -> f64 {
-        self.cpu_us.iter().filter(|(name, _)| name.starts_with(who)).map(|(_, used)| used).sum()
+        part(&self.cpu_us, who)
     }
+
+    /// CPU time by event of what works behind the queue, once all is in it.
+    fn behind_the_queue(&self) -> f64 {
+        BEHIND_THE_QUEUE.iter().map(|who| part(&self.behind_us, who)).sum()
+    }
+}
+
+fn part(used: &BTreeMap<String, f64>, who: &str) -> f64 {
+    used.iter().filter(|(name, _)| name.starts_with(who)).map(|(_, used)| used).sum()
 }
 
 impl fmt::Display for Report {

@@ -66,6 +66,8 @@ pub(super) struct Run {
     pub(super) deliveries_per_second: f64,
     /// CPU time by event, in microseconds, of each process, and of each kind of threads of the subject's.
     pub(super) cpu_us: BTreeMap<String, f64>,
+    /// That part of it which came after all events were queued, of a backlog.
+    pub(super) behind_us: BTreeMap<String, f64>,
     /// How many cores were kept from all of these by what else ran on the machine. Above 0.3, rates are worth little.
     pub(super) cores_of_others: f64,
     /// Memory in bytes.
@@ -119,6 +121,7 @@ impl Run {
             events_per_second,
             deliveries_per_second: events_per_second * 0.8,
             cpu_us: [("stages: worker", 20.0), ("stages: main", 5.0), ("redis", 10.0)].map(named).into(),
+            behind_us: BTreeMap::new(),
             cores_of_others: 0.0,
             memory: BTreeMap::new(),
             wal_bytes: 3000.0,
@@ -206,12 +209,13 @@ impl Scene<'_> {
         self.stores.forget_peak();
         super::usage::forget_peak(&self.subject.process());
         let before = Sample::take(&self.stores, &self.subject, self.customer).await?;
-        let Flood { sent, heard, seconds, seconds_to_customer } = self.flood("flat", self.case.events, None).await?;
-        let used = Sample::take(&self.stores, &self.subject, self.customer).await?.since(before);
+        let flood = self.flood("flat", self.case.events, None).await?;
+        let after = Sample::take(&self.stores, &self.subject, self.customer).await?;
+        let Flood { sent, heard, queued, seconds, seconds_to_customer } = flood;
+        let used = after.since(&before);
 
         let by_event = |amount: f64| amount / sent.events as f64;
-        let mut cpu_us: BTreeMap<_, _> =
-            used.cpu.iter().map(|(who, cpu)| (who.clone(), by_event(cpu.as_secs_f64() * 1e6))).collect();
+        let mut cpu_us = used.cpu_us(sent.events);
         cpu_us.insert("sender".to_owned(), by_event(sent.cpu_seconds * 1e6));
         let ours = cpu_us.values().sum::<f64>() * sent.events as f64 / 1e6;
         Ok(Run {
@@ -222,6 +226,7 @@ impl Scene<'_> {
             events_per_second: sent.events as f64 / seconds,
             deliveries_per_second: heard.distinct as f64 / seconds_to_customer,
             cpu_us,
+            behind_us: queued.map(|queued| after.since(&queued).cpu_us(sent.events)).unwrap_or_default(),
             cores_of_others: (used.busy.as_secs_f64() - ours).max(0.0) / seconds,
             memory: self.memory(heard.rss_bytes),
             wal_bytes: by_event(used.wal as f64),
@@ -276,10 +281,11 @@ impl Scene<'_> {
 
 /// How much was done at once, on average: what one counter says by each of what another says.
 fn groups(counted: &BTreeMap<String, u64>) -> BTreeMap<String, f64> {
-    const PAIRS: [(&str, &str, &str); 6] = [
+    const PAIRS: [(&str, &str, &str); 7] = [
         ("raw events a job", "worker.raw_events", "worker.jobs"),
-        ("raw events a transaction", "worker.raw_events", "worker.groups"),
-        ("events a transaction", "worker.committed", "worker.groups"),
+        ("raw events a group", "worker.raw_events", "worker.groups"),
+        ("raw events a transaction", "worker.raw_events", "worker.transactions"),
+        ("events a transaction", "worker.committed", "worker.transactions"),
         ("attempts a record", "dispatcher.recorded", "dispatcher.records"),
         ("raw events a push", "producer.raw_events", "producer.pushes"),
         ("handed over, of deliveries", "dispatcher.handed_over", "dispatcher.sent"),
@@ -297,7 +303,8 @@ mod tests {
 
     #[test]
     fn what_was_done_at_once_is_one_counter_by_another_and_nothing_where_nothing_was_counted() {
-        let counted = [("worker.committed", 300), ("worker.groups", 4), ("worker.jobs", 0), ("worker.raw_events", 10)];
+        let counted =
+            [("worker.committed", 300), ("worker.transactions", 4), ("worker.jobs", 0), ("worker.raw_events", 10)];
         let counted = counted.map(|(name, count)| (name.to_owned(), count)).into();
 
         let expected = [("events a transaction", 75.0), ("raw events a transaction", 2.5)].map(named);

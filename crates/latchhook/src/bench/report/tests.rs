@@ -33,14 +33,15 @@ fn only_what_was_measured_of_both_subjects_is_compared() {
     assert_eq!(report.ratios(), ["base: latchhook has 0.50 × the ceiling's events/s, at 1.00 × its CPU time"]);
 }
 
-/// Of the examples' 35 µs, 20 are a worker's and 10 Redis's.
 #[test]
 fn what_a_duplicate_costs_is_what_is_left_when_the_new_events_are_taken_away() {
-    let mut report = report(&[(Subject::Latchhook, "base", 500.0), (Subject::Latchhook, "duplicates=0.8", 500.0)]);
-    report.cases[0].duplicates = 0.0;
-    report.cases[1].duplicates = 0.8;
-    report.runs[1].cpu_us.insert("redis".to_owned(), 2.0);
-    report.runs[1].cpu_us.insert("stages: worker".to_owned(), 8.0);
+    let queued = |case| (Subject::Latchhook, case, 500.0);
+    let mut report = report(&[queued("queued-duplicates=0"), queued("queued-duplicates=0.8")]);
+    for (place, (share, worker, redis)) in [(0.0, 20.0, 10.0), (0.8, 8.0, 2.0)].into_iter().enumerate() {
+        report.cases[place].duplicates = share;
+        let used = [("stages: worker", worker), ("stages: producer", 1.0), ("redis", redis)];
+        report.runs[place].behind_us = used.map(|(name, used)| (name.to_owned(), used)).into();
+    }
 
     let line = report.duplicate().unwrap();
 

@@ -7,7 +7,7 @@ use tokio::time::sleep;
 
 use super::{
     super::{children, clock, receive::Counts, send::Sent, subject::APP_SECRET},
-    Scene,
+    Sample, Scene,
 };
 
 /// How long nothing may come while something is owed. The longest wait in a healthy run is a deferred job's two seconds.
@@ -20,6 +20,8 @@ const SOONEST: Duration = Duration::from_millis(5);
 pub(super) struct Flood {
     pub(super) sent: Sent,
     pub(super) heard: Counts,
+    /// When all of a backlog was queued, before anybody worked on it.
+    pub(super) queued: Option<Sample>,
     /// From the first event, or from the release of a backlog, until the queues stood.
     pub(super) seconds: f64,
     /// Until the customer had all of it. What is left then are duplicates that wait for their twins, and records.
@@ -31,6 +33,10 @@ impl Scene<'_> {
     pub(super) async fn flood(&mut self, name: &str, events: u64, rate: Option<f64>) -> anyhow::Result<Flood> {
         self.customer.forget().await?;
         let sent: Sent = self.send(name, events, rate).await?;
+        let queued = match self.case.backlog {
+            true => Some(Sample::take(&self.stores, &self.subject, self.customer).await?),
+            false => None,
+        };
         let released_at = clock::now();
         self.subject.release().await?;
         self.expected.sent(&sent, self.case.endpoints);
@@ -39,7 +45,7 @@ impl Scene<'_> {
         let since = |at: u64| Duration::from_nanos(at.saturating_sub(began_at)).as_secs_f64();
         let (seconds, seconds_to_customer) = (since(clock::now()), since(heard.last_at));
         self.wrong.extend(what_is_wrong(name, &sent, &heard, self.case.endpoints));
-        Ok(Flood { sent, heard, seconds, seconds_to_customer })
+        Ok(Flood { sent, heard, queued, seconds, seconds_to_customer })
     }
 
     async fn send(&self, name: &str, events: u64, rate: Option<f64>) -> anyhow::Result<Sent> {

@@ -25,20 +25,24 @@ impl Sample {
         Ok(Self { cpu, counters: subject.counters(), wal, busy: usage::cpu_of_machine() })
     }
 
-    pub(super) fn since(self, before: Self) -> Self {
-        let used = |(name, used): (String, Duration)| {
-            let used = used.saturating_sub(before.cpu.get(&name).copied().unwrap_or_default());
-            (name, used)
+    pub(super) fn since(&self, before: &Self) -> Self {
+        let used = |(name, used): (&String, &Duration)| {
+            (name.clone(), used.saturating_sub(before.cpu.get(name).copied().unwrap_or_default()))
         };
-        let counted = |(name, count): (String, u64)| {
-            let count = count.saturating_sub(before.counters.get(&name).copied().unwrap_or_default());
-            (name, count)
+        let counted = |(name, count): (&String, &u64)| {
+            (name.clone(), count.saturating_sub(before.counters.get(name).copied().unwrap_or_default()))
         };
         Self {
-            cpu: self.cpu.into_iter().map(used).collect(),
-            counters: self.counters.into_iter().map(counted).collect(),
+            cpu: self.cpu.iter().map(used).collect(),
+            counters: self.counters.iter().map(counted).collect(),
             wal: self.wal.saturating_sub(before.wal),
             busy: self.busy.saturating_sub(before.busy),
         }
+    }
+
+    /// Microseconds of CPU time for each of so many events.
+    pub(super) fn cpu_us(&self, events: u64) -> BTreeMap<String, f64> {
+        let by_event = |used: &Duration| used.as_secs_f64() * 1e6 / events as f64;
+        self.cpu.iter().map(|(who, used)| (who.clone(), by_event(used))).collect()
     }
 }
