@@ -89,6 +89,9 @@ statement! {
 /// # Errors
 /// As any query.
 pub async fn put(conn: &AsyncPgConnection, receipts: &[Receipt<'_>]) -> QueryResult<()> {
+    if receipts.is_empty() {
+        return Ok(());
+    }
     Put::of(receipts).execute(&mut &*conn).await.map(drop)
 }
 
@@ -97,6 +100,9 @@ pub async fn put(conn: &AsyncPgConnection, receipts: &[Receipt<'_>]) -> QueryRes
 /// # Errors
 /// As any query; `NotFound` when one of them has a receipt all the same: then nothing is written.
 pub async fn put_first(conn: &AsyncPgConnection, receipts: &[Receipt<'_>]) -> QueryResult<()> {
+    if receipts.is_empty() {
+        return Ok(());
+    }
     PutFirst(Put::of(receipts)).execute(&mut &*conn).await.map(drop).map_err(stale_by("receipts_pkey"))
 }
 

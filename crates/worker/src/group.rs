@@ -21,7 +21,7 @@ use crate::{
     fill::Fill,
     handling::{Handling, sort_out},
     pause::Pause,
-    pieces::{At, Limits, Piece, Settled, defer, had_before, is_first, items, pieces, split},
+    pieces::{At, Limits, Piece, Settled, defer, had_before, is_first, pieces, split},
     todo::Todo,
     transaction::{self, Failed},
     trust::Trust,
@@ -107,7 +107,8 @@ impl Bench {
         if pieces.is_empty() {
             return Round { held, ..Round::default() };
         }
-        let (items, new) = (items(&pieces), pieces.iter().filter(|piece| !piece.is_done()).count());
+        let items = pieces.iter().map(Piece::items).sum();
+        let new = pieces.iter().filter(|piece| !piece.is_done()).count();
         let Committed { owes, met_trouble } = tokio::select! {
             biased;
             committed = self.commit(works, pieces, &mut held) => committed,

@@ -84,11 +84,6 @@ impl Piece {
     }
 }
 
-/// How many items all of them hold.
-pub(crate) fn items(pieces: &[Piece]) -> usize {
-    pieces.iter().map(Piece::items).sum()
-}
-
 /// What the group consists of: items folded by their key, rejections, and raw events without items.
 pub(crate) fn pieces(works: &[Work]) -> Vec<Piece> {
     let weight = works.iter().map(Work::weight).sum();

@@ -8,7 +8,6 @@ use database::{
     AsyncPgConnection, QueryResult, quarantine,
     receipts::{self, Receipt},
 };
-
 use futures::join;
 
 use crate::{
@@ -52,9 +51,7 @@ pub(crate) async fn write(
     let [firsts, others] =
         [firsts, others].map(|some| some.into_iter().map(|(receipt, _)| receipt).collect::<Vec<_>>());
     // Where there is a receipt all the same nothing is written, and the caller tries again, knowing better.
-    let put_first = async { if firsts.is_empty() { Ok(()) } else { receipts::put_first(conn, &firsts).await } };
-    let put = async { if others.is_empty() { Ok(()) } else { receipts::put(conn, &others).await } };
-    let (first, other) = join!(put_first, put);
+    let (first, other) = join!(receipts::put_first(conn, &firsts), receipts::put(conn, &others));
     root_cause([first, other])
 }
 

@@ -159,7 +159,9 @@ impl Sides {
 
     fn varied(&self, base: &Case) -> Vec<Case> {
         let duplicates = vary(base, "duplicates", &self.duplicates, |case, share| case.duplicates = share);
-        let queued = self.queued(base);
+        let queued = vary(base, QUEUED, &self.none_and_most(), |case, share| {
+            (case.backlog, case.duplicates) = (true, share);
+        });
         // As many deliveries as in the base case, or the run would be longer.
         let endpoints = vary(base, "endpoints", &self.endpoints, |case, count| {
             (case.endpoints, case.events) = (count, (base.events * base.endpoints / count).max(1));
@@ -181,14 +183,10 @@ impl Sides {
             .concat()
     }
 
-    /// None, and as many as are asked for.
-    fn queued(&self, base: &Case) -> Vec<Case> {
+    /// None, and as many duplicates as are asked for, if both are.
+    fn none_and_most(&self) -> Vec<f64> {
         let most = self.duplicates.iter().copied().fold(0.0, f64::max);
-        let with = |duplicates: f64| {
-            let name = format!("{QUEUED}={}", duplicates.name());
-            Case { name, duplicates, backlog: true, ..base.clone() }
-        };
-        if self.duplicates.contains(&0.0) && most > 0.0 { [0.0, most].map(with).into() } else { Vec::new() }
+        if self.duplicates.contains(&0.0) && most > 0.0 { vec![0.0, most] } else { Vec::new() }
     }
 
     /// The neighbours move in beside one endpoint.

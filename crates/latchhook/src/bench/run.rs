@@ -208,9 +208,9 @@ impl Scene<'_> {
         }
         self.stores.forget_peak();
         super::usage::forget_peak(&self.subject.process());
-        let before = Sample::take(&self.stores, &self.subject, self.customer).await?;
+        let before = self.sample().await?;
         let flood = self.flood("flat", self.case.events, None).await?;
-        let after = Sample::take(&self.stores, &self.subject, self.customer).await?;
+        let after = self.sample().await?;
         let Flood { sent, heard, queued, seconds, seconds_to_customer } = flood;
         let used = after.since(&before);
 
@@ -241,6 +241,10 @@ impl Scene<'_> {
             crowd: None,
             wrong: Vec::new(),
         })
+    }
+
+    async fn sample(&self) -> anyhow::Result<Sample> {
+        Sample::take(&self.stores, &self.subject, self.customer).await
     }
 
     fn memory(&self, customer: u64) -> BTreeMap<String, u64> {

@@ -33,10 +33,7 @@ impl Scene<'_> {
     pub(super) async fn flood(&mut self, name: &str, events: u64, rate: Option<f64>) -> anyhow::Result<Flood> {
         self.customer.forget().await?;
         let sent: Sent = self.send(name, events, rate).await?;
-        let queued = match self.case.backlog {
-            true => Some(Sample::take(&self.stores, &self.subject, self.customer).await?),
-            false => None,
-        };
+        let queued = if self.case.backlog { Some(self.sample().await?) } else { None };
         let released_at = clock::now();
         self.subject.release().await?;
         self.expected.sent(&sent, self.case.endpoints);
