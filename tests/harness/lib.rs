@@ -11,6 +11,7 @@ mod pipeline;
 mod postgres;
 mod process;
 mod redis;
+mod waiting;
 
 pub use self::{
     front::Front,
@@ -20,4 +21,5 @@ pub use self::{
     postgres::{TestDatabase, database, rows_read},
     process::{Process, binary, example},
     redis::{PrivateRedis, TestRedis, private_redis, private_redis_with, redis},
+    waiting::until,
 };

@@ -5,32 +5,18 @@ use std::{
     io::Write,
     path::Path,
     process::{Command, Output, Stdio},
-    time::Duration,
 };
 
 use chrono::DateTime;
 use redis::aio::MultiplexedConnection;
-use tests::{Pipeline, Process, a_text, raw_event};
+use tests::{Pipeline, Process, a_text, raw_event, until};
 use vocabulary::{Incarnation, Job, JobEntry, RawEvent, Replay, Stamp};
 
 use super::audit::{audit, broken};
 
-/// Longer than anything here takes, on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
-
 async fn connection(pipeline: &Pipeline) -> MultiplexedConnection {
     let client = redis::Client::open(pipeline.test_redis.url.as_str()).unwrap();
     client.get_multiplexed_async_connection().await.unwrap()
-}
-
-/// Waits for what a process does.
-async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
-    let wait = async {
-        while !is_so().await {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("{what} never came true"));
 }
 
 /// A worker process that has published its sources.

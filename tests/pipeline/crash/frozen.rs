@@ -1,6 +1,8 @@
 //! A process that stands still for longer than all its leases, and then goes on as if nothing had happened.
 
-use super::scene::{Scene, WAITING, texts, until};
+use tests::until;
+
+use super::scene::{Scene, WAITING, texts};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_stood_still_in_its_transaction_doubles_nothing_and_works_on() {

@@ -5,12 +5,12 @@ use futures::future::join_all;
 use latchhook::kill_points::POINTS;
 use ring::hmac;
 use serde_json::json;
-use tests::{Process, a_text, text, whatsapp};
+use tests::{Process, a_text, text, until, whatsapp};
 use worker::Sources;
 
 use super::{
     http::{Connection, post},
-    scene::{Scene, texts, until},
+    scene::{Scene, texts},
 };
 
 fn points_of(stage: &str) -> impl Iterator<Item = &'static str> {

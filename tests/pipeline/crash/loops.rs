@@ -2,10 +2,10 @@
 
 use futures::future::join_all;
 use serde_json::json;
-use tests::{a_text, raw_event, text, whatsapp};
+use tests::{a_text, raw_event, text, until, whatsapp};
 use vocabulary::Job;
 
-use super::scene::{Scene, texts, until};
+use super::scene::{Scene, texts};
 
 /// Twice it takes its neighbours with it, twice it dies alone; two more for bad luck.
 const PROCESSES: usize = 6;

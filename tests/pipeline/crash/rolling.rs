@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use tests::Process;
+use tests::{Process, until};
 use tokio_util::sync::CancellationToken;
 
-use super::scene::{Scene, texts, until};
+use super::scene::{Scene, texts};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn workers_that_are_replaced_in_turn_lose_nothing_double_nothing_and_are_never_taken_for_dead() {

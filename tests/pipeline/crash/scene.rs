@@ -1,15 +1,12 @@
 //! Stores, a customer, and processes between them; and what must be true of all that in the end.
 
-use std::{collections::HashMap, time::Duration};
+use std::collections::HashMap;
 
 use latchhook::kill_points;
-use tests::{Pipeline, Process, a_text, raw_event};
+use tests::{Pipeline, Process, a_text, raw_event, until};
 use vocabulary::Job;
 
 use crate::customer::{Customer, Received};
-
-/// Longer than anything here takes, on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Short enough that who died is found dead within a second or two.
 const HASTE: [&str; 5] = [
@@ -116,16 +113,6 @@ impl Scene {
         assert!(ended.is_ok(), "latchhook {line}: {}\n{out}", ended.unwrap_err());
         out
     }
-}
-
-/// Waits for what nobody tells of.
-pub(crate) async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
-    let wait = async {
-        while !is_so().await {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    assert!(tokio::time::timeout(PATIENCE, wait).await.is_ok(), "never: {what}");
 }
 
 /// Requests with one message each, and their keys: `wamid.PREFIX-0` and so on.

@@ -1,10 +1,10 @@
 //! Who is worked beside whom: a job whose workers died, and everything else, one after the other.
 
-use tests::{Pipeline, a_text, raw_event};
+use tests::{Pipeline, a_text, raw_event, until};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use vocabulary::{Job, Stamp};
 
-use super::scene::{WAITING, until};
+use super::scene::WAITING;
 
 /// A worker that runs, over sources `wa` and `slow`, until it is stopped. Transactions of `slow` wait for its counter.
 async fn a_worker_with_a_slow_source() -> (Pipeline, CancellationToken, AbortOnDropHandle<()>) {

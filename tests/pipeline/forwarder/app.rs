@@ -1,19 +1,16 @@
 //! An app with a Postgres of its own, its outbox, and what of it has come into the queue.
 
-use std::{collections::HashMap, time::Duration};
+use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use database::{Database, sources::NewSource};
 use forwarder::{ForwardError, Forwarder, Step};
 use queue::Redis;
 use serde_json::{Value, json};
-use tests::{Pipeline, TestDatabase, a_text};
+use tests::{Pipeline, TestDatabase, a_text, until};
 use tokio_postgres::{Client, NoTls};
 use vocabulary::{Job, RawEvent};
 use worker::Sources;
-
-/// Longer than anything here takes, on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// An app, and the latchhook that it writes for.
 pub(crate) struct App {
@@ -179,14 +176,4 @@ pub(crate) fn wamid(key: usize, number: usize) -> String {
 /// A request with one message, the `number`th of a key.
 pub(crate) fn numbered(key: usize, number: usize) -> String {
     a_text(&wamid(key, number), "hello")
-}
-
-/// Waits for what nobody tells of.
-pub(crate) async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
-    let wait = async {
-        while !is_so().await {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    assert!(tokio::time::timeout(PATIENCE, wait).await.is_ok(), "never: {what}");
 }

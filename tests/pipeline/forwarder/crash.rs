@@ -9,9 +9,9 @@ use std::{
 use futures::future::{join, join_all};
 use latchhook::kill_points::{FORWARDER_POINTS, VARIABLE};
 use rand::Rng;
-use tests::{Process, binary};
+use tests::{Process, binary, until};
 
-use super::app::{App, numbered, until, wamid, write};
+use super::app::{App, numbered, wamid, write};
 
 const KEYS: usize = 8;
 const ROWS: usize = 60;

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use forwarder::Step;
 use futures::future::join_all;
+use tests::until;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
-use super::app::{App, now, until, write};
+use super::app::{App, now, write};
 
 const KEYS: usize = 5;
 const ROWS: usize = 50;

@@ -3,11 +3,11 @@
 use forwarder::{ForwardError, Step};
 use latchhook::servers::RedisSettings;
 use queue::Redis;
-use tests::{Pipeline, PrivateRedis, TestRedis, private_redis, private_redis_with, raw_event};
+use tests::{Pipeline, PrivateRedis, TestRedis, private_redis, private_redis_with, raw_event, until};
 use vocabulary::Job;
 
 use super::{
-    app::{App, now, until},
+    app::{App, now},
     crash::start,
 };
 

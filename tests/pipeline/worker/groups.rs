@@ -13,10 +13,10 @@ use database::due::Leased;
 use futures::future::{BoxFuture, ready};
 use queue::{ClaimSettings, Claims, Held};
 use serde_json::json;
-use tests::{Pipeline, a_text, raw_event, text, whatsapp};
-use tokio::time::{Instant, timeout};
+use tests::{Pipeline, a_text, raw_event, text, until, whatsapp};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use vocabulary::{EndpointId, Job, Stamp};
+use vocabulary::{EndpointId, Job, RawEvent, Stamp};
 use worker::{Desk, Settings, Worker};
 
 use crate::duplicates::wanted;
@@ -25,11 +25,15 @@ fn small_transactions() -> Settings {
     Settings { group_items: 100, transaction_items: 10, ..Settings::default() }
 }
 
+/// A raw event with one message for each of these numbers.
+fn texts(numbers: impl Iterator<Item = usize>) -> Vec<RawEvent> {
+    numbers.map(|number| raw_event("wa", a_text(&format!("wamid.{number}"), "hello"))).collect()
+}
+
 /// Works a job of a message for each of these numbers as one group; and in how many transactions it did.
 async fn work(pipeline: &Pipeline, worker: &Worker, numbers: impl Iterator<Item = usize>) -> (Vec<Stamp>, u64) {
     let before = worker.counters().transactions.get();
-    let texts = numbers.map(|number| raw_event("wa", a_text(&format!("wamid.{number}"), "hello")));
-    let stamps = pipeline.inbound.enqueue(&[Job::of(texts)]).await.unwrap();
+    let stamps = pipeline.inbound.enqueue(&[Job::of(texts(numbers))]).await.unwrap();
     worker.work(vec![pipeline.take().await]).await;
     (stamps, worker.counters().transactions.get() - before)
 }
@@ -63,10 +67,7 @@ async fn what_is_too_much_for_one_transaction_is_several_and_none_of_them_is_mad
     let messages: Vec<_> = (1..=5).map(|number| text(&format!("wamid.many.{number}"), "hello")).collect();
     let many = raw_event("wa", whatsapp(&[json!({ "messages": messages })]));
     // The first transaction ends within it.
-    let singles = |numbers: RangeInclusive<usize>| {
-        numbers.map(|number| raw_event("wa", a_text(&format!("wamid.{number}"), "hello"))).collect::<Vec<_>>()
-    };
-    let raw_events = [singles(1..=7), vec![many], singles(8..=20), singles(1..=7)].concat();
+    let raw_events = [texts(1..=7), vec![many], texts(8..=20), texts(1..=7)].concat();
     let stamps = pipeline.inbound.enqueue(&[Job::of(raw_events)]).await.unwrap();
 
     worker.work(vec![pipeline.take().await]).await;
@@ -111,8 +112,7 @@ async fn a_group_of_several_transactions_that_was_worked_before_adds_nothing() {
     let pipeline = Pipeline::new().await;
     let worker = pipeline.another_worker_with(small_transactions());
     work(&pipeline, &worker, 1..=30).await;
-    let texts = (1..=30).map(|number| raw_event("wa", a_text(&format!("wamid.{number}"), "hello")));
-    let stamps = pipeline.inbound.enqueue(&[Job::of(texts)]).await.unwrap();
+    let stamps = pipeline.inbound.enqueue(&[Job::of(texts(1..=30))]).await.unwrap();
     let duplicates = pipeline.take().await;
     worker.work(vec![duplicates.clone()]).await;
     pipeline.forget_claims().await;
@@ -159,31 +159,21 @@ async fn groups_grow_while_most_of_what_they_hold_are_duplicates() {
     let job = |wamid: &str| Job::of([raw_event("wa", a_text(wamid, "hello"))]);
     let all_is_settled = async || pipeline.inbound.depth().await.unwrap().all() == 0;
     pipeline.inbound.enqueue(&[job("wamid.1")]).await.unwrap();
-    until(all_is_settled).await;
+    until("the first is settled", all_is_settled).await;
     pipeline.execute("BEGIN; SELECT last FROM source_sequences FOR UPDATE").await;
     pipeline.inbound.enqueue(&[job("wamid.2")]).await.unwrap();
     pipeline.somebody_waits_for_us().await;
 
     let storm: Vec<_> = (0..DUPLICATES).map(|_| job("wamid.1")).collect();
     pipeline.inbound.enqueue(&storm).await.unwrap();
-    until(async || counters.jobs.get() > DUPLICATES).await;
+    until("all of it is there", async || counters.jobs.get() > DUPLICATES).await;
     pipeline.execute("COMMIT").await;
-    until(all_is_settled).await;
+    until("all of it is settled", all_is_settled).await;
 
     stop.cancel();
     running.await.unwrap();
     let groups = counters.groups.get();
     assert!(groups < 10, "{groups} groups: 30 would be of 10 each");
-}
-
-/// Waits until something is so.
-async fn until(is_so: impl AsyncFn() -> bool) {
-    let waiting = async {
-        while !is_so().await {
-            tokio::task::yield_now().await;
-        }
-    };
-    timeout(Duration::from_mins(1), waiting).await.expect("it is so within a minute");
 }
 
 /// Has no places, and says how often it was asked for some.
