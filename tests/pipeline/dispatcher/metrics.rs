@@ -55,17 +55,20 @@ async fn a_scrape_says_how_endpoints_stand_what_circuits_did_and_whose_wishes_we
     let (content, overloaded) = (Customer::content().await, Customer::answering_with(503, "retry-after", "3600").await);
     let pipeline = Pipeline::new().await;
     pipeline.execute("UPDATE endpoints SET enabled = false, disabled_reason = 'by hand'").await;
-    for (id, customer) in [("gone", &gone), ("failing", &failing), ("overloaded", &overloaded)] {
+    for (id, customer) in [("failing", &failing), ("overloaded", &overloaded)] {
         add(&pipeline, id, customer).await;
     }
-    for number in 0..10 {
+    for number in 0..9 {
         pipeline.receive(a_text(&format!("wamid.{number}"), "hello")).await;
     }
+    // The one that is gone is owed too little for a circuit to open before its first answer disables it.
+    add(&pipeline, "gone", &gone).await;
+    pipeline.receive(a_text("wamid.9", "hello")).await;
 
     let process = Process::start(&pipeline, "dispatcher", None, &[]).await;
     let troubled = [
         "latchhook_dispatcher_wishes_followed_total 10",
-        "latchhook_dispatcher_circuits_opened_total 3",
+        "latchhook_dispatcher_circuits_opened_total 2",
         "latchhook_dispatcher_circuits_closed_total 0",
         "latchhook_dispatcher_endpoints_disabled_total 1",
         "latchhook_endpoints_circuit_open 2",
@@ -78,7 +81,7 @@ async fn a_scrape_says_how_endpoints_stand_what_circuits_did_and_whose_wishes_we
                   UPDATE due SET due_at = now() WHERE endpoint_id = 'failing' AND lease IS NULL";
     let recovered = [
         "latchhook_dispatcher_attempts_total{outcome=\"delivered\"} 10",
-        "latchhook_dispatcher_circuits_opened_total 3",
+        "latchhook_dispatcher_circuits_opened_total 2",
         "latchhook_dispatcher_circuits_closed_total 1",
         "latchhook_endpoints_resting 1",
         "latchhook_endpoints_circuit_open 1",
