@@ -5,7 +5,7 @@ mod console;
 mod forwarder;
 mod metrics;
 
-use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, thread, time::Duration};
+use std::{convert::Infallible, io, net::SocketAddr, num::NonZeroUsize, sync::Arc, thread, time::Duration};
 
 use anyhow::Context;
 use axum::{Router, http::StatusCode, routing::get};
@@ -64,6 +64,8 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// What a console needs, which does not start without it.
     pub console: Option<ConsoleSettings>,
+    /// Threads of each stage; one for every two cores, where it is not said.
+    pub threads: Option<NonZeroUsize>,
     /// Opens the secrets.
     pub master_key: SecretString,
     /// Private networks that endpoints may be in.
@@ -105,10 +107,11 @@ impl Stages {
     }
 
     /// A runtime of a stage's own, so that its threads bear its name, what keeps one stage busy keeps no other from its
-    /// turn, and what is handed on within a stage stays on its threads.
-    fn runtime(&mut self, role: Role, roles: usize) -> anyhow::Result<Handle> {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let threads = if roles > 1 { cores.div_ceil(2) } else { cores };
+    /// turn, and what is handed on within a stage stays on its threads. These are one for every two cores: more of them wake
+    /// each other more than they work, and next to a stage there mostly is another, or a store.
+    fn runtime(&mut self, settings: &Settings, role: Role) -> anyhow::Result<Handle> {
+        let one_for_two_cores = || thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2));
+        let threads = settings.threads.map_or_else(one_for_two_cores, NonZeroUsize::get);
         let name = role.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
         let (handle, threads) = Threads::start(threads, name).context("no threads to run on")?;
         self.runtimes.push(threads);
@@ -133,7 +136,7 @@ pub async fn start(settings: &Settings, roles: &[Role], stop: CancellationToken)
         runtimes: Vec::new(),
     };
     if roles.contains(&Role::Console) {
-        stages.start_console(settings, roles, &stop).await?;
+        stages.start_console(settings, &stop).await?;
     }
     let wake = Arc::new(Notify::new());
     let mut desk: Option<Arc<dyn worker::Desk>> = None;
@@ -141,14 +144,14 @@ pub async fn start(settings: &Settings, roles: &[Role], stop: CancellationToken)
         desk = Some(stages.start_dispatcher(settings, roles, &wake, &stop)?);
     }
     if roles.contains(&Role::Worker) {
-        stages.start_worker(settings, roles, &wake, desk, &stop)?;
+        stages.start_worker(settings, &wake, desk, &stop)?;
     }
     if roles.contains(&Role::Forwarder) {
-        stages.start_forwarder(settings, roles, &stop)?;
+        stages.start_forwarder(settings, &stop)?;
     }
     let limits = ConnectionLimits::default().within_open_files();
     if roles.contains(&Role::Producer) {
-        stages.start_producer(settings, roles, listener.into_std()?, limits, &stop)?;
+        stages.start_producer(settings, listener.into_std()?, limits, &stop)?;
     } else {
         let pages = health().merge(stages.metrics.router());
         stages.tasks.spawn(async move {
@@ -172,7 +175,7 @@ impl Stages {
         wake: &Arc<Notify>,
         stop: &CancellationToken,
     ) -> anyhow::Result<Arc<dyn worker::Desk>> {
-        let runtime = self.runtime(Role::Dispatcher, roles.len())?;
+        let runtime = self.runtime(settings, Role::Dispatcher)?;
         let _entered = runtime.enter();
         let redis = redis(settings)?;
         let database = Database::for_stages(&settings.database_url, CONNECTIONS)?;
@@ -193,12 +196,11 @@ impl Stages {
     fn start_worker(
         &mut self,
         settings: &Settings,
-        roles: &[Role],
         wake: &Arc<Notify>,
         desk: Option<Arc<dyn worker::Desk>>,
         stop: &CancellationToken,
     ) -> anyhow::Result<()> {
-        let runtime = self.runtime(Role::Worker, roles.len())?;
+        let runtime = self.runtime(settings, Role::Worker)?;
         let _entered = runtime.enter();
         let redis = redis(settings)?;
         let database = Database::for_stages(&settings.database_url, CONNECTIONS + settings.worker.lanes)?;
@@ -214,12 +216,11 @@ impl Stages {
     fn start_producer(
         &mut self,
         settings: &Settings,
-        roles: &[Role],
         listener: std::net::TcpListener,
         limits: ConnectionLimits,
         stop: &CancellationToken,
     ) -> anyhow::Result<()> {
-        let runtime = self.runtime(Role::Producer, roles.len())?;
+        let runtime = self.runtime(settings, Role::Producer)?;
         let _entered = runtime.enter();
         let redis = redis(settings)?;
         let producer = Producer::new(&redis, settings.producer);

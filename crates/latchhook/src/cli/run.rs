@@ -92,6 +92,7 @@ fn of_any_role(context: &Context<'_>, listen: SocketAddr, tuning: &Tuning) -> an
         prefix: given.prefix.clone(),
         listen,
         console: None,
+        threads: tuning.threads,
         master_key: given.master_key.as_ref().map(|key| key.expose_secret().into()).unwrap_or_default(),
         allow_private: given.allow_private_endpoints.clone().unwrap_or_default(),
         producer: tuning.producer(),

@@ -1,4 +1,4 @@
-//! How patient the stages are. The defaults are for production; tests and small machines want others.
+//! How patient the stages are, and how wide. The defaults are for production; tests and small machines want others.
 
 use std::{num::NonZeroUsize, time::Duration};
 
@@ -8,7 +8,7 @@ use queue::{ClaimSettings, ConsumerSettings};
 
 use super::schedule::FleetSchedule;
 
-/// Leases, deadlines and the schedule of retries, each as `500ms`, `30s`, `5m` or `2h`.
+/// Leases, deadlines and the schedule of retries, times as `500ms`, `30s`, `5m` or `2h`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(next_help_heading = "Tuning")]
 pub(super) struct Tuning {
@@ -37,6 +37,11 @@ pub(super) struct Tuning {
     /// An endpoint that has done nothing but fail for so long is disabled, and its account told
     #[arg(long, env = "LATCHHOOK_DISABLE_AFTER", value_name = "TIME", default_value = "5d", value_parser = time)]
     disable_after: Duration,
+
+    /// Threads of each role; if you do not say, one for every two cores. Where a machine has one role and nothing beside it,
+    /// say as many as it has cores, or start more processes
+    #[arg(long, env = "LATCHHOOK_THREADS", value_name = "N")]
+    pub(super) threads: Option<NonZeroUsize>,
 
     /// The most that any batch holds (raw events of a push, jobs of a fetch, items of a transaction, deliveries of a lease,
     /// attempts of a record): to measure what batches are good for
@@ -73,6 +78,7 @@ impl Default for Tuning {
             record_within: dispatcher.slack,
             schedule: dispatcher.schedule.into(),
             disable_after: dispatcher.disable_after,
+            threads: None,
             group: None,
             lanes: NonZeroUsize::new(worker.lanes).unwrap_or(NonZeroUsize::MIN),
         }

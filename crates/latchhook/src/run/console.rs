@@ -25,18 +25,13 @@ pub struct ConsoleSettings {
 
 impl Stages {
     /// Before the stages, so that one without a token starts nothing.
-    pub(super) async fn start_console(
-        &mut self,
-        settings: &Settings,
-        roles: &[Role],
-        stop: &CancellationToken,
-    ) -> anyhow::Result<()> {
+    pub(super) async fn start_console(&mut self, settings: &Settings, stop: &CancellationToken) -> anyhow::Result<()> {
         let advice = "LATCHHOOK_API_TOKEN is not set, and the console needs one: make one and keep it \
                       (head -c 32 /dev/urandom | base64)";
         let ConsoleSettings { listen: address, token } = settings.console.clone().context(advice)?;
         let listener = listen(address, "LATCHHOOK_CONSOLE_LISTEN").await?;
         self.console = Some(listener.local_addr()?);
-        let runtime = self.runtime(Role::Console, roles.len())?;
+        let runtime = self.runtime(settings, Role::Console)?;
         let _entered = runtime.enter();
         let listener = TcpListener::from_std(listener.into_std()?)?;
         let database = Database::for_stages(&settings.database_url, CONNECTIONS)?;
