@@ -86,6 +86,14 @@ impl Process {
         String::from_utf8_lossy(&fs::read(self.dir.path().join("log")).unwrap()).into_owned()
     }
 
+    /// How many of its threads bear this name, as `ps -T` shows them.
+    #[cfg(target_os = "linux")]
+    pub fn threads(&self, name: &str) -> usize {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        let names = tasks.map(|task| fs::read_to_string(task.unwrap().path().join("comm")).unwrap_or_default());
+        names.filter(|found| found.trim() == name).count()
+    }
+
     /// Waits until it has died, which must be by SIGKILL.
     pub async fn was_killed(&mut self) {
         self.until(|process| process.ended().is_some()).await;

@@ -64,6 +64,9 @@ mod setup;
 mod sources;
 #[path = "cli/standing.rs"]
 mod standing;
+#[cfg(target_os = "linux")]
+#[path = "cli/threads.rs"]
+mod threads;
 #[path = "cli/tokens.rs"]
 mod tokens;
 #[path = "cli/waiting.rs"]
