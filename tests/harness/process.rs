@@ -40,6 +40,7 @@ impl Process {
             .args(["run", "--listen=127.0.0.1:0"])
             .arg(format!("--roles={roles}"))
             .args(arguments)
+            .env_remove("LATCHHOOK_THREADS")
             .envs(pipeline.environment())
             .envs(fate);
         // One that has much to do at once may be dead before we look.

@@ -28,7 +28,7 @@ pub(super) struct Case {
     pub(super) group: Option<usize>,
     /// How many raw events share a job, where that is not left to the producer.
     pub(super) per_job: Option<usize>,
-    /// Events that both stores know already.
+    /// Events that Postgres holds already.
     pub(super) preload: u64,
     /// Whether all events are queued before the first worker starts.
     pub(super) backlog: bool,
@@ -69,7 +69,7 @@ pub(crate) struct Sides {
     /// How many raw events may share a job of the queue; left to the producer if not given
     #[arg(long, value_name = "NUMBERS", value_delimiter = ',')]
     per_job: Vec<usize>,
-    /// How many events both stores know already
+    /// How many events Postgres holds already
     #[arg(long, value_name = "NUMBERS", value_delimiter = ',', default_value = "0")]
     preload: Vec<u64>,
     /// How many events are queued before the first worker starts, to see how fast a backlog is worked off

@@ -6,7 +6,7 @@ use anyhow::{Context, ensure};
 use serde::{Deserialize, de::DeserializeOwned};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
-    process::{Child, Command},
+    process::{Child, ChildStdout, Command},
 };
 
 /// A process that listens. Ends when dropped, and with us.
@@ -15,6 +15,8 @@ pub(super) struct Listening {
     pub(super) address: String,
     /// Holds its standard input, whose end is its own.
     process: Child,
+    /// What else it will tell.
+    told: BufReader<ChildStdout>,
 }
 
 #[derive(Deserialize)]
@@ -29,11 +31,25 @@ impl Listening {
     /// When it ends before that.
     pub(super) async fn start(words: &[&str]) -> anyhow::Result<Self> {
         let mut process = command(words)?.spawn().context("cannot run latchhook again")?;
-        let stdout = process.stdout.take().context("a child has a standard output")?;
+        let mut told = BufReader::new(process.stdout.take().context("a child has a standard output")?);
         let mut line = String::new();
-        BufReader::new(stdout).read_line(&mut line).await?;
-        let told: Address = serde_json::from_str(&line).with_context(|| format!("bench {} did not start", words[0]))?;
-        Ok(Self { address: told.address, process })
+        told.read_line(&mut line).await?;
+        let Address { address } =
+            serde_json::from_str(&line).with_context(|| format!("bench {} did not start", words[0]))?;
+        Ok(Self { address, process, told })
+    }
+
+    /// Has it end, and gives what it tells then.
+    ///
+    /// # Errors
+    /// When it failed, or tells something else.
+    pub(super) async fn ends<T: DeserializeOwned>(mut self) -> anyhow::Result<T> {
+        drop(self.process.stdin.take());
+        let mut line = String::new();
+        self.told.read_line(&mut line).await?;
+        let status = self.process.wait().await?;
+        ensure!(status.success(), "a process of the bench failed ({status})");
+        Ok(serde_json::from_str(&line)?)
     }
 
     /// How it ended, if it has: for whoever gets no answer any more.

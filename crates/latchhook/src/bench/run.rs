@@ -193,7 +193,7 @@ pub(super) async fn run(
         run.refusal = scene.refusal(who).await?;
     }
     let Scene { stores, subject, redis, mut expected, mut wrong, .. } = scene;
-    subject.stop().await;
+    subject.stop().await?;
     expected.left = neighbours::left(&stores).await?;
     if who == Subject::Latchhook {
         wrong.extend(judge::judge(&redis, &stores.near_database_url, &expected.after(before)).await?);

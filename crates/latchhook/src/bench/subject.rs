@@ -131,10 +131,14 @@ impl Running {
     }
 
     /// Stops it, and waits until it has.
-    pub(super) async fn stop(self) {
+    ///
+    /// # Errors
+    /// When the ceiling has not done what it was to do. What latchhook did, the audit says.
+    pub(super) async fn stop(self) -> anyhow::Result<()> {
         match self {
             Self::Latchhook(latchhook) => latchhook.stop().await,
-            Self::Ceiling(ceiling) => drop(ceiling),
+            Self::Ceiling(ceiling) => ceiling.stop().await?,
         }
+        Ok(())
     }
 }

@@ -19,6 +19,8 @@
 //! * One kind of item is read, a text message, and as far as it is shown. Nothing is quarantined or tried again: what does
 //!   not go as planned is counted, and a run with any of that is no measurement.
 //! * Whatever a customer's address is, it is connected to.
+//!
+//! Its time ends when the customer has all; what it has not recorded by then, it records after, and fails if it does not.
 
 mod columns;
 mod courier;

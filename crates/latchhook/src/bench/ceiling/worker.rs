@@ -17,9 +17,16 @@ use super::{
     frame::{self, Frame},
     item::{self, Item},
     ledger::{Event, Ledger},
-    resp::{Reply, Resp},
+    resp::{self, Reply, Resp},
     told::{self, Names},
 };
+
+/// Claims keys that nobody has, and says of each whether it is won. As latchhook's claims, these are in memory alone: they are not
+/// written to the append-only file.
+const CLAIM: &[u8] = b"redis.set_repl(redis.REPL_NONE)
+local won = {}
+for i, key in ipairs(KEYS) do won[i] = redis.call('SET', key, '1', 'NX', 'PX', ARGV[1]) and '1' or '' end
+return won";
 
 /// How long a key is remembered: as long as latchhook remembers that one is done.
 const CLAIM_MS: &[u8] = b"600000";
@@ -133,20 +140,17 @@ impl Hands {
     /// Keeps those whose keys Redis has not seen; the second of two with the same key in one group is refused like any other.
     /// Asks for what comes next in the same breath: each time that Redis turns to its clients it syncs what they wrote.
     async fn claim_and_pop<'f>(&mut self, found: Vec<Found<'f>>) -> anyhow::Result<(Vec<Found<'f>>, Vec<Frame>)> {
+        let mut spelt = Vec::new();
         for Found { source, item, .. } in &found {
-            let key = format!("ceiling:claim:{source}:{}", item.wamid);
-            self.redis.command(&[b"SET", key.as_bytes(), b"1", b"NX", b"PX", CLAIM_MS]);
+            resp::string(&mut spelt, format!("ceiling:claim:{source}:{}", item.wamid).as_bytes());
         }
+        resp::string(&mut spelt, CLAIM_MS);
+        let keys = found.len().to_string();
+        self.redis.command_with(&[b"EVAL", CLAIM, keys.as_bytes()], found.len() + 1, &spelt);
         self.ask_for_more();
         self.redis.flush().await?;
-        let mut won = Vec::with_capacity(found.len());
-        for one in found {
-            match self.redis.reply().await? {
-                Reply::Done => won.push(one),
-                Reply::Nil => {}
-                Reply::Strings(_) => bail!("Redis answers something else"),
-            }
-        }
+        let Reply::Strings(claims) = self.redis.reply().await? else { bail!("Redis answers something else") };
+        let won = found.into_iter().zip(claims).filter(|(_, claim)| !claim.is_empty()).map(|(one, _)| one).collect();
         Ok((won, self.popped().await?))
     }
 

@@ -1,11 +1,22 @@
 //! The pipeline made by hand, `latchhook bench ceiling`: what this hardware could do.
 
+use anyhow::ensure;
 use secrecy::ExposeSecret;
+use serde::Deserialize;
 
 use super::{
     super::{children::Listening, customer::Customer, stores::Stores},
     APP_SECRET,
 };
+
+/// What it tells at its end.
+#[derive(Debug, Deserialize)]
+struct Did {
+    inserted: u64,
+    recorded: u64,
+    not_understood: u64,
+    failed: u64,
+}
 
 /// It runs.
 pub(in super::super) struct Ceiling(Listening);
@@ -36,5 +47,16 @@ impl Ceiling {
 
     pub(super) fn pid(&self) -> u32 {
         self.0.pid()
+    }
+
+    /// Has it end.
+    ///
+    /// # Errors
+    /// When something did not go as planned: then it was no ceiling.
+    pub(super) async fn stop(self) -> anyhow::Result<()> {
+        let did: Did = self.0.ends().await?;
+        let is_as_planned = did.failed == 0 && did.not_understood == 0 && did.recorded == did.inserted;
+        ensure!(is_as_planned, "the ceiling's run is no measurement: {did:?}");
+        Ok(())
     }
 }
