@@ -196,6 +196,24 @@ async fn a_deferred_job_comes_back_once_it_is_due_and_not_before() {
     consumer.stop().await;
 }
 
+#[tokio::test]
+async fn an_idle_worker_takes_a_deferred_job_once_it_is_due_however_seldom_it_polls() {
+    let redis = tests::redis().await;
+    let inbound = inbound(&redis);
+    let seldom = ConsumerSettings { poll_floor: Duration::from_secs(3600), ..ConsumerSettings::default() };
+    let mut consumer = Consumer::start_holding(&inbound, seldom);
+    enqueue(&inbound, 1).await;
+    let held = consumer.next().await;
+    assert!(consumer.is_idle_for(Duration::from_millis(300)).await);
+
+    inbound.defer(&[(held.id.clone(), Duration::from_millis(10))]).await.unwrap();
+
+    let again = consumer.next().await;
+    assert_eq!((again.id, again.first), (held.id, held.first));
+    consumer.let_go();
+    consumer.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_panic_in_a_handler_defers_its_own_job_and_no_other() {
     let redis = tests::redis().await;

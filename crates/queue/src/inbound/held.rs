@@ -123,7 +123,10 @@ impl Inbound {
         for (worker, jobs) in by_worker(held) {
             for chunk in jobs.chunks(CHUNK) {
                 let mut call = script::DEFER.key(self.keys.inflight(worker));
-                call.key(&self.keys.scheduled).arg(&self.keys.meta_prefix).arg(u8::from(panicked));
+                call.key(&self.keys.scheduled)
+                    .arg(&self.keys.meta_prefix)
+                    .arg(u8::from(panicked))
+                    .arg(&self.keys.channel);
                 for (job, delay) in chunk {
                     call.arg(job.as_ref()).arg(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX));
                 }

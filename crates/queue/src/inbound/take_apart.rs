@@ -44,7 +44,7 @@ impl Inbound {
         let mut call = script::DEFER_REST.key(self.keys.inflight(&held.worker));
         call.key(&self.keys.data).key(&self.keys.scheduled);
         call.arg(&self.keys.meta_prefix).arg(held.job.as_ref());
-        call.arg(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX));
+        call.arg(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX)).arg(&self.keys.channel);
         for (stamp, entry) in rest {
             call.arg(job_id::of(&stamp.incarnation, stamp.number, 1)).arg(Job { entries: vec![entry] }.encode());
         }
