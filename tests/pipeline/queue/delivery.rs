@@ -18,7 +18,9 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use vocabulary::{Job, JobEntry, Replay};
 
-use super::support::{Consumer, SOON, connection, enqueue, inbound, job, raw_event, run, short_lived, until};
+use super::support::{
+    Consumer, SOON, connection, enqueue, inbound, job, polls_seldom, raw_event, run, short_lived, until,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backlog_of_20_000_jobs_is_worked_off_when_the_workers_are_back() {
@@ -151,8 +153,7 @@ async fn a_job_comes_out_with_the_bytes_and_the_stamps_that_it_went_in_with() {
 async fn an_idle_worker_is_woken_by_an_enqueue_however_seldom_it_polls() {
     let redis = tests::redis().await;
     let inbound = inbound(&redis);
-    let seldom = ConsumerSettings { poll_floor: Duration::from_secs(3600), ..ConsumerSettings::default() };
-    let mut consumer = Consumer::start(&inbound, seldom);
+    let mut consumer = Consumer::start(&inbound, polls_seldom());
 
     for n in 0..20 {
         inbound.enqueue(&[job(n)]).await.unwrap();
@@ -200,8 +201,7 @@ async fn a_deferred_job_comes_back_once_it_is_due_and_not_before() {
 async fn an_idle_worker_takes_a_deferred_job_once_it_is_due_however_seldom_it_polls() {
     let redis = tests::redis().await;
     let inbound = inbound(&redis);
-    let seldom = ConsumerSettings { poll_floor: Duration::from_secs(3600), ..ConsumerSettings::default() };
-    let mut consumer = Consumer::start_holding(&inbound, seldom);
+    let mut consumer = Consumer::start_holding(&inbound, polls_seldom());
     enqueue(&inbound, 1).await;
     let held = consumer.next().await;
     assert!(consumer.is_idle_for(Duration::from_millis(300)).await);
@@ -210,6 +210,24 @@ async fn an_idle_worker_takes_a_deferred_job_once_it_is_due_however_seldom_it_po
 
     let again = consumer.next().await;
     assert_eq!((again.id, again.first), (held.id, held.first));
+    consumer.let_go();
+    consumer.stop().await;
+}
+
+#[tokio::test]
+async fn an_idle_worker_takes_what_is_left_of_a_job_once_it_is_due_however_seldom_it_polls() {
+    let redis = tests::redis().await;
+    let inbound = inbound(&redis);
+    let mut consumer = Consumer::start_holding(&inbound, polls_seldom());
+    let stamps = inbound.enqueue(&[Job::of(["one", "two"].map(raw_event))]).await.unwrap();
+    let held = consumer.next().await;
+    assert!(consumer.is_idle_for(Duration::from_millis(300)).await);
+
+    let two = JobEntry { raw_event: raw_event("two"), replay: None };
+    inbound.defer_rest(&held.id, vec![(stamps[1].clone(), two)], Duration::from_millis(10)).await.unwrap();
+
+    let again = consumer.next().await;
+    assert_eq!((again.first.as_ref(), again.count), (Some(&stamps[1]), 1));
     consumer.let_go();
     consumer.stop().await;
 }

@@ -9,7 +9,7 @@ use redis::{RedisError, aio::MultiplexedConnection};
 use serde_json::json;
 use vocabulary::{Job, RawEvent};
 
-use super::support::{Consumer, connection, inbound, job, run};
+use super::support::{Consumer, connection, inbound, job, polls_seldom, run};
 
 const HEADERS: &str = r#"[["content-type","application/json"]]"#;
 const TIME: &str = "1771000000123";
@@ -124,8 +124,7 @@ async fn the_script_and_the_producer_share_one_row_of_numbers_without_gaps() {
 #[tokio::test]
 async fn an_idle_worker_is_woken_by_the_script_however_seldom_it_polls() {
     let (redis, inbound, mut connection) = installation().await;
-    let seldom = ConsumerSettings { poll_floor: std::time::Duration::from_secs(3600), ..ConsumerSettings::default() };
-    let mut consumer = Consumer::start(&inbound, seldom);
+    let mut consumer = Consumer::start(&inbound, polls_seldom());
 
     for raw_event in &table()[..6] {
         enqueue_directly(&mut connection, &redis.prefix, std::slice::from_ref(raw_event)).await.unwrap();

@@ -52,6 +52,11 @@ pub(crate) async fn enqueue(inbound: &Inbound, jobs: usize) {
     }
 }
 
+/// One that hears of its jobs or does not get them: it polls once an hour.
+pub(crate) fn polls_seldom() -> ConsumerSettings {
+    ConsumerSettings { poll_floor: Duration::from_secs(3600), ..ConsumerSettings::default() }
+}
+
 /// Waits for what nobody tells of.
 pub(crate) async fn until(mut condition: impl AsyncFnMut() -> bool) {
     let wait = async {

@@ -21,8 +21,8 @@ use super::{
     told::{self, Names},
 };
 
-/// Claims keys that nobody has, and says of each whether it is won. As latchhook's claims, these are in memory alone: they are not
-/// written to the append-only file.
+/// Claims keys that nobody has, and says of each whether it is won. As latchhook's claims, these are in memory alone: they are
+/// not written to the append-only file.
 const CLAIM: &[u8] = b"redis.set_repl(redis.REPL_NONE)
 local won = {}
 for i, key in ipairs(KEYS) do won[i] = redis.call('SET', key, '1', 'NX', 'PX', ARGV[1]) and '1' or '' end
