@@ -10,11 +10,11 @@ use serde::Serialize;
 use tokio::{net::TcpListener, sync::oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::{children, one_thread, send::Sent, usage};
+use super::{children, one_thread, report::median, send::Sent, usage};
 
-/// So many of each, in turns.
+/// So many of each, in turns; the middle one of each is kept, for a machine has its moments.
 const REQUESTS: u64 = 20_000;
-const TURNS: u32 = 3;
+const TURNS: usize = 5;
 /// What the threads of the bare server are called, and those of the intake.
 const BARE: &str = "bare";
 const INTAKE: &str = "producer";
@@ -35,14 +35,13 @@ pub(super) struct Refusal {
 pub(super) async fn measure(url: &str) -> anyhow::Result<Refusal> {
     let stop = CancellationToken::new();
     let _stop = stop.clone().drop_guard();
-    let bare = format!("http://{}/hooks/bench", start_bare(stop).await?);
-    let mut used = Refusal { forged_us: 0.0, bare_us: 0.0 };
+    let bare_url = format!("http://{}/hooks/bench", start_bare(stop).await?);
+    let (mut forged, mut bare) = (Vec::new(), Vec::new());
     for _ in 0..TURNS {
-        used.forged_us += by_request(url, INTAKE).await?;
-        used.bare_us += by_request(&bare, BARE).await?;
+        forged.push(by_request(url, INTAKE).await?);
+        bare.push(by_request(&bare_url, BARE).await?);
     }
-    let turns = f64::from(TURNS);
-    Ok(Refusal { forged_us: used.forged_us / turns, bare_us: used.bare_us / turns })
+    Ok(Refusal { forged_us: median(forged), bare_us: median(bare) })
 }
 
 async fn by_request(url: &str, threads: &str) -> anyhow::Result<f64> {

@@ -18,7 +18,8 @@ use super::{
     subject::Subject,
     tenants::Crowd,
 };
-use median::{fields, median};
+use median::fields;
+pub(super) use median::median;
 
 /// What a raw event meets once it is queued.
 const BEHIND_THE_QUEUE: [&str; 4] = ["stages: worker", "stages: dispatcher", "redis", "postgres"];
