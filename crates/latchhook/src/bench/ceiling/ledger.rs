@@ -13,8 +13,9 @@ use super::{
     told::Told,
 };
 
-/// What latchhook inserts, into the same columns. latchhook holds the counter of the source first, and numbers the events
-/// itself; here the number is put into the body by Postgres, which alone knows it.
+/// What latchhook inserts, into the same columns, the row in `due` that it leases from the start with the others. latchhook
+/// holds the counter of the source first, and numbers the events itself; here the number is put into the body by Postgres,
+/// which alone knows it.
 const INSERT: &str = "\
     WITH given AS MATERIALIZED ( \
         SELECT * FROM unnest($1::uuid[], $2::bytea[], $3::text[], $4::text[], $5::int8[], $6::int8[], $7::timestamptz[], \
@@ -23,25 +24,27 @@ const INSERT: &str = "\
     counted AS ( \
         INSERT INTO source_sequences AS s (source_id, last) SELECT source_id, count(*) FROM given GROUP BY 1 ORDER BY 1 \
         ON CONFLICT (source_id) DO UPDATE SET last = s.last + excluded.last RETURNING source_id, last), \
-    new AS ( \
+    numbered AS MATERIALIZED ( \
+        SELECT g.*, c.last - g.behind AS sequence FROM given g JOIN counted c USING (source_id)), \
+    known AS ( \
         INSERT INTO events (id, key_hash, source_id, key, kind, event_type, sequence, deliveries_owed, incarnation, number, \
             occurred_at, received_at) \
-        SELECT g.id, g.key_hash, g.source_id, g.key, 'text', 'message_created', c.last - g.behind, $14::int4, 'ceiling', \
-            g.number, g.occurred_at, g.received_at \
-        FROM given g JOIN counted c USING (source_id) RETURNING id, sequence), \
-    fresh AS (SELECT g.*, n.sequence FROM given g JOIN new n USING (id)), \
+        SELECT id, key_hash, source_id, key, 'text', 'message_created', sequence, $14::int4, 'ceiling', number, occurred_at, \
+            received_at FROM numbered), \
     shown AS ( \
         INSERT INTO messages (id, source_id, external_id, direction, kind, content, state, provider_timestamp) \
-        SELECT message_id, source_id, key, 'incoming', 'text', content, state, occurred_at FROM fresh), \
+        SELECT message_id, source_id, key, 'incoming', 'text', content, state, occurred_at FROM given), \
     told AS ( \
         INSERT INTO bodies (event_id, body) \
-        SELECT id, head || convert_to(sequence::text, 'UTF8') || tail FROM fresh), \
-    owed AS ( \
-        INSERT INTO deliveries (event_id, endpoint_id, webhook_id) \
-        SELECT o.event_id, o.endpoint_id, o.webhook_id \
-        FROM unnest($15::uuid[], $16::text[], $17::text[]) AS o (event_id, endpoint_id, webhook_id) \
-        JOIN new n ON n.id = o.event_id) \
-    SELECT id, sequence FROM new";
+        SELECT id, head || convert_to(sequence::text, 'UTF8') || tail FROM numbered), \
+    owed AS MATERIALIZED ( \
+        SELECT * FROM unnest($15::uuid[], $16::text[], $17::text[]) AS o (event_id, endpoint_id, webhook_id)), \
+    kept AS ( \
+        INSERT INTO deliveries (event_id, endpoint_id, webhook_id) SELECT event_id, endpoint_id, webhook_id FROM owed), \
+    leased AS ( \
+        INSERT INTO due (event_id, endpoint_id, due_at, lease) \
+        SELECT event_id, endpoint_id, now() + interval '5 minutes', 1 FROM owed) \
+    SELECT id, sequence FROM numbered";
 
 /// As latchhook's sessions are, as far as it makes a difference to speed.
 const SESSION: &str = "SET jit = off; SET enable_seqscan = off";

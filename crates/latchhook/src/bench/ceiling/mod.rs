@@ -13,11 +13,12 @@
 //!
 //! What it leaves out, and latchhook has, is what a promise costs:
 //! * What a worker holds when it dies is lost: popped is gone, and nobody has a receipt of it.
-//! * What Postgres has and was not delivered when it dies is never delivered: there is no row of what is due.
+//! * What Postgres has and was not delivered when it dies is never delivered: its row in `due` is written and deleted as
+//!   latchhook does, because it is one statement with the rest, but nobody leases what is left there.
 //! * A claim has no owner, is not released, and says nothing of whether its event was committed.
 //! * A duplicate that Redis did not know ends the run: the ledger refuses its statement, and nobody makes it again.
 //! * One kind of item is read, a text message, and as far as it is shown. Nothing is quarantined or tried again: what does
-//!   not go as planned is counted, and a run with any of that is no measurement.
+//!   not go as planned is counted, and a run with any of that is no measurement, and fails.
 //! * Whatever a customer's address is, it is connected to.
 //!
 //! Its time ends when the customer has all; what it has not recorded by then, it records after, and fails if it does not.
@@ -112,7 +113,8 @@ struct Common {
 /// JSON each.
 ///
 /// # Errors
-/// When an address or a secret is none, or a server cannot be reached.
+/// When an address or a secret is none, or a server cannot be reached; and at the end, when something did not go as planned:
+/// then it was no ceiling.
 pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     let database = options.database_url.expose_secret().to_owned();
     let common = Common {
@@ -129,8 +131,11 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
 
     tell(&json!({ "address": address }))?;
     until_told_to_stop().await?;
-    common.tally.settle(common.customers.len() as u64, DRAIN).await;
-    tell(&common.tally.report())
+    let customers = common.customers.len() as u64;
+    common.tally.settle(customers, DRAIN).await;
+    let report = common.tally.report();
+    tell(&report)?;
+    report.judge(customers)
 }
 
 fn tell(what: &impl Serialize) -> anyhow::Result<()> {

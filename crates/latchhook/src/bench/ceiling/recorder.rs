@@ -18,7 +18,7 @@ use super::{
     ledger,
 };
 
-/// The row of the attempt, and the delivery's new state: what latchhook writes of a success.
+/// The row of the attempt, and the delivery's new state; nothing is due any more: what latchhook writes of a success.
 const RECORD: &str = "\
     WITH given AS MATERIALIZED ( \
         SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bytea[], $5::timestamptz[], $6::int8[]) \
@@ -27,7 +27,10 @@ const RECORD: &str = "\
         INSERT INTO attempts (event_id, endpoint_id, lease, webhook_id, body_hash, outcome, http_status, response_head, \
             started_at, duration_us) \
         SELECT event_id, endpoint_id, 1, webhook_id, body_hash, 'delivered', 200, ''::bytea, started_at, duration_us \
-        FROM given) \
+        FROM given), \
+    gone AS ( \
+        DELETE FROM due WHERE event_id = ANY(ARRAY(SELECT event_id FROM given)) \
+        AND ((event_id, endpoint_id) IN (SELECT event_id, endpoint_id FROM given)) IS TRUE) \
     UPDATE deliveries d SET state = 'delivered', attempts = d.attempts + 1, finished_at = now() \
     FROM given g WHERE d.event_id = g.event_id AND d.endpoint_id = g.endpoint_id";
 

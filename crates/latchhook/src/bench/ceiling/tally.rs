@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use anyhow::ensure;
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
@@ -75,6 +76,22 @@ pub(super) struct Report {
     cpu_us_per_request: BTreeMap<&'static str, f64>,
 }
 
+impl Report {
+    /// Whether all went as planned.
+    ///
+    /// # Errors
+    /// When something was not understood, not answered with 200, or not recorded; it is in what was told before.
+    pub(super) fn judge(&self, customers: u64) -> anyhow::Result<()> {
+        let Self { inserted, recorded, not_understood, failed, .. } = *self;
+        ensure!(
+            not_understood == 0 && failed == 0 && recorded == inserted * customers,
+            "this is no measurement: {not_understood} items were not understood, {failed} deliveries not answered with 200, \
+             and of {inserted} events owed to {customers} customers {recorded} deliveries are recorded",
+        );
+        Ok(())
+    }
+}
+
 impl Tally {
     /// Waits until everything that was taken in has come to its end, but no longer than this.
     pub(super) async fn settle(&self, customers: u64, most: Duration) {
@@ -121,4 +138,36 @@ impl Tally {
 
 fn rounded(number: f64) -> f64 {
     (number * 100.0).round() / 100.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tally(inserted: u64, recorded: usize) -> Tally {
+        let tally = Tally::default();
+        tally.inserted.store(inserted, Relaxed);
+        tally.recorded.add(recorded);
+        tally
+    }
+
+    #[test]
+    fn each_event_is_recorded_for_each_customer_or_nothing_was_measured() {
+        let all = tally(3, 6).report();
+
+        let short = all.judge(3).unwrap_err().to_string();
+
+        assert!(short.contains("of 3 events owed to 3 customers 6 deliveries are recorded"), "{short}");
+        all.judge(2).unwrap();
+    }
+
+    #[test]
+    fn what_was_not_understood_or_not_answered_well_is_no_measurement_though_all_else_is_recorded() {
+        let (not_understood, failed) = (tally(3, 3), tally(3, 3));
+        not_understood.not_understood.store(1, Relaxed);
+        failed.failed.store(1, Relaxed);
+
+        not_understood.report().judge(1).unwrap_err();
+        failed.report().judge(1).unwrap_err();
+    }
 }

@@ -1,22 +1,12 @@
 //! The pipeline made by hand, `latchhook bench ceiling`: what this hardware could do.
 
-use anyhow::ensure;
 use secrecy::ExposeSecret;
-use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::{
     super::{children::Listening, customer::Customer, stores::Stores},
     APP_SECRET,
 };
-
-/// What it tells at its end.
-#[derive(Debug, Deserialize)]
-struct Did {
-    inserted: u64,
-    recorded: u64,
-    not_understood: u64,
-    failed: u64,
-}
 
 /// It runs.
 pub(in super::super) struct Ceiling(Listening);
@@ -54,9 +44,8 @@ impl Ceiling {
     /// # Errors
     /// When something did not go as planned: then it was no ceiling.
     pub(super) async fn stop(self) -> anyhow::Result<()> {
-        let did: Did = self.0.ends().await?;
-        let is_as_planned = did.failed == 0 && did.not_understood == 0 && did.recorded == did.inserted;
-        ensure!(is_as_planned, "the ceiling's run is no measurement: {did:?}");
+        // What it has done it tells whoever runs it by hand.
+        let IgnoredAny = self.0.ends().await?;
         Ok(())
     }
 }
