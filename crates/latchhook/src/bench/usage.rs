@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     fs, io,
+    path::Path,
     time::Duration,
 };
 
@@ -26,15 +27,15 @@ fn busy(stat: &str) -> Duration {
     TICK * numbers.iter().enumerate().filter(|(place, _)| ![3, 4].contains(place) && *place < 8).map(|(_, n)| n).sum()
 }
 
-/// CPU time of each of a process's threads that live, by their names without numbers; the first one is called `main`. `ended` is
-/// what the others have used.
+/// CPU time of each of a process's threads that live, by their names without numbers, to the nanosecond where the kernel tells it;
+/// the first one is called `main`. `ended` is what the others have used.
 pub(super) fn cpu_by_thread(process: &str) -> BTreeMap<String, Duration> {
     let (first, mut threads) = (fs::read_link("/proc/self").unwrap_or_default(), BTreeMap::new());
     let first = if process == "self" { first.into_os_string() } else { process.into() };
     for task in fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten() {
         if let Some(stat) = stat(&task.path().join("stat").to_string_lossy()) {
             let name = if task.file_name() == first { "main".to_owned() } else { without_number(&stat.name) };
-            *threads.entry(name).or_default() += stat.own;
+            *threads.entry(name).or_default() += nanoseconds(&task.path()).unwrap_or(stat.own);
         }
     }
     let living = threads.values().sum();
@@ -85,6 +86,12 @@ struct Stat {
 
 fn stat(file: &str) -> Option<Stat> {
     parse(&fs::read_to_string(file).ok()?)
+}
+
+/// What a thread has used, by the first number of its `schedstat`.
+fn nanoseconds(task: &Path) -> Option<Duration> {
+    let schedstat = fs::read_to_string(task.join("schedstat")).ok()?;
+    schedstat.split(' ').next()?.parse().ok().map(Duration::from_nanos)
 }
 
 /// The second field, a name in brackets, may hold blanks and brackets itself.

@@ -47,7 +47,7 @@ const INSERT: &str = "\
     SELECT id, sequence FROM numbered";
 
 /// As latchhook's sessions are, as far as it makes a difference to speed.
-const SESSION: &str = "SET jit = off; SET enable_seqscan = off";
+const SESSION: &str = "SET jit = off; SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan";
 
 /// A connection that inserts.
 pub(super) struct Ledger {

@@ -25,7 +25,7 @@ pub(super) struct Shape {
 
 impl Shape {
     /// The best that was found for two cores, within what latchhook allows itself: a transaction has 500 new events at most.
-    /// Twice as many would be 2 % less. But for results, only what is there at the same moment is taken together.
+    /// Twice as many would take 2 % less CPU time. But for results, only what is there at the same moment is taken together.
     pub(super) const BATCHED: Self = Self {
         push_alone: false,
         take: 500,

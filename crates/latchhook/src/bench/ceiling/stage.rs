@@ -1,6 +1,6 @@
 //! A thread for each stage, with a runtime of its own: no other thread is woken for what a stage does by itself.
 
-use std::{fs, thread, time::Duration};
+use std::thread;
 
 use anyhow::Context;
 use tokio::{runtime::Builder, task::LocalSet};
@@ -25,15 +25,4 @@ where
     };
     thread::Builder::new().name(name.to_owned()).spawn(work)?;
     Ok(())
-}
-
-/// CPU time that the threads of this name have used, as Linux counts it; none where there is no /proc.
-pub(super) fn cpu(name: &str) -> Duration {
-    let threads = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
-    let used = threads.filter_map(|thread| {
-        let said = |file| fs::read_to_string(thread.path().join(file)).ok();
-        let nanoseconds = said("schedstat")?.split(' ').next()?.parse().ok()?;
-        (said("comm")?.trim() == name).then_some(Duration::from_nanos(nanoseconds))
-    });
-    used.sum()
 }

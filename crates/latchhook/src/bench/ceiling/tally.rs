@@ -10,7 +10,7 @@ use anyhow::ensure;
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
-use super::stage;
+use super::{super::usage, stage};
 
 /// So much, so often.
 #[derive(Debug, Default)]
@@ -80,13 +80,15 @@ impl Report {
     /// Whether all went as planned.
     ///
     /// # Errors
-    /// When something was not understood, not answered with 200, or not recorded; it is in what was told before.
+    /// When something was not taken from the queue, not understood, not answered with 200, or not recorded; it is in what was
+    /// told before.
     pub(super) fn judge(&self, customers: u64) -> anyhow::Result<()> {
-        let Self { inserted, recorded, not_understood, failed, .. } = *self;
+        let Self { requests, taken, inserted, recorded, not_understood, failed, .. } = *self;
         ensure!(
-            not_understood == 0 && failed == 0 && recorded == inserted * customers,
-            "this is no measurement: {not_understood} items were not understood, {failed} deliveries not answered with 200, \
-             and of {inserted} events owed to {customers} customers {recorded} deliveries are recorded",
+            taken == requests && not_understood == 0 && failed == 0 && recorded == inserted * customers,
+            "this is no measurement: {taken} of {requests} raw events were taken from the queue, {not_understood} items not \
+             understood, {failed} deliveries not answered with 200, and of {inserted} events owed to {customers} customers \
+             {recorded} deliveries are recorded",
         );
         Ok(())
     }
@@ -112,7 +114,8 @@ impl Tally {
 
     pub(super) fn report(&self) -> Report {
         let requests = self.pushed.sum();
-        let of_stages = || stage::NAMES.map(|name| (name, stage::cpu(name))).into_iter();
+        let used = usage::cpu_by_thread("self");
+        let of_stages = || stage::NAMES.into_iter().map(|name| (name, used.get(name).copied().unwrap_or_default()));
         let us_per_request = |cpu: Duration| cpu.as_secs_f64() * 1e6 / requests.max(1) as f64;
         Report {
             requests,
@@ -162,11 +165,14 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_understood_or_not_answered_well_is_no_measurement_though_all_else_is_recorded() {
-        let (not_understood, failed) = (tally(3, 3), tally(3, 3));
+    fn what_was_left_or_not_understood_or_not_answered_well_is_no_measurement_though_all_else_is_recorded() {
+        let (left, not_understood, failed) = (tally(3, 3), tally(3, 3), tally(3, 3));
+        left.pushed.add(4);
+        left.taken.add(3);
         not_understood.not_understood.store(1, Relaxed);
         failed.failed.store(1, Relaxed);
 
+        left.report().judge(1).unwrap_err();
         not_understood.report().judge(1).unwrap_err();
         failed.report().judge(1).unwrap_err();
     }
