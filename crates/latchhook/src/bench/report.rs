@@ -18,8 +18,7 @@ use super::{
     subject::Subject,
     tenants::Crowd,
 };
-use median::fields;
-pub(super) use median::median;
+use median::{fields, median};
 
 /// What a raw event meets once it is queued.
 const BEHIND_THE_QUEUE: [&str; 4] = ["stages: worker", "stages: dispatcher", "redis", "postgres"];

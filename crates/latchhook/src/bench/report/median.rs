@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::super::run::Run;
 
 /// The middle of several numbers, or of the two middle ones; 0 of none.
-pub(in super::super) fn median(mut numbers: Vec<f64>) -> f64 {
+pub(super) fn median(mut numbers: Vec<f64>) -> f64 {
     numbers.sort_by(f64::total_cmp);
     match (numbers.len() / 2, numbers.len() % 2) {
         (0, 0) => 0.0,
