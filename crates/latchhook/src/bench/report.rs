@@ -176,7 +176,7 @@ impl Report {
         let line = |row: Row<'_>| {
             let of = |pick: fn(&Refusal) -> f64| row.median(|run| run.refusal.as_ref().map_or(0.0, pick));
             let (forged, bare) = (of(|refusal| refusal.forged_us), of(|refusal| refusal.bare_us));
-            let (case, times) = (&row.case.name, forged / bare);
+            let (case, times) = (&row.case.name, of(Refusal::ratio));
             format!(
                 "{case}: a forged request costs {times:.2} × a bare 401 ({forged:.1} µs of the server against {bare:.1})"
             )
