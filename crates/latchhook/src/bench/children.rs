@@ -6,17 +6,15 @@ use anyhow::{Context, ensure};
 use serde::{Deserialize, de::DeserializeOwned};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
-    process::{Child, ChildStdout, Command},
+    process::{Child, Command},
 };
 
 /// A process that listens. Ends when dropped, and with us.
 pub(super) struct Listening {
     /// Where.
     pub(super) address: String,
-    /// Holds its standard input, whose end is its own.
+    /// Holds its standard input, whose end is its own, and what it tells at its end, which only whoever runs it by hand reads.
     process: Child,
-    /// What else it will tell.
-    told: BufReader<ChildStdout>,
 }
 
 #[derive(Deserialize)]
@@ -31,25 +29,23 @@ impl Listening {
     /// When it ends before that.
     pub(super) async fn start(words: &[&str]) -> anyhow::Result<Self> {
         let mut process = command(words)?.spawn().context("cannot run latchhook again")?;
-        let mut told = BufReader::new(process.stdout.take().context("a child has a standard output")?);
+        let stdout = process.stdout.as_mut().context("a child has a standard output")?;
         let mut line = String::new();
-        told.read_line(&mut line).await?;
+        BufReader::new(stdout).read_line(&mut line).await?;
         let Address { address } =
             serde_json::from_str(&line).with_context(|| format!("bench {} did not start", words[0]))?;
-        Ok(Self { address, process, told })
+        Ok(Self { address, process })
     }
 
-    /// Has it end, and gives what it tells then.
+    /// Has it end.
     ///
     /// # Errors
-    /// When it failed, or tells something else.
-    pub(super) async fn ends<T: DeserializeOwned>(mut self) -> anyhow::Result<T> {
+    /// When it failed, which it has said on stderr.
+    pub(super) async fn ends(mut self) -> anyhow::Result<()> {
         drop(self.process.stdin.take());
-        let mut line = String::new();
-        self.told.read_line(&mut line).await?;
         let status = self.process.wait().await?;
         ensure!(status.success(), "a process of the bench failed ({status})");
-        Ok(serde_json::from_str(&line)?)
+        Ok(())
     }
 
     /// How it ended, if it has: for whoever gets no answer any more.

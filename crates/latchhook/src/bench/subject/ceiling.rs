@@ -1,7 +1,6 @@
 //! The pipeline made by hand, `latchhook bench ceiling`: what this hardware could do.
 
 use secrecy::ExposeSecret;
-use serde::de::IgnoredAny;
 
 use super::{
     super::{children::Listening, customer::Customer, stores::Stores},
@@ -44,8 +43,6 @@ impl Ceiling {
     /// # Errors
     /// When something did not go as planned: then it was no ceiling.
     pub(super) async fn stop(self) -> anyhow::Result<()> {
-        // What it has done it tells whoever runs it by hand.
-        let IgnoredAny = self.0.ends().await?;
-        Ok(())
+        self.0.ends().await
     }
 }
